@@ -1,0 +1,173 @@
+"""The error tree of jurat.
+
+Rules upheld here: one base; retryable and permanent failures differ by class, never by a flag; a message says
+what was got, what was expected and how to mend it; coordinates, key ids and policy ids travel as attributes
+(`error.details`), so that no caller has to parse a message.
+
+::
+
+    JuratError
+    ├── ConfigurationError        a setting, a flag or a file the user gave is missing or wrong
+    │   └── KeyNotFound           no signing key for this agent
+    ├── SchemaError               bytes or values that are not what their contract says
+    │   ├── CanonicalError        not in the canonical JSON profile
+    │   ├── DecodeError           not Avro / JSON of the named schema
+    │   ├── EnvelopeError         CloudEvents headers missing or malformed
+    │   └── UnknownSchema         no contract by that name, fingerprint or registry id
+    ├── PolicyError               the policy room
+    │   ├── BundleError           a bundle does not load; lists every fault
+    │   └── PolicyInputError      a normalised policy input that the schema refuses
+    ├── AgentError                the agents room
+    │   ├── InputRejected         this input can never be decided (ends as a `rejected` record)
+    │   └── ReasonerError         the reasoner failed
+    │       ├── ReasonerUnavailable   (Retryable)
+    │       └── ProposalInvalid       answered, but not with an action of this agent
+    ├── AuditError                the audit room: a proof does not hold
+    │   ├── KeyRejected           a public key or private key that must not be used
+    │   ├── SignatureInvalid
+    │   ├── RecordInvalid         a record that is not canonical or breaks its schema
+    │   ├── ChainBroken           seq or prev does not follow
+    │   └── ProofInvalid          a Merkle proof or root that does not match
+    ├── BrokerError               the local broker could not be started or stopped
+    └── StreamError               Kafka said no
+        ├── BrokerUnreachable     (Retryable)
+        ├── TopicMissing
+        ├── TopicMismatch         a topic exists but is not what its declaration says
+        ├── RecordTooLarge
+        └── PartitionFenced       another worker owns this partition now
+"""
+
+from __future__ import annotations
+
+
+class JuratError(Exception):
+    """Base of every error that jurat raises on purpose.
+
+    Args:
+        message: what was got, what was expected, how to mend it.
+        details: ids and coordinates (topic, partition, offset, key id, policy id); never payloads.
+    """
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class Retryable(JuratError):
+    """Mixed into errors that may go away when tried again; everything else is permanent."""
+
+
+class ConfigurationError(JuratError):
+    """A setting, a flag or a file given by the user is missing or wrong."""
+
+
+class KeyNotFound(ConfigurationError):
+    """There is no signing key for this agent where one was looked for."""
+
+
+class SchemaError(JuratError):
+    """Bytes or values that are not what their contract says."""
+
+
+class CanonicalError(SchemaError):
+    """A value outside the canonical JSON profile, or bytes that are not in canonical form."""
+
+
+class DecodeError(SchemaError):
+    """Bytes that cannot be read with the schema that they name."""
+
+
+class EnvelopeError(SchemaError):
+    """CloudEvents attributes that are missing or malformed."""
+
+
+class UnknownSchema(SchemaError):
+    """No contract is known by this event type, Avro fingerprint or registry id."""
+
+
+class PolicyError(JuratError):
+    """Base of the policy room."""
+
+
+class BundleError(PolicyError):
+    """A policy bundle that does not load; `faults` lists everything that is wrong with it."""
+
+    def __init__(self, message: str, *, faults: tuple[str, ...] = (), **details: object) -> None:
+        super().__init__("\n".join((message, *(f"  {fault}" for fault in faults))), **details)
+        self.faults = faults
+
+
+class PolicyInputError(PolicyError):
+    """A normalised policy input that does not fit the bundle's schema."""
+
+
+class AgentError(JuratError):
+    """Base of the agents room."""
+
+
+class InputRejected(AgentError):
+    """An input that can never be decided; it ends as a `rejected` record and a dead letter."""
+
+
+class ReasonerError(AgentError):
+    """A reasoner did not give a usable proposal."""
+
+
+class ReasonerUnavailable(ReasonerError, Retryable):
+    """A reasoner could not be reached or asked to be tried later."""
+
+
+class ProposalInvalid(ReasonerError):
+    """A reasoner answered with something that is not an action of this agent."""
+
+
+class AuditError(JuratError):
+    """Base of the audit room: something does not prove what it should."""
+
+
+class KeyRejected(AuditError):
+    """A key that must not be used: malformed, small order, wrong passphrase."""
+
+
+class SignatureInvalid(AuditError):
+    """A signature that does not verify under the key that should have made it."""
+
+
+class RecordInvalid(AuditError):
+    """A record whose bytes are not canonical or whose fields break its schema."""
+
+
+class ChainBroken(AuditError):
+    """A record whose `seq` or `prev` does not follow its predecessor."""
+
+
+class ProofInvalid(AuditError):
+    """A Merkle proof or root that does not match."""
+
+
+class BrokerError(JuratError):
+    """The local broker could not be started, reached or stopped."""
+
+
+class StreamError(JuratError):
+    """Kafka refused, or holds something else than was expected."""
+
+
+class BrokerUnreachable(StreamError, Retryable):
+    """No Kafka broker answered at the bootstrap address."""
+
+
+class TopicMissing(StreamError):
+    """A topic that is needed does not exist."""
+
+
+class TopicMismatch(StreamError):
+    """A topic exists, but not as it is declared."""
+
+
+class RecordTooLarge(StreamError):
+    """A record is larger than its topic accepts."""
+
+
+class PartitionFenced(StreamError):
+    """Another worker owns this partition now; nothing of ours may be written to it."""

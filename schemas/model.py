@@ -1,0 +1,104 @@
+"""The base of every wire model: frozen, strict, closed.
+
+Rules upheld here: a model is immutable; no value is coerced (a string is never read as a number); an unknown field is
+an error; every model has one Avro name (`jurat.<namespace>.<Class>`), which is also its CloudEvents type.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+)
+
+from jurat.schemas import canonical
+
+AVRO_WIRE = {"wire": "avro"}
+"""The serialization context in which free-form JSON is printed as a string, as Avro has no such type."""
+
+Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+"""An id given by a domain: of bounded length so that keys, subjects and records stay small."""
+
+Text = Annotated[str, Field(max_length=4000)]
+"""Free text from people; bounded, as it travels into prompts and evidence."""
+
+Count = Annotated[int, Field(ge=0, le=canonical.MAX_INTEGER)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+MinorUnits = Annotated[int, Field(ge=-canonical.MAX_INTEGER, le=canonical.MAX_INTEGER)]
+"""An amount of money in the currency's minor unit (cents); which currency stands beside it."""
+
+Timestamp = AwareDatetime
+"""A moment with a zone; written as microseconds since the epoch in UTC."""
+
+
+def _parse_json(value: object) -> object:
+    if isinstance(value, str):
+        return canonical.loads_object(value.encode())
+    canonical.dumps(value)  # refuses what could not be hashed, signed or written later
+    return value
+
+
+def _print_json(value: dict[str, Any], info: SerializationInfo) -> object:
+    if info.context == AVRO_WIRE:
+        return canonical.dumps(value).decode()
+    return value
+
+
+FreeJson = Annotated[
+    dict[str, Any],
+    BeforeValidator(_parse_json),
+    PlainSerializer(_print_json),
+]
+"""A JSON object whose fields depend on something else (an action's parameters); canonical JSON text in Avro."""
+
+
+class Model(BaseModel):
+    """Base of wire models and of their parts."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", ser_json_timedelta="iso8601")
+
+
+class Event(Model):
+    """Base of what travels as the value of a Kafka record.
+
+    Attributes:
+        namespace: Avro namespace below `jurat`, for example `commerce`.
+        key_field: the field whose value is the Kafka record key.
+    """
+
+    namespace: ClassVar[str]
+    key_field: ClassVar[str]
+
+    @classmethod
+    def event_type(cls) -> str:
+        """The event's name: Avro full name and CloudEvents `type`."""
+        return f"jurat.{cls.namespace}.{cls.__name__}"
+
+    def key(self) -> str:
+        """The Kafka record key of this event."""
+        return str(getattr(self, self.key_field))
+
+
+class Money(Model):
+    """An amount in minor units with its ISO 4217 currency."""
+
+    amount_minor: MinorUnits
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+class Address(Model):
+    """A postal address."""
+
+    line1: Annotated[str, Field(max_length=200)]
+    line2: Annotated[str, Field(max_length=200)] = ""
+    city: Annotated[str, Field(max_length=100)]
+    region: Annotated[str, Field(max_length=100)]
+    postal_code: Annotated[str, Field(max_length=20)]
+    country: Annotated[str, Field(max_length=100)]
