@@ -1,0 +1,177 @@
+"""How an agent is declared.
+
+Rules upheld here: an agent is a value, all of its parts are pure functions over frozen values; what it may read, do
+and keep is declared, never reached for. Not here: the loop that decides (`kernel.py`) and who proposes (`reasoner.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Generic, TypeVar
+
+from jurat.policies.request import Entity, Facts
+from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.model import Event, Model
+
+MAX_PROPOSALS = 3
+"""Proposals per decision: a reasoner that is refused three times will not get better by asking again."""
+
+E = TypeVar("E", bound=Event)
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+class Action(Model):
+    """Base of what an agent may propose; its fields are the parameters.
+
+    Attributes:
+        action_name: the name in policies, decisions and prompts, for example `refund_buyer`.
+        title: what it does, in plain words.
+        resource: the entity type it acts on.
+        facts: the model of the Cedar context that policies judge it by.
+    """
+
+    action_name: ClassVar[str]
+    title: ClassVar[str]
+    resource: ClassVar[type[Entity]]
+    facts: ClassVar[type[Facts]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A keyed view over topics, folded from their events, that an agent may read while deciding.
+
+    Attributes:
+        name: the view's name, for example `orders`.
+        topics: the topics it is folded from, without namespace.
+        keys: the keys of the documents that an event concerns; none when the event does not concern this view.
+        fold: the document of one of these keys after the event. It must not depend on the order of events of
+            different topics, and an event that is folded twice must change nothing the second time.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    keys: Callable[[Event], tuple[str, ...]]
+    fold: Callable[[Model | None, Event, str], Model]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A document that deciding an event needs; `required` ones that do not exist make the input rejected."""
+
+    view: str
+    key: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Situation(Generic[E_co]):
+    """Everything that a decision may depend on.
+
+    Attributes:
+        event: the input.
+        now: the moment of the decision.
+        occurred_at: when the event happened, as its envelope says, else when Kafka took it.
+        documents: what was read, by (view, key); None where there is no such document.
+        state: the agent's own state for this event's key, None before its first effect.
+    """
+
+    event: E_co
+    now: datetime
+    occurred_at: datetime | None = None
+    documents: Mapping[tuple[str, str], Model | None] = field(default_factory=dict)
+    state: Model | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One reason for or against a candidate, in points; positive speaks for it."""
+
+    name: str
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An action that could be taken, with the signals that score it."""
+
+    action: Action
+    signals: tuple[Signal, ...]
+
+    @property
+    def score(self) -> int:
+        """The sum of the signals' points."""
+        return sum(signal.points for signal in self.signals)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the policies are to judge an action by."""
+
+    resource: Entity
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent(Generic[E]):
+    """A reasoning agent, declared.
+
+    Attributes:
+        name: the agent's name: its Cedar principal, consumer group, decision topic and signing identity.
+        listens: the topic that it reads (without namespace) and the event types on it that it decides.
+        subject: what a decision is about, taken from the event.
+        actions: the action models it may propose.
+        bundle: the folder of its policy bundle below `policies/`.
+        judged: the resource and facts of an action in a situation, for the policies.
+        candidates: the actions that make sense in a situation, scored; what the heuristic reasoner chooses from.
+        requested: the action that the event itself asks for, where events ask (`InputRejected` when it is malformed).
+        views: the views it may read.
+        reads: the documents that deciding an event needs.
+        state_model: the model of its keyed state, None for a stateless agent.
+        effect: the state after an allowed, effective action; required with `state_model`.
+        request_id: the id by which the asking service knows its request; None means the CloudEvents id.
+        dry_run: whether the event asks for a judgement without effect.
+        fallback: the action to propose when the reasoner is down or out of attempts.
+    """
+
+    name: str
+    listens: Mapping[str, tuple[type[Event], ...]]
+    subject: Callable[[E], str]
+    actions: tuple[type[Action], ...]
+    bundle: str
+    judged: Callable[[Situation[E], Action], Judged]
+    candidates: Callable[[Situation[E]], tuple[Candidate, ...]]
+    requested: Callable[[Situation[E]], Action] | None = None
+    views: tuple[View, ...] = ()
+    reads: Callable[[E], tuple[Lookup, ...]] = lambda _event: ()
+    state_model: type[Model] | None = None
+    effect: Callable[[Situation[E], Action], Model] | None = None
+    request_id: Callable[[E], str | None] = lambda _event: None
+    dry_run: Callable[[E], bool] = lambda _event: False
+    fallback: Callable[[Situation[E]], Action | None] = lambda _situation: None
+
+    def __post_init__(self) -> None:
+        names = [action.action_name for action in self.actions]
+        if len(set(names)) != len(names) or not names:
+            raise ConfigurationError(
+                f"agent {self.name}: got the actions {names}, expected at least one, each once"
+            )
+        if (self.state_model is None) != (self.effect is None):
+            raise ConfigurationError(
+                f"agent {self.name}: state_model and effect go together, got one of them"
+            )
+        if len(self.listens) != 1:
+            raise ConfigurationError(
+                f"agent {self.name}: got {len(self.listens)} topics to listen to, expected exactly one;"
+                " declare one agent per topic"
+            )
+
+    @property
+    def topic(self) -> str:
+        """The topic that the agent reads, without namespace."""
+        return next(iter(self.listens))
+
+    def decides(self, event: Event) -> bool:
+        """Tell whether the agent decides events of this type."""
+        return isinstance(event, self.listens[self.topic])

@@ -1,0 +1,161 @@
+"""Who may sign, and who is trusted: signers and the trust file.
+
+Pure; files are read and written in `key_store`. Rules upheld here: a key's id is its did:key name, so an id
+can never point at another key; the algorithm comes from the trusted key, never from a record; a key speaks
+for one agent only; the trust file has one canonical form.
+
+The trust file is specified in `docs/spec/audit-record.md`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from jurat.audit import did_key
+from jurat.audit.ed25519 import SigningKey
+from jurat.schemas import canonical
+from jurat.schemas.errors import CanonicalError, ConfigurationError, KeyNotFound, KeyRejected
+
+ALG_ED25519 = "ed25519"
+
+MAX_TRUSTED_KEYS = 10_000
+"""Far above any fleet of agents; bounds the memory of a hostile trust file."""
+
+_AGENT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+class Signer(Protocol):
+    """What signs records: a key in memory, or a service that holds one."""
+
+    @property
+    def keyid(self) -> str:
+        """The key's did:key name."""
+        ...
+
+    @property
+    def alg(self) -> str:
+        """The algorithm, for example `ed25519`."""
+        ...
+
+    async def sign(self, message: bytes) -> bytes:
+        """Sign the exact bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A public key and the one agent that it may sign for."""
+
+    agent: str
+    keyid: str
+    alg: str = ALG_ED25519
+    public_key: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_agent(self.agent)
+        if self.alg != ALG_ED25519:
+            raise KeyRejected(f"got the algorithm {self.alg!r}, expected {ALG_ED25519!r}", keyid=self.keyid)
+        object.__setattr__(self, "public_key", did_key.decode(self.keyid))
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The keys that are trusted; an agent may have several, a key has one agent."""
+
+    keys: tuple[TrustedKey, ...]
+    by_keyid: dict[str, TrustedKey] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", tuple(sorted(self.keys, key=lambda key: (key.agent, key.keyid))))
+        object.__setattr__(self, "by_keyid", {key.keyid: key for key in self.keys})
+        if len(self.by_keyid) != len(self.keys):
+            raise KeyRejected(
+                "got the same key id twice in the trusted keys, expected each key once, for one agent"
+            )
+
+    def find(self, keyid: str) -> TrustedKey:
+        """Find a trusted key by its id.
+
+        Raises:
+            KeyNotFound: no such key is trusted.
+        """
+        try:
+            return self.by_keyid[keyid]
+        except KeyError:
+            raise KeyNotFound(
+                f"the key {keyid[:100]!r} is not in the trust file", keyid=keyid[:100]
+            ) from None
+
+
+class PemSigner:
+    """Signs with a private key held in memory."""
+
+    __slots__ = ("_key", "alg", "keyid")
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+        self.alg = ALG_ED25519
+        self.keyid = did_key.encode(key.public_key)
+
+    async def sign(self, message: bytes) -> bytes:
+        """Sign the exact bytes; never suspends."""
+        return self._key.sign(message)
+
+
+def check_agent(agent: str) -> str:
+    """Check an agent's name: it becomes a file name and the first part of chain names.
+
+    Raises:
+        ConfigurationError: not 1 to 64 of a-z, 0-9 and hyphen, starting with a letter or digit.
+    """
+    if not _AGENT.fullmatch(agent):
+        raise ConfigurationError(
+            f"got the agent name {agent[:100]!r}, expected 1 to 64 lower-case letters, digits and hyphens"
+        )
+    return agent
+
+
+def print_trust(trust: Trust) -> bytes:
+    """Print a trust file: canonical JSON and one line feed."""
+    entries = [{"agent": key.agent, "alg": key.alg, "keyid": key.keyid} for key in trust.keys]
+    return canonical.dumps(entries) + b"\n"
+
+
+def parse_trust(data: bytes) -> Trust:
+    """Read a trust file.
+
+    Raises:
+        KeyRejected: not canonical, an unknown field or algorithm, or a key that must not be used.
+    """
+    try:
+        entries = canonical.loads(data.removesuffix(b"\n"))
+    except CanonicalError as error:
+        raise KeyRejected(f"the trust file is not canonical JSON: {error}") from error
+    if not isinstance(entries, list) or len(entries) > MAX_TRUSTED_KEYS:
+        raise KeyRejected(f"got a trust file that is not a JSON list of at most {MAX_TRUSTED_KEYS} keys")
+    trust = Trust(tuple(_parse_trusted_key(entry) for entry in entries))
+    if print_trust(trust) != data:
+        raise KeyRejected(
+            "the trust file is not in its one form: sorted by agent and key id, ended by one line feed"
+        )
+    return trust
+
+
+def merge(trust: Trust, added: Iterable[TrustedKey]) -> Trust:
+    """Trust more keys; one that is already there stays as it is."""
+    return Trust(tuple({key.keyid: key for key in (*added, *trust.keys)}.values()))
+
+
+def _parse_trusted_key(entry: canonical.JsonValue) -> TrustedKey:
+    if not isinstance(entry, dict) or entry.keys() != {"agent", "alg", "keyid"}:
+        raise KeyRejected("got a trust file entry with other fields, expected exactly agent, alg and keyid")
+    agent, alg, keyid = entry["agent"], entry["alg"], entry["keyid"]
+    if not isinstance(agent, str) or not isinstance(alg, str) or not isinstance(keyid, str):
+        raise KeyRejected("got a trust file entry with a value that is not a string")
+    try:
+        return TrustedKey(agent=agent, keyid=keyid, alg=alg)
+    except ConfigurationError as error:
+        raise KeyRejected(f"the trust file names a bad agent: {error}") from error

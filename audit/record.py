@@ -1,0 +1,363 @@
+"""The decision record: an in-toto Statement v1 whose predicate says how one input was decided.
+
+Rules upheld here: every input ends in exactly one record; the subject is the decision event where there is
+one, else the input itself; decision id, chain and input coordinates say the same; a payload has one spelling
+(parse then print is identity) and unknown fields are refused; text inside is data and never interpreted.
+
+Specified in `docs/spec/audit-record.md`. Not here: signing (`dsse`), the link to the predecessor (`chain`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from jurat.schemas import canonical
+from jurat.schemas.decision import InputRef, Verdict, decision_id
+from jurat.schemas.errors import CanonicalError, RecordInvalid
+from jurat.schemas.model import Count, Identifier, Model
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:jurat:decision-record:v1"
+GENESIS = "0" * 64
+"""`prev` of the first record of a chain."""
+
+MAX_PAYLOAD_BYTES = 65_536
+"""Hard bound of one record. The aim is 3.5 KB; a large normalised policy input may take more. 64 KiB stays
+far below Kafka's default of 1 MB a message, and bounds what a verifier holds."""
+
+MAX_INPUTS = 16
+MAX_CONTEXT = 256
+MAX_PROPOSALS = 64
+MAX_POLICIES = 256
+MAX_MESSAGE = 2000
+"""Bounds of lists in one record: far above what an agent produces, below what fits `MAX_PAYLOAD_BYTES`."""
+
+_URI = re.compile(
+    r"kafka://(?P<cluster>[A-Za-z0-9_-]{1,64})/(?P<topic>[A-Za-z0-9._-]{1,249})"
+    r"/(?P<partition>0|[1-9][0-9]{0,9})/(?P<offset>0|[1-9][0-9]{0,15})"
+)
+
+
+def _check_time(text: str) -> str:
+    if format_time(datetime.fromisoformat(text)) != text:
+        raise ValueError("not a time in UTC with six digits of microseconds")
+    return text
+
+
+def format_time(moment: datetime) -> str:
+    """Print a moment as RFC 3339 in UTC, always with microseconds and `Z`."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Time = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9T:.-]{21}Z$"), AfterValidator(_check_time)]
+Traceparent = Annotated[str, Field(pattern=r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
+KafkaUri = Annotated[str, Field(pattern=f"^{_URI.pattern}$")]
+JsonObject = dict[str, Any]
+"""Checked against the canonical JSON profile when the record is printed."""
+
+
+class Outcome(StrEnum):
+    """How an input ended; `expired` and `duplicate` are reserved."""
+
+    DECIDED = "decided"
+    DENIED = "denied"
+    ESCALATED = "escalated"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+
+    @property
+    def has_decision(self) -> bool:
+        """Whether a decision event was emitted with this record."""
+        return self not in (Outcome.REJECTED, Outcome.SKIPPED)
+
+
+class Input(Model):
+    """An event that was decided upon.
+
+    Attributes:
+        uri: `kafka://<cluster id>/<topic>/<partition>/<offset>`.
+        event_id: CloudEvents id; None where the envelope could not be read.
+        event_type: CloudEvents type; None where the envelope could not be read.
+        sha256: of the record's value; of no bytes where it had none.
+        schema_id: Avro fingerprint in hex, `json`, or None where the value could not be read.
+    """
+
+    uri: KafkaUri
+    event_id: Name | None
+    event_type: Name | None
+    sha256: Sha256Hex
+    schema_id: Name | None
+
+
+class ContextRead(Model):
+    """Something that was looked up; `uri` and `sha256` are None where nothing was found."""
+
+    name: Name
+    key: Name
+    uri: KafkaUri | None
+    sha256: Sha256Hex | None
+
+
+class Usage(Model):
+    """What a model call cost; `cost_micros` are millionths of the currency."""
+
+    calls: Count
+    input_tokens: Count
+    output_tokens: Count
+    cost_micros: Count | None = None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+
+
+class ReasonerUsed(Model):
+    """Who proposed. `model` and the rest are None for a reasoner that uses no model."""
+
+    name: Name
+    deterministic: bool
+    model: Name | None = None
+    parameters_sha256: Sha256Hex | None = None
+    usage: Usage | None = None
+
+
+class ProposalJudged(Model):
+    """One proposal with its verdict; refused ones are kept."""
+
+    action: Name
+    parameters: JsonObject
+    verdict: Verdict
+    policies: Annotated[tuple[Name, ...], Field(max_length=MAX_POLICIES)]
+    reasons: Annotated[tuple[str, ...], Field(max_length=MAX_POLICIES)]
+
+
+class PolicyUsed(Model):
+    """Under which policies the last proposal was judged, and on exactly which input."""
+
+    bundle: Name
+    digest: Sha256Hex
+    engine: Name
+    input: JsonObject
+
+
+class Approval(Model):
+    """An approval that was taken into account."""
+
+    role: Name
+    approver: Name
+    sha256: Sha256Hex
+
+
+class Rejection(Model):
+    """Why an input could not be decided."""
+
+    error: Name
+    message: Annotated[str, Field(max_length=MAX_MESSAGE)]
+
+    @classmethod
+    def of(cls, error: Exception) -> Rejection:
+        """Name an error's class and message, cut to their bounds."""
+        return cls(error=type(error).__name__[:200], message=str(error)[:MAX_MESSAGE])
+
+
+class DecisionRecord(Model):
+    """What happened to one input.
+
+    Attributes:
+        decision_id: derived from agent, cluster and the first input; see
+        `jurat.schemas.decision.decision_id`.
+        agent: the agent's name.
+        outcome: how the input ended.
+        chain: `<agent>/<topic>/<partition>` of the first input.
+        seq: 0, 1, 2, ... in the chain.
+        prev: hex SHA-256 of the payload before this one in the chain, 64 zeros for the first.
+        time: when the worker committed it, by its own clock: a claim.
+        attempts: how often the reasoner was asked.
+        trace: W3C traceparent of the input.
+        inputs: the first one is what this record ends; others were taken into account.
+        context: what was looked up.
+        reasoner: None where nobody was asked.
+        proposals: every one that was made, in order.
+        policy: None where no policy was asked (rejected, skipped).
+        approvals: approvals taken into account.
+        code: version of the program that decided.
+        rejection: given for `rejected`, None otherwise.
+    """
+
+    decision_id: Identifier
+    agent: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    outcome: Outcome
+    chain: Identifier
+    seq: Count
+    prev: Sha256Hex
+    time: Time
+    attempts: Annotated[int, Field(ge=0, le=100)]
+    trace: Traceparent | None
+    inputs: Annotated[tuple[Input, ...], Field(min_length=1, max_length=MAX_INPUTS)]
+    context: Annotated[tuple[ContextRead, ...], Field(max_length=MAX_CONTEXT)]
+    reasoner: ReasonerUsed | None
+    proposals: Annotated[tuple[ProposalJudged, ...], Field(max_length=MAX_PROPOSALS)]
+    policy: PolicyUsed | None
+    approvals: Annotated[tuple[Approval, ...], Field(max_length=MAX_PROPOSALS)]
+    code: Name
+    rejection: Rejection | None
+
+
+class Digest(Model):
+    """in-toto DigestSet with the one algorithm used here."""
+
+    sha256: Sha256Hex
+
+
+class Subject(Model):
+    """in-toto ResourceDescriptor of what the record is about."""
+
+    name: Name
+    digest: Digest
+
+
+class Statement(Model):
+    """in-toto Statement v1 around a decision record."""
+
+    type: Annotated[Literal["https://in-toto.io/Statement/v1"], Field(alias="_type")]
+    subject: tuple[Subject]
+    predicate_type: Annotated[Literal["urn:jurat:decision-record:v1"], Field(alias="predicateType")]
+    predicate: DecisionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """Where a Kafka record stands in the world."""
+
+    cluster_id: str
+    topic: str
+    partition: int
+    offset: int
+
+    def uri(self) -> str:
+        """Print them as `kafka://<cluster id>/<topic>/<partition>/<offset>`."""
+        return f"kafka://{self.cluster_id}/{self.topic}/{self.partition}/{self.offset}"
+
+
+def parse_uri(uri: str) -> Coordinates:
+    """Read coordinates from their URI.
+
+    Raises:
+        RecordInvalid: not such a URI.
+    """
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise RecordInvalid(f"got {uri[:400]!r}, expected kafka://<cluster id>/<topic>/<partition>/<offset>")
+    cluster, topic, partition, offset = match.groups()
+    return Coordinates(cluster, topic, int(partition), int(offset))
+
+
+def chain_name(agent: str, topic: str, partition: int) -> str:
+    """Name the chain of an agent's records about one input partition."""
+    return f"{agent}/{topic}/{partition}"
+
+
+def build(record: DecisionRecord, subject_name: str, subject_sha256: str) -> bytes:
+    """Print a record as the payload that gets signed.
+
+    Args:
+        record: the record.
+        subject_name: the decision id; for `rejected` and `skipped` the URI of the first input.
+        subject_sha256: hex SHA-256 of the decision event's value; for `rejected` and `skipped` of the
+        input's value.
+
+    Raises:
+        RecordInvalid: it contradicts itself, does not fit the canonical profile, or is too large.
+    """
+    _check_coherence(record, subject_name, subject_sha256)
+    try:
+        payload = canonical.dumps(_statement(record, subject_name, subject_sha256))
+    except CanonicalError as error:
+        raise RecordInvalid(
+            f"the record cannot be printed: {error}", decision_id=record.decision_id
+        ) from error
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise RecordInvalid(
+            f"got a record of {len(payload)} bytes, expected at most {MAX_PAYLOAD_BYTES}; put bulk behind"
+            " digests",
+            decision_id=record.decision_id,
+        )
+    return payload
+
+
+def parse(payload: bytes) -> Statement:
+    """Read a payload, refusing everything that `build` would not print.
+
+    Raises:
+        RecordInvalid: not canonical, an unknown field or version, or it contradicts itself.
+    """
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise RecordInvalid(f"got a record of {len(payload)} bytes, expected at most {MAX_PAYLOAD_BYTES}")
+    try:
+        statement = Statement.model_validate_json(payload)
+    except ValidationError as error:
+        raise RecordInvalid(f"the payload breaks its schema: {_first_fault(error)}") from error
+    subject = statement.subject[0]
+    try:
+        printed = canonical.dumps(_statement(statement.predicate, subject.name, subject.digest.sha256))
+    except CanonicalError as error:
+        raise RecordInvalid(f"the payload is outside the canonical JSON profile: {error}") from error
+    if printed != payload:
+        raise RecordInvalid(
+            "the payload is not in its one form: a field left out, another key order, white space, a"
+            " repeated key or"
+            " other escapes; expected the exact bytes of docs/spec/audit-record.md"
+        )
+    _check_coherence(statement.predicate, subject.name, subject.digest.sha256)
+    return statement
+
+
+def _statement(record: DecisionRecord, subject_name: str, subject_sha256: str) -> dict[str, object]:
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": subject_name, "digest": {"sha256": subject_sha256}}],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": record.model_dump(mode="json"),
+    }
+
+
+def _check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: str) -> None:
+    first = record.inputs[0]
+    at = parse_uri(first.uri)
+    expected_chain = chain_name(record.agent, at.topic, at.partition)
+    if record.chain != expected_chain:
+        raise RecordInvalid(
+            f"got the chain {record.chain!r}, expected {expected_chain!r} from agent and input"
+        )
+    where = InputRef(topic=at.topic, partition=at.partition, offset=at.offset)
+    expected_id = decision_id(record.agent, where, cluster_id=at.cluster_id)
+    if record.decision_id != expected_id:
+        raise RecordInvalid(
+            f"got the decision id {record.decision_id!r}, expected {expected_id!r} from agent and input"
+        )
+    if (record.seq == 0) != (record.prev == GENESIS):
+        raise RecordInvalid(
+            "got a first record with a predecessor or a later one without; prev is zeros for seq 0 only"
+        )
+    if (record.rejection is not None) != (record.outcome is Outcome.REJECTED):
+        raise RecordInvalid("got a rejection with another outcome or none with `rejected`; they go together")
+    if record.outcome.has_decision != (record.policy is not None):
+        raise RecordInvalid("got no policy with a judged outcome, or one with an outcome that is not judged")
+    if record.outcome.has_decision:
+        if subject_name != record.decision_id:
+            raise RecordInvalid(
+                f"got the subject {subject_name!r}, expected the decision id {record.decision_id!r}"
+            )
+    elif (subject_name, subject_sha256) != (first.uri, first.sha256):
+        raise RecordInvalid("got another subject than the input itself, though no decision event was emitted")
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    where = ".".join(str(part) for part in faults[0]["loc"]) or "the whole"
+    return f"{where}: {faults[0]['msg']}"

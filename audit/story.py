@@ -1,0 +1,99 @@
+"""One decision in plain words: who, on what inputs, what was refused, which policies, where it stands.
+
+Nothing is verified here: the caller says what was verified, and the story repeats it. Records hold text from
+outside, so what is not printable is escaped: a record cannot steer the terminal that shows it, or fake a line
+of its own story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jurat.audit.log import LogEntry
+from jurat.audit.record import DecisionRecord, Outcome, Statement
+from jurat.schemas import canonical
+from jurat.schemas.decision import Verdict
+
+_ENDINGS = {
+    Outcome.DECIDED: "It was allowed.",
+    Outcome.DENIED: "It was denied.",
+    Outcome.ESCALATED: "It was handed to people: no approval was there yet.",
+    Outcome.REJECTED: "The input could not be decided at all, and went to the dead letters.",
+    Outcome.SKIPPED: "The agent does not listen to this kind of event; nothing was decided.",
+}
+_VERDICTS = {Verdict.ALLOW: "allowed", Verdict.DENY: "refused", Verdict.ESCALATE: "to be approved by people"}
+
+
+def tell(entry: LogEntry, statement: Statement, *, standing: str) -> str:
+    """Tell the story of a record.
+
+    Args:
+        entry: where it stands.
+        statement: what it says.
+        standing: one sentence on what was verified.
+    """
+    return "".join(f"{printable(line)}\n" for line in _lines(entry, statement, standing))
+
+
+def printable(text: str) -> str:
+    """Escape everything that a terminal might act on: control characters, line ends, marks of direction."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str]:
+    record = statement.predicate
+    yield f"Decision {record.decision_id}"
+    yield f"The agent {record.agent} ({record.code}) recorded it at {record.time}, by its own clock."
+    yield _ENDINGS[record.outcome]
+    if record.rejection is not None:
+        yield f"  Reason: {record.rejection.error}: {record.rejection.message}"
+    yield ""
+    yield from _inputs(record)
+    yield ""
+    yield from _proposals(record)
+    if record.policy is not None:
+        yield ""
+        yield (
+            f"Policy: bundle {record.policy.bundle}, digest {record.policy.digest}, judged by"
+            f" {record.policy.engine}."
+        )
+    if record.approvals:
+        yield "Approved by:"
+        yield from (f"  {each.approver} as {each.role}" for each in record.approvals)
+    yield ""
+    subject = statement.subject[0]
+    yield f"In the log: {entry.place}; number {record.seq} of the chain {record.chain}."
+    yield f"What is proven: {subject.name}, SHA-256 {subject.digest.sha256}."
+    yield f"Signed by {entry.record.signatures[0].keyid}."
+    yield standing
+
+
+def _inputs(record: DecisionRecord) -> Iterator[str]:
+    yield "It was about:"
+    for each in record.inputs:
+        yield f"  {each.event_type or 'an event of unknown type'} {each.event_id or ''}".rstrip()
+        yield f"    at {each.uri}"
+        yield f"    SHA-256 {each.sha256}"
+    if record.context:
+        yield "It looked up:"
+    for read in record.context:
+        found = f"found, SHA-256 {read.sha256}" if read.sha256 else "nothing found"
+        yield f"  {read.name} of {read.key}: {found}" + (f" at {read.uri}" if read.uri else "")
+
+
+def _proposals(record: DecisionRecord) -> Iterator[str]:
+    if record.reasoner is None:
+        yield "Nobody was asked for a proposal."
+    else:
+        model = f", model {record.reasoner.model}" if record.reasoner.model else ", no model"
+        times = "once" if record.attempts == 1 else f"{record.attempts} times"
+        yield f"The reasoner {record.reasoner.name}{model}, was asked {times}."
+    for number, each in enumerate(record.proposals, start=1):
+        parameters = canonical.dumps(each.parameters).decode()
+        yield f"  Proposal {number}: {each.action} {parameters}: {_VERDICTS[each.verdict]}"
+        for policy in each.policies:
+            yield f"    by policy {policy}"
+        for reason in each.reasons:
+            yield f"    because: {reason}"

@@ -1,0 +1,335 @@
+"""A policy bundle: a folder of files, loaded whole or not at all.
+
+Rules upheld here:
+1. every fault is found and told at once, with its file, line and policy;
+2. what is loaded is what was digested: each file is read once, and its bytes are both hashed and parsed;
+3. a file that the format does not know is a fault, as it would be digested and mean nothing;
+4. a bundle without a policy is a fault: it would deny everything, which nobody writes a folder for;
+5. who decides does not approve: no agent holds an approver's role.
+
+Not here: judging requests (`engine.py`), the house rules for one policy (`lint.py`), running the bundle's
+cases (`bundle_tests.py`). Specified in `docs/spec/policy-bundle.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+from pydantic import Field, ValidationError
+
+from jurat.policies import cedar, lint, strict_yaml
+from jurat.policies.folder import OBJECTIVES_FILE, ROLES_FILE, SCHEMA_FILE, digest_of, read_folder
+from jurat.schemas.canonical import JsonObject, JsonValue
+from jurat.schemas.errors import BundleError
+from jurat.schemas.model import Model
+
+_Name = Annotated[str, Field(pattern=rf"^{lint.NAME.pattern}$")]
+
+
+class Roles(Model):
+    """The content of roles.yaml.
+
+    Attributes:
+        agents: the roles of every agent that this bundle is for.
+        approvers: the roles that may lift a refusal.
+    """
+
+    agents: Annotated[dict[_Name, tuple[_Name, ...]], Field(min_length=1)]
+    approvers: tuple[_Name, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One policy as people refer to it.
+
+    Attributes:
+        id: its `@id`.
+        title: its `@title`, the reason that decisions give.
+        effect: `permit` or `forbid`.
+        escalate: the role whose approval lifts it.
+        actions: the actions that its scope matches.
+        file: the bundle's file that holds it.
+        line: the line on which it begins.
+    """
+
+    id: str
+    title: str
+    effect: str
+    actions: frozenset[str]
+    file: str
+    line: int
+    why: str | None = None
+    owner: str | None = None
+    escalate: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle that loaded without a fault.
+
+    Attributes:
+        name: the folder's name.
+        digest: lower-case hex; `digest_of` says of what.
+        namespace: the Cedar namespace of the schema.
+        policies: by id, sorted.
+        agents: the roles of every agent.
+        approvers: roles that may lift a refusal, sorted.
+        actions: the actions that the schema declares, sorted.
+        objectives: what a reasoner should aim for; never enforced.
+        cases: the parsed files of `tests/`, by path.
+        compiled: what the engine asks.
+    """
+
+    name: str
+    digest: str
+    namespace: str
+    schema_text: str
+    policies: Mapping[str, Policy]
+    agents: Mapping[str, tuple[str, ...]]
+    approvers: tuple[str, ...]
+    actions: tuple[str, ...]
+    objectives: JsonObject
+    cases: Mapping[str, JsonValue]
+    compiled: cedar.Compiled
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Load a bundle.
+
+    Raises:
+        BundleError: anything at all is wrong with it; `faults` says everything that is.
+    """
+    files, faults = read_folder(folder)
+    return _Loading(folder.resolve().name, files, faults).bundle()
+
+
+@dataclass(slots=True)
+class _Loading:
+    """The state of one load: the files, and the faults found so far."""
+
+    name: str
+    files: dict[str, bytes]
+    faults: list[str]
+
+    def bundle(self) -> Bundle:
+        texts = {name: text for name in sorted(self.files) if (text := self._text(name)) is not None}
+        schema = self._schema(texts.get(SCHEMA_FILE))
+        namespace = self._namespace(schema) if schema is not None else None
+        roles = self._roles(texts.get(ROLES_FILE))
+        parsed: dict[str, cedar.PolicyTree] = {}
+        policies: dict[str, Policy] = {}
+        for name, text in texts.items():
+            if name.endswith(".cedar"):
+                self._policies(name, text, schema=schema, into=(parsed, policies))
+        if not any(name.endswith(".cedar") for name in self.files) or not (parsed or self.faults):
+            self.faults.append(
+                "got no policy, expected at least one in a *.cedar file: without a permit all is denied"
+            )
+        yamls = {name: self._yaml(name, texts[name]) for name in texts if name.startswith("tests/")}
+        objectives = self._yaml(OBJECTIVES_FILE, texts[OBJECTIVES_FILE]) if OBJECTIVES_FILE in texts else {}
+        if not isinstance(objectives, dict):
+            self.faults.append(f"{OBJECTIVES_FILE}: got no mapping, expected weights and prose by name")
+            objectives = {}
+        if roles is not None and namespace is not None:
+            self._names(roles, namespace, parsed=parsed, policies=policies)
+        compiled = None
+        if not self.faults and schema is not None and namespace is not None and roles is not None:
+            compiled = self._compile(parsed, schema=schema, namespace=namespace, roles=roles)
+        if compiled is None or schema is None or namespace is None or roles is None:
+            raise BundleError(
+                f"the policy bundle {self.name} does not load, {len(self.faults)} fault(s):",
+                faults=tuple(self.faults),
+                bundle=self.name,
+            )
+        return Bundle(
+            name=self.name,
+            digest=digest_of(self.files),
+            namespace=namespace,
+            schema_text=texts[SCHEMA_FILE],
+            policies={id_: policies[id_] for id_ in sorted(policies)},
+            agents={agent: tuple(sorted(roles.agents[agent])) for agent in sorted(roles.agents)},
+            approvers=tuple(sorted(roles.approvers)),
+            actions=tuple(schema.actions),
+            objectives=objectives,
+            cases=yamls,
+            compiled=compiled,
+        )
+
+    def _text(self, name: str) -> str | None:
+        try:
+            return self.files[name].decode()
+        except UnicodeDecodeError as error:
+            self.faults.append(f"{name}: got bytes that are not UTF-8 at {error.start}, expected UTF-8 text")
+            return None
+
+    def _yaml(self, name: str, text: str) -> JsonValue:
+        try:
+            return strict_yaml.load(text)
+        except strict_yaml.StrictYamlError as error:
+            self.faults.append(f"{name}: {error}")
+            return {}
+
+    def _schema(self, text: str | None) -> cedar.Schema | None:
+        if text is None:
+            if SCHEMA_FILE not in self.files:
+                self.faults.append(
+                    f"{SCHEMA_FILE}: missing; `jurat policy schema` prints the one of a shipped bundle"
+                )
+            return None
+        try:
+            return cedar.parse_schema(text)
+        except cedar.CedarError as error:
+            self.faults.append(f"{SCHEMA_FILE}: {error}")
+            return None
+
+    def _namespace(self, schema: cedar.Schema) -> str | None:
+        if len(schema.action_types) != 1 or not schema.action_types[0].endswith("::Action"):
+            got = ", ".join(schema.action_types) or "no action"
+            self.faults.append(f"{SCHEMA_FILE}: got {got}, expected actions in exactly one namespace")
+            return None
+        return schema.action_types[0].removesuffix("::Action")
+
+    def _roles(self, text: str | None) -> Roles | None:
+        if text is None:
+            if ROLES_FILE not in self.files:
+                self.faults.append(
+                    f"{ROLES_FILE}: missing; it names the agents, their roles and the approvers"
+                )
+            return None
+        count = len(self.faults)
+        value = self._yaml(ROLES_FILE, text)
+        if len(self.faults) > count:
+            return None
+        try:
+            roles = Roles.model_validate_json(orjson.dumps(value))
+        except ValidationError as error:
+            self.faults += [f"{ROLES_FILE}: {fault}" for fault in validation_faults(error)]
+            return None
+        for agent, held in sorted(roles.agents.items()):
+            self.faults += [
+                f"{ROLES_FILE}: got the agent {agent} with the approver role {role},"
+                " expected that who decides does not approve"
+                for role in sorted(set(held) & set(roles.approvers))
+            ]
+        return roles
+
+    def _policies(
+        self,
+        name: str,
+        text: str,
+        *,
+        schema: cedar.Schema | None,
+        into: tuple[dict[str, cedar.PolicyTree], dict[str, Policy]],
+    ) -> None:
+        """Parse and check one file, statement by statement: so a fault has its line and hides no other."""
+        parsed, policies = into
+        trees: list[cedar.PolicyTree] = []
+        for line, statement in lint.statements(text):
+            try:
+                (tree,) = cedar.parse_policies(statement)
+            except cedar.CedarError as error:
+                self.faults.append(f"{name}:{line}: {error}")
+                continue
+            trees.append(tree)
+            id_ = tree.annotations.get("id", "")
+            where = f"{name}:{line}: {id_ or 'a policy'}:"
+            self.faults += [f"{where} {fault}" for fault in lint.faults(tree)]
+            if schema is not None:
+                shown = f"policy `{id_}`" if id_ else "a policy"
+                self.faults += [
+                    f"{where} {error.replace('policy `policy0`', shown)}"
+                    for error in cedar.validate(statement, schema)
+                ]
+            if id_ in policies:
+                first = policies[id_]
+                self.faults.append(
+                    f"{where} got the @id of {first.file}:{first.line} again, expected each once"
+                )
+                continue
+            key = id_ or f"{name}:{line}"
+            parsed[key] = tree
+            policies[key] = _policy(tree, schema=schema, file=name, line=line)
+        if not self.faults and not lint.same_policies(text, trees):
+            self.faults.append(f"{name}: Cedar reads other policies in the whole file than in its statements")
+
+    def _names(
+        self,
+        roles: Roles,
+        namespace: str,
+        *,
+        parsed: Mapping[str, cedar.PolicyTree],
+        policies: Mapping[str, Policy],
+    ) -> None:
+        """Check that policies name only roles and agents that roles.yaml knows: Cedar's validator cannot."""
+        held = {role for of_agent in roles.agents.values() for role in of_agent}
+        known = {f"{namespace}::Role": held, f"{namespace}::Agent": set(roles.agents)}
+        for id_, template in parsed.items():
+            where = f"{policies[id_].file}:{policies[id_].line}: {id_ or 'a policy'}:"
+            self.faults += [
+                f'{where} got {type_}::"{name}", expected one of {ROLES_FILE}: {_listed(known[type_])}'
+                for type_, name in sorted(lint.named_entities(template))
+                if type_ in known and name not in known[type_]
+            ]
+            role = policies[id_].escalate
+            if role is not None and role not in roles.approvers:
+                approvers = _listed(roles.approvers)
+                self.faults.append(
+                    f"{where} got @escalate({role!r}), expected an approver of {ROLES_FILE}: {approvers}"
+                )
+
+    def _compile(
+        self, parsed: Mapping[str, cedar.PolicyTree], *, schema: cedar.Schema, namespace: str, roles: Roles
+    ) -> cedar.Compiled | None:
+        try:
+            return cedar.Compiled(parsed, schema=schema, entities=_principals(roles.agents, namespace))
+        except cedar.CedarError as error:
+            self.faults.append(
+                f"{SCHEMA_FILE}: {error}; expected `entity Role;` and `entity Agent in [Role];`"
+            )
+            return None
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _policy(template: cedar.PolicyTree, *, schema: cedar.Schema | None, file: str, line: int) -> Policy:
+    notes = template.annotations
+    actions = {} if schema is None else schema.actions
+    return Policy(
+        id=notes.get("id", ""),
+        title=notes.get("title", "").strip(),
+        effect=template.effect,
+        actions=frozenset(name for name, groups in actions.items() if cedar.concerns(template, groups)),
+        file=file,
+        line=line,
+        why=notes.get("why"),
+        owner=notes.get("owner"),
+        escalate=notes.get("escalate"),
+    )
+
+
+def _principals(agents: Mapping[str, Iterable[str]], namespace: str) -> list[dict[str, object]]:
+    """The entities that every request shares: agents, and the roles that they are in."""
+    roles = sorted({role for held in agents.values() for role in held})
+    entities: list[dict[str, object]] = [
+        {"uid": {"type": f"{namespace}::Role", "id": role}, "attrs": {}, "parents": []} for role in roles
+    ]
+    for agent, held in sorted(agents.items()):
+        parents = [{"type": f"{namespace}::Role", "id": role} for role in sorted(set(held))]
+        entities.append(
+            {"uid": {"type": f"{namespace}::Agent", "id": agent}, "attrs": {}, "parents": parents}
+        )
+    return entities
+
+
+def validation_faults(error: ValidationError) -> list[str]:
+    """A validation error as one line for each place that is wrong."""
+    return [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'the file'}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_input=False)
+    ]

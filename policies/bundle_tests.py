@@ -1,0 +1,194 @@
+"""The cases in a bundle's `tests/*.yaml`: requests with the verdict that the author expects.
+
+Rules upheld here: a case runs through the engine that decides in production; verdict and determining
+policies are compared exactly; an evaluation that erred fails its case unless the case expects that error.
+The format is specified in `docs/spec/policy-bundle.md`. Not here: printing the outcome (`jurat policy test`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import orjson
+from pydantic import Field, ValidationError
+
+from jurat.policies.bundle import Bundle, validation_faults
+from jurat.policies.engine import PolicyEngine
+from jurat.policies.request import Judgement
+from jurat.schemas.canonical import JsonObject, JsonValue
+from jurat.schemas.decision import Verdict
+from jurat.schemas.errors import BundleError, PolicyInputError
+from jurat.schemas.model import FreeJson, Model
+
+DEFAULT_NOW = "2026-01-01T00:00:00Z"
+"""The moment of a case that does not say another."""
+
+
+class CaseResource(Model):
+    """The resource of a case: attributes as Cedar's JSON, where the schema tells dates from strings."""
+
+    type: str
+    id: str
+    attrs: FreeJson = Field(default_factory=dict)
+
+
+class Expectation(Model):
+    """What a case expects.
+
+    Attributes:
+        policies: ids of exactly the determining policies, in any order; not looked at when left out.
+        approvers: roles that may lift an escalation, in any order; not looked at when left out.
+        error: a part of the error that the engine shall report; without it, any error fails the case.
+    """
+
+    verdict: Verdict
+    policies: tuple[str, ...] | None = None
+    approvers: tuple[str, ...] | None = None
+    error: str | None = None
+
+
+class Case(Model):
+    """One case."""
+
+    name: str = Field(min_length=1)
+    agent: str
+    action: str
+    resource: CaseResource
+    context: FreeJson = Field(default_factory=dict)
+    now: str = DEFAULT_NOW
+    approvals: tuple[str, ...] = ()
+    expect: Expectation
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFailure:
+    """A case that did not come out as expected.
+
+    Attributes:
+        file: the file, relative to the bundle.
+        name: the case's name.
+        message: what was got and what was expected.
+    """
+
+    file: str
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseReport:
+    """What came of running all cases of a bundle."""
+
+    run: int
+    failures: tuple[CaseFailure, ...]
+
+
+def cases(bundle: Bundle) -> tuple[tuple[str, Case], ...]:
+    """Read the cases of a bundle.
+
+    Returns:
+        File and case, in the order of the files.
+
+    Raises:
+        BundleError: a file is not of the format, or a case's name is not unique in its file.
+    """
+    faults: list[str] = []
+    found: list[tuple[str, Case]] = []
+    for file in sorted(bundle.cases):
+        names: set[str] = set()
+        for index, raw in enumerate(_raw_cases(bundle.cases[file], file, faults)):
+            try:
+                case = Case.model_validate_json(orjson.dumps(raw))
+            except ValidationError as error:
+                label = raw.get("name") or f"case {index + 1}"
+                faults += [f"{file}: {label}: {fault}" for fault in validation_faults(error)]
+                continue
+            if case.name in names:
+                faults.append(f"{file}: {case.name}: got the name twice, expected each once")
+            names.add(case.name)
+            found.append((file, case))
+    if faults:
+        raise BundleError(f"the cases of the bundle {bundle.name} cannot be read:", faults=tuple(faults))
+    return tuple(found)
+
+
+def run_cases(engine: PolicyEngine) -> CaseReport:
+    """Run all cases of the engine's bundle.
+
+    Raises:
+        BundleError: the files of cases are not of the format.
+    """
+    read = cases(engine.bundle)
+    failures = [
+        CaseFailure(file, case.name, message)
+        for file, case in read
+        if (message := _failure(engine, case)) is not None
+    ]
+    return CaseReport(len(read), tuple(failures))
+
+
+def _raw_cases(content: JsonValue, file: str, faults: list[str]) -> Iterator[JsonObject]:
+    if not isinstance(content, dict) or not set(content) <= {"given", "cases"}:
+        faults.append(f"{file}: expected a mapping with `cases`, and `given` for what they share")
+        return
+    given, listed = content.get("given", {}), content.get("cases")
+    if not isinstance(given, dict) or not isinstance(listed, list) or not listed:
+        faults.append(f"{file}: expected `cases` to be a list of at least one case, and `given` a mapping")
+        return
+    for index, case in enumerate(listed):
+        if isinstance(case, dict):
+            yield _merged(given, case)
+        else:
+            faults.append(f"{file}: case {index + 1}: expected a mapping")
+
+
+def _merged(given: Mapping[str, JsonValue], case: Mapping[str, JsonValue]) -> JsonObject:
+    """What is given, overridden by the case; mappings merge field by field, and null takes a field away."""
+    merged: JsonObject = {**given}
+    for key, value in case.items():
+        below = merged.get(key)
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(below, dict):
+            merged[key] = _merged(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _failure(engine: PolicyEngine, case: Case) -> str | None:
+    namespace = engine.bundle.namespace
+    uid: JsonObject = {"type": f"{namespace}::{case.resource.type}", "id": case.resource.id}
+    asked: JsonObject = {
+        "principal": {"type": f"{namespace}::Agent", "id": case.agent},
+        "action": {"type": f"{namespace}::Action", "id": case.action},
+        "resource": uid,
+        "context": {**case.context, "now": case.now, "approvals": list(case.approvals)},
+        "entities": [{"uid": uid, "attrs": case.resource.attrs, "parents": []}],
+    }
+    try:
+        got = engine.rejudge(asked)
+    except PolicyInputError as error:
+        return str(error)
+    return _difference(got, case.expect)
+
+
+def _difference(got: Judgement, expected: Expectation) -> str | None:
+    if got.errors and (expected.error is None or not any(expected.error in error for error in got.errors)):
+        return f"got the error {'; '.join(got.errors)}, expected {expected.error or 'none'}"
+    if expected.error is not None and not got.errors:
+        return f"got no error, expected {expected.error}"
+    if got.verdict is not expected.verdict:
+        return f"got {got.verdict} by {_list(got.policies)}, expected {expected.verdict}"
+    if expected.policies is not None and got.policies != tuple(sorted(expected.policies)):
+        return (
+            f"got {got.verdict} by {_list(got.policies)}, expected it by {_list(sorted(expected.policies))}"
+        )
+    if expected.approvers is not None and got.approvers != tuple(sorted(expected.approvers)):
+        return f"got the approvers {_list(got.approvers)}, expected {_list(sorted(expected.approvers))}"
+    return None
+
+
+def _list(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(names) or "none"

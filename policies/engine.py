@@ -1,0 +1,199 @@
+"""The policy engine: one request in, one judgement out, always with every reason.
+
+Rules upheld here:
+1. it fails closed: an error, an unknown agent or action, a value that Cedar cannot hold, no decision: all
+   deny;
+2. it never raises for what data may contain; the error is in the judgement;
+3. what was evaluated is what is recorded: `Judgement.normalised` is the input itself, and `rejudge` of it
+   answers the same under the same bundle;
+4. only a refusal that every determining policy lets a person lift is escalated, and only where it would then
+   be allowed.
+
+One judgement, step by step (the numbers come back in the code):
+
+1. **Normalise** the request into canonical JSON types; what has no such form denies.
+2. **Evaluate** with the approvals that were verified. An error denies, `Allow` allows.
+3. Refused: where every determining policy has `@escalate`, **evaluate again** with all approver roles
+   granted. `Allow` now escalates to the roles of the policies that refused in 2; all else denies.
+
+Not here: verifying approvals, and calls to Cedar (`cedar.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+
+from jurat.policies import cedar
+from jurat.policies.bundle import Bundle
+from jurat.policies.normal import UnfitError, instant, printable, record
+from jurat.policies.request import Judgement, PolicyRequest
+from jurat.schemas import canonical
+from jurat.schemas.canonical import JsonObject, JsonValue
+from jurat.schemas.decision import Verdict
+from jurat.schemas.errors import CanonicalError, PolicyInputError
+
+NO_PERMIT = "no policy permits this"
+NOT_EVALUATED = "the policies could not be evaluated"
+
+_KEYS = frozenset({"principal", "action", "resource", "context", "entities"})
+
+
+class PolicyEngine:
+    """Judges by one bundle; satisfies `jurat.agents.kernel.Judge`."""
+
+    version = cedar.VERSION
+    """What evaluates, as it goes into records."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._types = {kind: f"{bundle.namespace}::{kind}" for kind in ("Agent", "Action")}
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that is judged by."""
+        return self._bundle
+
+    @property
+    def digest(self) -> str:
+        """The bundle's digest, as it goes into decisions."""
+        return self._bundle.digest
+
+    def judge(self, request: PolicyRequest) -> Judgement:
+        """Judge one request."""
+        resource: JsonObject = {
+            "type": f"{self._bundle.namespace}::{request.resource.entity_type}",
+            "id": request.resource.id,
+        }
+        asked: JsonObject = {
+            "principal": {"type": self._types["Agent"], "id": request.agent},
+            "action": {"type": self._types["Action"], "id": request.action},
+            "resource": resource,
+        }
+        try:  # 1
+            context = record(request.facts)
+            context["now"] = instant(request.now)
+            context["approvals"] = sorted(request.approvals)  # type: ignore[assignment]  # list is invariant
+            attributes = record(request.resource, without="id")
+        except UnfitError as error:
+            return _unfit(asked, str(error))
+        asked["context"] = context
+        asked["entities"] = [{"uid": resource, "attrs": attributes, "parents": []}]
+        return self._judge(asked)
+
+    def rejudge(self, normalised: JsonObject) -> Judgement:
+        """Judge a recorded input again.
+
+        Args:
+            normalised: the `Judgement.normalised` of an earlier judgement, by this bundle or another one.
+
+        Raises:
+            PolicyInputError: it has not the shape of a normalised input.
+        """
+        if set(normalised) == {"principal", "action", "resource", "unfit"}:
+            return _unfit({k: v for k, v in normalised.items() if k != "unfit"}, str(normalised["unfit"]))
+        if set(normalised) != _KEYS:
+            raise PolicyInputError(
+                f"got a policy input with the fields {sorted(normalised)}, expected {sorted(_KEYS)}"
+            )
+        for name in ("principal", "action", "resource"):
+            uid = normalised[name]
+            if not isinstance(uid, dict) or set(uid) != {"type", "id"} or not _texts(uid.values()):
+                raise PolicyInputError(
+                    f"got a policy input whose {name} is no identity, expected {{type, id}}"
+                )
+        if not isinstance(normalised["context"], dict) or not isinstance(normalised["entities"], list):
+            raise PolicyInputError(
+                "got a policy input whose context is no object or whose entities are no list"
+            )
+        try:
+            canonical.dumps(normalised)
+        except CanonicalError as error:
+            raise PolicyInputError(f"got a policy input that is not canonical: {error}") from error
+        return self._judge(normalised)
+
+    def _judge(self, asked: JsonObject) -> Judgement:
+        uids = cedar.Uids(
+            principal=_uid(asked["principal"]), action=_uid(asked["action"]), resource=_uid(asked["resource"])
+        )
+        try:
+            entities = orjson.dumps(asked["entities"]).decode()
+            context = orjson.dumps(asked["context"]).decode()
+            orjson.dumps(uids)
+        except (orjson.JSONEncodeError, UnicodeError) as error:
+            return _unfit(asked, str(error))
+        unknown = self._unknown(uids)
+        if unknown is not None:
+            return Judgement(Verdict.DENY, (), (NOT_EVALUATED,), errors=(unknown,), normalised=asked)
+        case = self._bundle.compiled.open(uids, entities)
+        if isinstance(case, cedar.Evaluation):
+            return self._denied(case, asked)
+        first = case.evaluate(context)  # 2
+        if first.allowed:
+            return self._judgement(Verdict.ALLOW, first.reasons, asked)
+        policies = self._bundle.policies
+        roles = {policies[id_].escalate for id_ in first.reasons}
+        if first.errors or not roles or None in roles:
+            return self._denied(first, asked)
+        lifted = case.evaluate(self._all_granted(asked["context"]))  # 3
+        if lifted.allowed:
+            approvers = tuple(sorted(role for role in roles if role is not None))
+            return self._judgement(Verdict.ESCALATE, first.reasons, asked, approvers)
+        if lifted.errors:
+            return self._denied(
+                cedar.Evaluation(allowed=False, reasons=first.reasons, errors=lifted.errors), asked
+            )
+        # Without a reason left, no permit covers it: naming what an approval could lift would mislead.
+        return self._denied(first if lifted.reasons else lifted, asked)
+
+    def _unknown(self, uids: cedar.Uids) -> str | None:
+        agent, action = uids["principal"], uids["action"]
+        if agent["type"] != self._types["Agent"] or agent["id"] not in self._bundle.agents:
+            known = ", ".join(self._bundle.agents)
+            return f"got the agent {printable(agent['id'])}, expected one of roles.yaml: {known}"
+        if action["type"] != self._types["Action"] or action["id"] not in self._bundle.actions:
+            known = ", ".join(self._bundle.actions)
+            return f"got the action {printable(action['id'])}, expected one of the schema: {known}"
+        return None
+
+    def _all_granted(self, context: JsonValue) -> str:
+        given = context if isinstance(context, dict) else {}
+        return orjson.dumps({**given, "approvals": self._bundle.approvers}).decode()
+
+    def _denied(self, evaluation: cedar.Evaluation, asked: JsonObject) -> Judgement:
+        judgement = self._judgement(Verdict.DENY, evaluation.reasons, asked)
+        if evaluation.reasons and not evaluation.errors:
+            return judgement
+        why = NOT_EVALUATED if evaluation.errors else NO_PERMIT
+        return Judgement(
+            Verdict.DENY,
+            judgement.policies,
+            judgement.reasons or (why,),
+            errors=evaluation.errors,
+            normalised=asked,
+        )
+
+    def _judgement(
+        self, verdict: Verdict, ids: tuple[str, ...], asked: JsonObject, approvers: tuple[str, ...] = ()
+    ) -> Judgement:
+        titles = tuple([self._bundle.policies[id_].title for id_ in ids])
+        return Judgement(verdict, ids, titles, approvers, normalised=asked)
+
+
+def _uid(value: JsonValue) -> cedar.Uid:
+    return value  # type: ignore[return-value]  # rejudge checked the shape, judge made it
+
+
+def _texts(values: Iterable[JsonValue]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _unfit(asked: JsonObject, why: str) -> Judgement:
+    """Deny what Cedar cannot be asked; the identities are kept as far as they can be written down."""
+    normalised: JsonObject = {"unfit": printable(why)}
+    for name in ("principal", "action", "resource"):
+        uid = asked[name]
+        given = uid if isinstance(uid, dict) else {}
+        normalised[name] = {key: printable(str(text)) for key, text in given.items()}
+    return Judgement(Verdict.DENY, (), (NOT_EVALUATED,), errors=(printable(why),), normalised=normalised)

@@ -1,0 +1,109 @@
+"""The folder of a policy bundle: which files it may hold, their bytes, and their digest.
+
+Rules upheld here: a file that the format does not know is a fault, as it would be digested and mean nothing;
+a link is one, as it would not be digested and could mean anything; each file is read once.
+Not here: what the files say (`bundle.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from jurat.policies.normal import printable
+from jurat.schemas.errors import BundleError, ConfigurationError
+
+SCHEMA_FILE = "schema.cedarschema"
+ROLES_FILE = "roles.yaml"
+OBJECTIVES_FILE = "objectives.yaml"
+
+_KNOWN_FILE = re.compile(
+    rf"{re.escape(SCHEMA_FILE)}|{re.escape(ROLES_FILE)}|{re.escape(OBJECTIVES_FILE)}"
+    r"|[A-Za-z0-9][A-Za-z0-9_-]*\.cedar|tests/[A-Za-z0-9][A-Za-z0-9_-]*\.yaml"
+)
+
+MAX_FILES = 1_000
+MAX_FILE_BYTES = 4_000_000
+"""Bundles are published as one Kafka record and read by people; more than this is not a bundle."""
+
+
+def shipped_bundles() -> tuple[str, ...]:
+    """The names of the bundles that come with jurat, sorted."""
+    root = _shipped_root()
+    return tuple(sorted(schema.parent.name for schema in root.glob(f"*/{SCHEMA_FILE}")))
+
+
+def shipped_bundle(name: str) -> Path:
+    """The folder of a bundle that comes with jurat.
+
+    Raises:
+        ConfigurationError: there is none by that name.
+    """
+    if name not in shipped_bundles():
+        known = ", ".join(shipped_bundles()) or "none"
+        raise ConfigurationError(
+            f"got the bundle {name!r}, expected a folder or one of the shipped ones: {known}"
+        )
+    # An editable installation links file by file; the folder behind the links is the bundle.
+    return (_shipped_root() / name / SCHEMA_FILE).resolve().parent
+
+
+def _shipped_root() -> Path:
+    return Path(str(importlib.resources.files("jurat.policies")))
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """Digest a bundle's files.
+
+    Args:
+        files: contents by path, relative to the folder, with `/`.
+
+    Returns:
+        What this prints in the folder, as lower-case hex:
+        `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`
+    """
+    lines = [
+        f"{hashlib.sha256(files[path]).hexdigest()}  ./{path}\n"
+        for path in sorted(files, key=lambda path: path.encode())
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Read a bundle's files.
+
+    Returns:
+        Contents by path, relative to the folder, and the faults of the folder itself.
+
+    Raises:
+        BundleError: it is no folder.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"got {folder}, expected the folder of a policy bundle", bundle=folder.name)
+    files: dict[str, bytes] = {}
+    faults: list[str] = []
+    for count, path in enumerate(sorted(folder.rglob("*"))):
+        name = printable(path.relative_to(folder).as_posix())
+        if count >= MAX_FILES:
+            faults.append(f"got more than {MAX_FILES} files and folders, expected a policy bundle")
+            break
+        if path.is_symlink():
+            faults.append(f"{name}: got a symbolic link, expected a file: links are not digested")
+        elif not path.is_dir() and not path.is_file():
+            faults.append(f"{name}: got neither a file nor a folder; remove it")
+        elif path.is_dir():
+            if name != "tests":
+                faults.append(f"{name}/: got an unknown folder, expected only tests/; remove it")
+        elif not _KNOWN_FILE.fullmatch(name):
+            faults.append(f"{name}: got an unknown file, expected {_EXPECTED_FILES}; remove it")
+        elif path.stat().st_size > MAX_FILE_BYTES:
+            faults.append(f"{name}: got {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
+        else:
+            files[name] = path.read_bytes()
+    return files, faults
+
+
+_EXPECTED_FILES = f"{SCHEMA_FILE}, *.cedar, {ROLES_FILE}, {OBJECTIVES_FILE} or tests/*.yaml"
