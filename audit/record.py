@@ -274,9 +274,9 @@ def build(record: DecisionRecord, subject_name: str, subject_sha256: str) -> byt
     Raises:
         RecordInvalid: it contradicts itself, does not fit the canonical profile, or is too large.
     """
-    _check_coherence(record, subject_name, subject_sha256)
+    check_coherence(record, subject_name, subject_sha256)
     try:
-        payload = canonical.dumps(_statement(record, subject_name, subject_sha256))
+        payload = canonical.dumps(statement_of(record, subject_name, subject_sha256))
     except CanonicalError as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
@@ -304,7 +304,7 @@ def parse(payload: bytes) -> Statement:
         raise RecordInvalid(f"the payload breaks its schema: {_first_fault(error)}") from error
     subject = statement.subject[0]
     try:
-        printed = canonical.dumps(_statement(statement.predicate, subject.name, subject.digest.sha256))
+        printed = canonical.dumps(statement_of(statement.predicate, subject.name, subject.digest.sha256))
     except CanonicalError as error:
         raise RecordInvalid(f"the payload is outside the canonical JSON profile: {error}") from error
     if printed != payload:
@@ -313,11 +313,12 @@ def parse(payload: bytes) -> Statement:
             " repeated key or"
             " other escapes; expected the exact bytes of docs/spec/audit-record.md"
         )
-    _check_coherence(statement.predicate, subject.name, subject.digest.sha256)
+    check_coherence(statement.predicate, subject.name, subject.digest.sha256)
     return statement
 
 
-def _statement(record: DecisionRecord, subject_name: str, subject_sha256: str) -> dict[str, object]:
+def statement_of(record: DecisionRecord, subject_name: str, subject_sha256: str) -> dict[str, object]:
+    """The in-toto statement around a record, as JSON types."""
     return {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": subject_name, "digest": {"sha256": subject_sha256}}],
@@ -326,7 +327,12 @@ def _statement(record: DecisionRecord, subject_name: str, subject_sha256: str) -
     }
 
 
-def _check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: str) -> None:
+def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: str) -> None:
+    """Check that the parts of a record say the same.
+
+    Raises:
+        RecordInvalid: two of them contradict each other.
+    """
     first = record.inputs[0]
     at = parse_uri(first.uri)
     expected_chain = chain_name(record.agent, at.topic, at.partition)

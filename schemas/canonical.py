@@ -43,12 +43,21 @@ def dumps(value: object) -> bytes:
     Raises:
         CanonicalError: the value is outside the profile; the message names the place.
     """
-    if not _fits(value, 0):
-        _refuse(value, "$", 0)
+    check(value)
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
         raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
+
+
+def check(value: object) -> None:
+    """Check that a value is inside the profile, without printing it.
+
+    Raises:
+        CanonicalError: it is not; the message names the place.
+    """
+    if not _fits(value, 0):
+        _refuse(value, "$", 0)
 
 
 def loads(data: bytes) -> JsonValue:

@@ -1,0 +1,103 @@
+"""Running an agent: its policies loaded, its key at hand, its worker on Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jurat import settings
+from jurat.agents.agent import Agent
+from jurat.agents.reasoner import Reasoner
+from jurat.audit.key_store import init_keys, load_signer
+from jurat.audit.keys import Signer
+from jurat.policies.bundle import load_bundle
+from jurat.policies.engine import PolicyEngine
+from jurat.policies.folder import shipped_bundle
+from jurat.schemas.errors import ConfigurationError, KeyNotFound
+from jurat.streams.kafka import Connection
+from jurat.streams.worker import Worker, WorkerConfig
+
+log = logging.getLogger(__name__)
+
+
+async def run_agent(
+    agent: Agent[Any],
+    *,
+    connection: Connection,
+    reasoner: Reasoner,
+    keys: Path | None = None,
+    until_idle_s: float | None = None,
+) -> int:
+    """Run an agent until it is stopped (SIGTERM, SIGINT), or until nothing came for `until_idle_s`.
+
+    Args:
+        agent: the agent.
+        connection: the cluster and namespace.
+        reasoner: who proposes.
+        keys: folder of signing keys; None takes `JURAT_KEYS_DIR`, else the user's own folder.
+        until_idle_s: end when nothing came for this long, in seconds; None goes on.
+
+    Returns:
+        How many inputs were committed.
+
+    Raises:
+        ConfigurationError: the agent cannot use this reasoner.
+        KeyNotFound: the agent has no signing key in a folder that was named.
+        BundleError: its policies do not load.
+        StreamError: Kafka refused for good.
+    """
+    if reasoner.name == "requested" and agent.requested is None:
+        raise ConfigurationError(
+            f"agent {agent.name} cannot use the reasoner `requested`: its events do not ask for actions;"
+            " use `heuristic`"
+        )
+    engine = PolicyEngine(load_bundle(shipped_bundle(agent.bundle)))
+    with ExitStack() as stack:
+        registry = settings.schema_registry()
+        if registry is not None:
+            stack.callback(registry.close)
+        config = WorkerConfig(
+            agent=agent,
+            reasoner=reasoner,
+            engine=engine,
+            signer=signer_for(agent.name, keys),
+            clock=lambda: datetime.now(UTC),
+            code=f"jurat {version('jurat')}",
+            ids=registry,
+            until_idle_s=until_idle_s,
+        )
+        worker = Worker(connection, config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+            stack.callback(loop.remove_signal_handler, number)
+        await worker.run()
+        return worker.committed_records
+
+
+def signer_for(agent: str, keys: Path | None = None) -> Signer:
+    """The agent's signing identity.
+
+    A key that is missing from the user's own key folder is made there, as an SSH server does at its first start; a
+    folder that was named must hold the key.
+
+    Raises:
+        KeyNotFound: the named folder has no key for this agent.
+        KeyRejected: the key cannot be used.
+    """
+    folder = settings.keys_dir(keys)
+    passphrase = settings.keys_passphrase()
+    try:
+        return load_signer(folder, agent, passphrase)
+    except KeyNotFound:
+        if folder != settings.default_keys_dir():
+            raise
+    log.warning("no signing key for %s yet: making one in %s", agent, folder)
+    init_keys(folder, [agent], passphrase)
+    return load_signer(folder, agent, passphrase)

@@ -1,0 +1,92 @@
+"""Settings: which cluster, which namespace, where keys live; flags win over the environment.
+
+==============================  ====================================================================
+variable                        meaning
+==============================  ====================================================================
+`JURAT_BOOTSTRAP_SERVERS`       Kafka; without it, the local broker that is up
+`JURAT_NAMESPACE`               prefix of every topic, group and transactional id
+`JURAT_KEYS_DIR`                folder with signing keys and `trust.json`
+`JURAT_KEYS_PASSPHRASE`         passphrase of the private keys
+`JURAT_SCHEMA_REGISTRY_URL`     Schema Registry; values are then in the Confluent wire format
+`JURAT_STATE_DIR`               where the local broker notes that it is up
+==============================  ====================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from jurat.schemas.errors import ConfigurationError
+from jurat.streams.kafka import Connection
+from jurat.streams.local_broker import find_running
+from jurat.streams.schema_registry import SchemaRegistry
+
+BOOTSTRAP_SERVERS: Final = "JURAT_BOOTSTRAP_SERVERS"
+NAMESPACE: Final = "JURAT_NAMESPACE"
+KEYS_DIR: Final = "JURAT_KEYS_DIR"
+KEYS_PASSPHRASE: Final = "JURAT_KEYS_PASSPHRASE"
+SCHEMA_REGISTRY_URL: Final = "JURAT_SCHEMA_REGISTRY_URL"
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}")
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+
+
+def connection(*, bootstrap_servers: str | None = None, namespace: str | None = None) -> Connection:
+    """How to reach Kafka: what is given, else the environment, else the local broker that is up.
+
+    Raises:
+        ConfigurationError: nothing says where Kafka is, or what is said is malformed.
+    """
+    servers = bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS) or _local_broker()
+    for server in servers.split(","):
+        if not _SERVER.fullmatch(server.strip()):
+            raise ConfigurationError(
+                f"got the bootstrap server {server!r}, expected host:port such as 127.0.0.1:9092"
+                f" (--bootstrap-servers or {BOOTSTRAP_SERVERS})"
+            )
+    chosen = namespace if namespace is not None else os.environ.get(NAMESPACE, "")
+    if chosen and not _NAMESPACE.fullmatch(chosen):
+        raise ConfigurationError(
+            f"got the namespace {chosen!r}, expected letters, digits, - and _, in at most four parts joined by dots"
+        )
+    return Connection(servers, chosen)
+
+
+def keys_dir(given: Path | None = None) -> Path:
+    """The folder with signing keys: what is given, else the environment, else the user's configuration folder."""
+    from_environment = os.environ.get(KEYS_DIR)
+    if given is not None:
+        return given
+    return Path(from_environment) if from_environment else default_keys_dir()
+
+
+def default_keys_dir() -> Path:
+    """Where keys live when nothing else is said."""
+    return Path(platformdirs.user_config_dir("jurat")) / "keys"
+
+
+def keys_passphrase() -> bytes | None:
+    """The passphrase of the private keys; None when they are not encrypted."""
+    text = os.environ.get(KEYS_PASSPHRASE)
+    return text.encode() if text else None
+
+
+def schema_registry() -> SchemaRegistry | None:
+    """The configured Schema Registry, None when there is none."""
+    url = os.environ.get(SCHEMA_REGISTRY_URL)
+    return SchemaRegistry(url) if url else None
+
+
+def _local_broker() -> str:
+    running = find_running()
+    if running is None:
+        raise ConfigurationError(
+            "no Kafka is known: start one with `jurat broker up`, or name yours with --bootstrap-servers or"
+            f" {BOOTSTRAP_SERVERS}"
+        )
+    return running.bootstrap_servers

@@ -1,0 +1,72 @@
+"""A record that is complete but for its place in the chain.
+
+A worker knows what it decided long before it knows `seq` and `prev`, which follow from what commits first. A draft is
+checked when it is made, so that signing it later cannot fail for what is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from jurat.audit.chain import ChainHead
+from jurat.audit.record import GENESIS, MAX_PAYLOAD_BYTES, DecisionRecord, check_coherence, statement_of
+from jurat.schemas import canonical
+from jurat.schemas.errors import CanonicalError, RecordInvalid
+
+PLACE_BYTES: Final = 16
+"""Digits of the largest `seq`: how much longer a payload gets when its place is filled in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked record without its place.
+
+    Attributes:
+        decision_id: the decision or rejection that it is about.
+    """
+
+    decision_id: str
+    _statement: dict[str, object]
+    _predicate: dict[str, object]
+
+    def finish(self, head: ChainHead) -> bytes:
+        """Print the payload for this place in the chain."""
+        self._predicate["seq"] = head.next_seq
+        self._predicate["prev"] = head.prev
+        return canonical.dumps(self._statement)
+
+
+def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Draft:
+    """Check a record and keep it for its place.
+
+    Args:
+        record: the record, with `seq` 0 and `prev` of zeros.
+        subject_name: as for `jurat.audit.record.build`.
+        subject_sha256: as for `jurat.audit.record.build`.
+
+    Raises:
+        RecordInvalid: it contradicts itself, does not fit the canonical profile, or is too large.
+    """
+    if (record.seq, record.prev) != (0, GENESIS):
+        raise RecordInvalid("got a draft that has its place already, expected seq 0 and prev of zeros")
+    check_coherence(record, subject_name, subject_sha256)
+    statement = statement_of(record, subject_name, subject_sha256)
+    predicate = statement["predicate"]
+    if not isinstance(predicate, dict):
+        raise RecordInvalid("got a statement without a predicate")
+    try:
+        canonical.check(statement)
+    except CanonicalError as error:
+        raise RecordInvalid(
+            f"the record cannot be printed: {error}", decision_id=record.decision_id
+        ) from error
+    size = len(orjson.dumps(statement)) + PLACE_BYTES
+    if size > MAX_PAYLOAD_BYTES:
+        raise RecordInvalid(
+            f"got a record of {size} bytes, expected at most {MAX_PAYLOAD_BYTES}",
+            decision_id=record.decision_id,
+        )
+    return Draft(record.decision_id, statement, predicate)

@@ -1,0 +1,95 @@
+"""`jurat keys`: the signing keys of agents.
+
+The passphrase comes from the environment alone: a flag would stay in the shell's history and in the process
+list.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jurat import settings
+from jurat.audit.key_store import TRUST_FILE, init_keys, key_path, load_trust
+from jurat.audit.pem import public_pem
+from jurat.schemas.errors import ConfigurationError, KeyNotFound
+
+PIPE_WIDTH = 200
+"""Columns of a table that does not go to a terminal: wide enough that nothing is folded."""
+
+DEFAULT_AGENTS = ("fulfilment-router", "payment-retrier", "dispute-mediator", "after-sales")
+
+keys_option = click.option(
+    "--keys",
+    "keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Key folder; else {settings.KEYS_DIR}, else the user's configuration folder.",
+)
+
+
+@click.group(name="keys")
+def command() -> None:
+    """Make and list the signing keys of agents."""
+
+
+@command.command(name="init")
+@click.option(
+    "--agent", "agents", multiple=True, metavar="NAME", help="An agent; repeatable. Default: all four."
+)
+@keys_option
+def init(agents: tuple[str, ...], keys: Path | None) -> None:
+    """Make the keys that are missing; keys that are there stay as they are.
+
+    With JURAT_KEYS_PASSPHRASE set, new keys are encrypted under it.
+    """
+    secret = settings.keys_passphrase()
+    result = init_keys(settings.keys_dir(keys), agents or DEFAULT_AGENTS, secret)
+    for key in result.created:
+        guard = (
+            "encrypted"
+            if secret
+            else f"NOT encrypted, mode 0600; set {settings.KEYS_PASSPHRASE} before making keys to encrypt"
+        )
+        click.echo(f"made   {key.agent}  {key.keyid}  ({guard})")
+    for key in result.kept:
+        click.echo(f"kept   {key.agent}  {key.keyid}")
+    click.echo(f"trust  {result.trust_path}  (public; give it to whoever verifies)")
+
+
+@command.command(name="show")
+@click.argument("agent")
+@keys_option
+def show(agent: str, keys: Path | None) -> None:
+    """Print the public keys of an AGENT as PEM, the form that openssl reads."""
+    trust = load_trust(settings.keys_dir(keys) / TRUST_FILE)
+    found = [key for key in trust.keys if key.agent == agent]
+    if not found:
+        known = ", ".join(sorted({key.agent for key in trust.keys})) or "none"
+        raise KeyNotFound(
+            f"the trust file names no key of the agent {agent!r}; it knows: {known}", agent=agent
+        )
+    for key in found:
+        click.echo(public_pem(key.public_key), nl=False)
+
+
+@command.command(name="list")
+@keys_option
+def list_(keys: Path | None) -> None:
+    """List the trusted keys, and whether this machine can sign with them."""
+    folder = settings.keys_dir(keys)
+    trust = load_trust(folder / TRUST_FILE)
+    if not trust.keys:
+        raise ConfigurationError(f"the trust file in {folder} names no key; make some: jurat keys init")
+    table = Table(title=Text(str(folder)), box=None)
+    table.add_column("agent", no_wrap=True)
+    table.add_column("key id", no_wrap=True, overflow="fold")
+    table.add_column("private key", no_wrap=True)
+    for key in trust.keys:
+        has_private = key_path(folder, key.agent).exists()
+        table.add_row(Text(key.agent), Text(key.keyid), Text("here" if has_private else "not here"))
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)

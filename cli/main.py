@@ -1,0 +1,80 @@
+"""The `jurat` command: its groups, loaded when they are asked for, and what becomes of errors.
+
+Rules upheld here: an error of ours is one message on standard error and exit code 1, never a traceback; anything else
+is a defect and shows itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from importlib.metadata import version
+from typing import Final
+
+import click
+
+from jurat.schemas.errors import JuratError
+
+COMMANDS: Final = {
+    "audit": "Replay, verify and explain the audit log.",
+    "broker": "Start and stop a local Kafka.",
+    "context": "Run the context stream: customer profiles.",
+    "dataset": "Publish a data set as events.",
+    "demo": "See the whole way once.",
+    "keys": "Make and list signing keys.",
+    "policy": "Check and test policies.",
+    "publish": "Publish events from JSON lines.",
+    "simulate": "Publish a simulated marketplace.",
+    "subscribe": "Print the events of a topic.",
+    "topics": "Create and compare topics.",
+    "worker": "Run an agent.",
+}
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called: `jurat --help` does not load Kafka clients."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"jurat.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("jurat"), prog_name="jurat")
+@click.option("-v", "--verbose", count=True, help="Log more; twice for everything.")
+def entry(verbose: int) -> None:
+    """Signed, policy-bounded decisions on Kafka."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format=LOG_FORMAT, stream=sys.stderr)
+    # The clients repeat as errors what we report in our own words.
+    for client in ("aiokafka", "kafka", "faust", "mode"):
+        logging.getLogger(client).setLevel(logging.CRITICAL if not verbose else level)
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    try:
+        entry(prog_name="jurat")
+    except JuratError as error:
+        click.echo(f"jurat: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our output went away: end quietly, and keep Python's own flush at exit from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,66 @@
+"""Options that every command about Kafka has, and durations."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from jurat import settings
+from jurat.streams.kafka import Connection
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>ms|s|m|h)")
+
+
+def connect_options(command: F) -> F:
+    """Add `--bootstrap-servers` and `--namespace`; pass `connect`, which says how to reach Kafka when called."""
+
+    @click.option(
+        "--bootstrap-servers",
+        metavar="HOST:PORT",
+        help=f"Kafka; else {settings.BOOTSTRAP_SERVERS}, else the local broker that is up.",
+    )
+    @click.option("--namespace", metavar="NAME", help=f"Prefix of every name; else {settings.NAMESPACE}.")
+    @functools.wraps(command)
+    def with_connect(
+        *arguments: object, bootstrap_servers: str | None, namespace: str | None, **others: object
+    ) -> object:
+        def connect() -> Connection:
+            return settings.connection(bootstrap_servers=bootstrap_servers, namespace=namespace)
+
+        return command(*arguments, connect=connect, **others)
+
+    return with_connect  # type: ignore[return-value]  # the decorated command keeps its name and help
+
+
+def connection_options(command: F) -> F:
+    """Like `connect_options`, for commands that always need Kafka: pass `connection`."""
+
+    @connect_options
+    @functools.wraps(command)
+    def with_connection(*arguments: object, connect: Callable[[], Connection], **others: object) -> object:
+        return command(*arguments, connection=connect(), **others)
+
+    return with_connection  # type: ignore[return-value]  # as above
+
+
+class Duration(click.ParamType):
+    """A duration such as `5s`, `200ms`, `2m`; converted to seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse the text."""
+        match = _DURATION.fullmatch(str(value))
+        if match is None:
+            self.fail(f"got {value!r}, expected a duration such as 5s, 200ms or 2m", param, ctx)
+        return float(match["number"]) * _UNITS_S[match["unit"]]
+
+
+DURATION = Duration()

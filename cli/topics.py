@@ -1,0 +1,57 @@
+"""`jurat topics`: create the declared topics, or show how the cluster differs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from jurat.agents.catalogue import AGENTS
+from jurat.cli.options import connection_options
+from jurat.streams import topics
+from jurat.streams.kafka import Connection
+from jurat.streams.topic_admin import Change, apply_topics, diff_topics
+
+
+@click.group("topics")
+def command() -> None:
+    """The topics that jurat declares."""
+
+
+def declared() -> tuple[topics.Topic, ...]:
+    """Every topic of this release: the shared ones and those of each agent."""
+    own = [topic for agent in AGENTS for topic in topics.of_agent(agent)]
+    return tuple(dict.fromkeys((*topics.shared(), *own)))
+
+
+@command.command("apply")
+@connection_options
+def apply(connection: Connection) -> None:
+    """Create missing topics and correct settings; nothing is ever deleted."""
+    changes = asyncio.run(apply_topics(connection, declared()))
+    _print(changes, done=f"{len(declared())} topics are as declared")
+
+
+@command.command("diff")
+@connection_options
+@click.pass_context
+def diff(ctx: click.Context, connection: Connection) -> None:
+    """Show what `apply` would do; exit code 1 when there is something."""
+    changes = asyncio.run(diff_topics(connection, declared()))
+    _print(changes, done=f"{len(declared())} topics are as declared")
+    ctx.exit(1 if changes else 0)
+
+
+def _print(changes: Sequence[Change], *, done: str) -> None:
+    if changes:
+        table = Table("topic", "difference", "found", "declared")
+        for change in changes:
+            table.add_row(
+                change.topic, f"{change.kind}: {change.setting}", change.found or "-", change.wanted
+            )
+        Console().print(table)
+    else:
+        click.echo(done)

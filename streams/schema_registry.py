@@ -1,0 +1,99 @@
+"""A client for a Confluent-compatible Schema Registry: ids of our schemas, registered on first use.
+
+Subjects follow the RecordNameStrategy (one subject per event type), as several types share a topic. Reading knows only
+schemas that equal one of this release; an id of another schema is refused by name.
+
+Source: https://docs.confluent.io/platform/current/schema-registry/develop/api.html
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import httpx
+
+from jurat.schemas import avro, catalogue
+from jurat.schemas.errors import ConfigurationError, StreamError, UnknownSchema
+from jurat.schemas.model import Event
+
+TIMEOUT_S: Final = 5.0
+MAX_UNKNOWN: Final = 1_000
+"""Unknown ids remembered, so that a flood of them does not become a flood of requests."""
+
+
+class SchemaRegistry:
+    """Ids of event schemas, asked once each and kept."""
+
+    def __init__(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                f"got the Schema Registry {url!r}, expected an http:// or https:// address"
+            )
+        self._url = url.rstrip("/")
+        self._client = httpx.Client(timeout=TIMEOUT_S)
+        self._ids: dict[type[Event], int] = {}
+        self._events: dict[int, type[Event]] = {}
+        self._unknown: dict[int, str] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def id_of(self, event: type[Event]) -> int:
+        """The id of an event's schema; registers it when it is not there yet.
+
+        Raises:
+            StreamError: the registry refused or did not answer.
+        """
+        if event not in self._ids:
+            answer = self._ask(
+                "POST",
+                f"/subjects/{event.event_type()}/versions",
+                {"schemaType": "AVRO", "schema": json.dumps(avro.schema_of(event))},
+            )
+            self._ids[event] = int(str(answer["id"]))
+            self._events[self._ids[event]] = event
+        return self._ids[event]
+
+    def event_of(self, schema_id: int) -> type[Event]:
+        """The event type whose schema has this id.
+
+        Raises:
+            UnknownSchema: there is no such id, or it is not a schema of this release.
+            StreamError: the registry did not answer.
+        """
+        if schema_id in self._unknown:
+            raise UnknownSchema(self._unknown[schema_id])
+        if schema_id not in self._events:
+            try:
+                answer = self._ask("GET", f"/schemas/ids/{schema_id}", None)
+                self._events[schema_id] = catalogue.by_fingerprint(
+                    avro.fingerprint_of_text(str(answer["schema"]))
+                )
+            except UnknownSchema as error:
+                if len(self._unknown) < MAX_UNKNOWN:
+                    self._unknown[schema_id] = f"schema id {schema_id}: {error}"
+                raise
+        return self._events[schema_id]
+
+    def _ask(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, object]:
+        try:
+            response = self._client.request(
+                method,
+                self._url + path,
+                json=body,
+                headers={"Accept": "application/vnd.schemaregistry.v1+json"},
+            )
+        except httpx.HTTPError as error:
+            raise StreamError(f"the Schema Registry at {self._url} did not answer: {error}") from error
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise UnknownSchema(f"the Schema Registry at {self._url} has nothing at {path}")
+        if response.is_error:
+            raise StreamError(f"the Schema Registry at {self._url} refused {path}: {response.status_code}")
+        answer = response.json()
+        if not isinstance(answer, dict):
+            raise StreamError(
+                f"the Schema Registry at {self._url} answered {path} with something else than an object"
+            )
+        return answer

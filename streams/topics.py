@@ -1,0 +1,145 @@
+"""Every topic of jurat, declared: name, partitions, retention, compaction, how many replicas must agree.
+
+Rules upheld here: a topic name is written once, here; names are without namespace (`Connection.topic` adds it); what
+proves or decides is never deleted by Kafka. Not here: creating topics (`topic_admin.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas.decision import Decision
+from jurat.schemas.envelope import SignedRecord
+from jurat.schemas.errors import UnknownSchema
+from jurat.schemas.model import Event
+
+DEFAULT_PARTITIONS: Final = 6
+"""Divides evenly among 1, 2, 3 and 6 workers; each costs a worker one transactional producer."""
+
+EVENT_RETENTION: Final = timedelta(days=7)
+"""Kafka's own default; the services that publish keep their own truth."""
+
+FOREVER: Final = None
+"""No time limit: the log is the evidence."""
+
+DEAD_LETTER_MAX_BYTES: Final = 2 * 1024 * 1024
+"""Twice Kafka's default record limit: the original plus the headers that say what was wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic's declaration.
+
+    Attributes:
+        name: without namespace.
+        partitions: how many; never changed later, as keys would move.
+        retention: how long records stay; None keeps them for ever.
+        compacted: keep the latest record of each key only.
+        max_record_bytes: the largest record batch; None leaves the broker's limit.
+    """
+
+    name: str
+    partitions: int = DEFAULT_PARTITIONS
+    retention: timedelta | None = EVENT_RETENTION
+    compacted: bool = False
+    max_record_bytes: int | None = None
+
+    def configs(self, *, replication: int) -> dict[str, str]:
+        """The topic's Kafka settings.
+
+        Args:
+            replication: replicas of each partition; with three or more, two must have a record before it counts.
+        """
+        settings = {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "min.insync.replicas": "2" if replication > 2 else "1",
+        }
+        if not self.compacted:
+            settings["retention.ms"] = (
+                "-1" if self.retention is None else str(self.retention // timedelta(milliseconds=1))
+            )
+            settings["retention.bytes"] = "-1"
+        if self.max_record_bytes is not None:
+            settings["max.message.bytes"] = str(self.max_record_bytes)
+        return settings
+
+
+ORDERS: Final = Topic("commerce.orders")
+PAYMENTS: Final = Topic("commerce.payments")
+DELIVERIES: Final = Topic("commerce.deliveries")
+AFTER_SALES_REQUESTS: Final = Topic("commerce.after-sales-requests")
+CUSTOMERS: Final = Topic("commerce.customers", compacted=True)
+PRODUCTS: Final = Topic("commerce.products", compacted=True)
+WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
+DISPUTES: Final = Topic("marketplace.disputes")
+CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
+AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
+SIMULATED_OUTCOMES: Final = Topic("simulation.outcomes")
+CONTEXT_DEAD_LETTERS: Final = Topic(
+    "dead-letters.context", retention=FOREVER, max_record_bytes=DEAD_LETTER_MAX_BYTES
+)
+
+TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
+    commerce.AfterSalesRequested: AFTER_SALES_REQUESTS,
+    commerce.CustomerProfile: CONTEXT_CUSTOMERS,
+    commerce.CustomerRegistered: CUSTOMERS,
+    commerce.OrderCancelled: ORDERS,
+    commerce.OrderDelivered: DELIVERIES,
+    commerce.OrderDispatched: DELIVERIES,
+    commerce.OrderPlaced: ORDERS,
+    commerce.PaymentCaptured: PAYMENTS,
+    commerce.PaymentFailed: PAYMENTS,
+    commerce.PaymentRefunded: PAYMENTS,
+    commerce.ProductListed: PRODUCTS,
+    commerce.WarehouseReported: WAREHOUSES,
+    marketplace.DisputeOpened: DISPUTES,
+    simulation.DisputeOutcome: SIMULATED_OUTCOMES,
+    simulation.FulfilmentOutcome: SIMULATED_OUTCOMES,
+    simulation.RetryOutcome: SIMULATED_OUTCOMES,
+    SignedRecord: AUDIT,
+}
+"""Where an event of this type is published. A `Decision` goes to its agent's own topic (`decisions`)."""
+
+
+def decisions(agent: str) -> Topic:
+    """The topic on which an agent's decisions appear."""
+    return Topic(f"decisions.{agent}", retention=FOREVER)
+
+
+def dead_letters(agent: str) -> Topic:
+    """The topic that keeps the inputs which an agent could not decide, with their original bytes."""
+    return Topic(f"dead-letters.{agent}", retention=FOREVER, max_record_bytes=DEAD_LETTER_MAX_BYTES)
+
+
+def state(agent: str) -> Topic:
+    """The changelog of an agent's keyed state and of its audit chains."""
+    return Topic(f"state.{agent}", compacted=True)
+
+
+def of_event(event: type[Event]) -> Topic:
+    """The topic for an event type.
+
+    Raises:
+        UnknownSchema: events of this type have no topic of their own.
+    """
+    try:
+        return TOPIC_OF_EVENT[event]
+    except KeyError:
+        hint = "decisions are written by agents" if event is Decision else "it is not published by itself"
+        raise UnknownSchema(
+            f"got an event of type {event.event_type()}, which has no topic: {hint}"
+        ) from None
+
+
+def of_agent(agent: str) -> tuple[Topic, ...]:
+    """Every topic that an agent writes."""
+    return (decisions(agent), AUDIT, dead_letters(agent), state(agent))
+
+
+def shared() -> tuple[Topic, ...]:
+    """Every topic that belongs to no single agent."""
+    return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), CONTEXT_DEAD_LETTERS)))

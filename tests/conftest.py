@@ -1,0 +1,23 @@
+"""Fixtures that every test may ask for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import Shell, new_shell
+
+if TYPE_CHECKING:
+    from tests.broker_fixture import Kafka
+
+pytest_plugins = ["tests.broker_fixture"]
+
+
+@pytest.fixture
+def shell(kafka: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
+    """A user's shell in a namespace of this test's own, so that tests never meet."""
+    name = re.sub(r"[^A-Za-z0-9-]", "-", request.node.name)[:60]
+    return new_shell(kafka.bootstrap_servers, name, tmp_path / "keys")

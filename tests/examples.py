@@ -1,0 +1,153 @@
+"""One valid example of each event type, for tests that hold for all of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas.decision import Decision, InputRef, Verdict
+from jurat.schemas.envelope import Signature, SignedRecord
+from jurat.schemas.model import Address, Event, Money
+
+WHEN = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+EUR = Money(amount_minor=1999, currency="EUR")
+HOME = Address(line1="1 High Street", city="Köln", region="NW", postal_code="50667", country="DE")
+ITEM = commerce.OrderItem(item_id="i-1", product_id="p-1", name="Lamp", price=EUR)
+OF_PAYMENT = {
+    "payment_id": "pay-1",
+    "order_id": "o-1",
+    "customer_id": "c-1",
+    "payment_method_id": "card-1",
+    "amount": EUR,
+}
+OF_PARCEL = {"order_id": "o-1", "customer_id": "c-1", "tracking_ids": ("t-1",), "item_ids": ("i-1",)}
+
+DECISION = Decision(
+    id="dec_0123456789abcdef0123456789abcdef",
+    request_id="r-1",
+    agent="after-sales",
+    subject="o-1",
+    verdict=Verdict.DENY,
+    action="cancel_pending_order",
+    parameters={"order_id": "o-1", "reason": "no longer needed"},
+    policies=("cancel.only-pending",),
+    reasons=("Only a pending order can be cancelled",),
+    rationale="as requested",
+    confidence=None,
+    reasoner="requested",
+    attempts=1,
+    input=InputRef(topic="commerce.after-sales-requests", partition=3, offset=41),
+    policy_digest="0" * 64,
+    decided_at=WHEN,
+)
+
+EXAMPLES: tuple[Event, ...] = (
+    commerce.AfterSalesRequested(
+        request_id="r-1",
+        customer_id="c-1",
+        action="cancel_pending_order",
+        args={"order_id": "o-1", "n": [1, None]},
+    ),
+    commerce.CustomerProfile(
+        customer_id="c-1",
+        orders=2,
+        spend=EUR,
+        refunds=0,
+        refunded=EUR,
+        failed_charges=1,
+        disputes=0,
+        first_seen=WHEN,
+        last_seen=WHEN,
+    ),
+    commerce.CustomerRegistered(
+        customer_id="c-1",
+        given_name="Ada",
+        family_name="Lovelace",
+        email="ada@example.org",
+        address=HOME,
+        payment_methods=(
+            commerce.PaymentMethod(
+                payment_method_id="g-1", kind=commerce.PaymentMethodKind.GIFT_CARD, balance=EUR
+            ),
+            commerce.PaymentMethod(payment_method_id="card-1", kind=commerce.PaymentMethodKind.CREDIT_CARD),
+        ),
+    ),
+    commerce.OrderCancelled(order_id="o-1", customer_id="c-1", reason="no longer needed"),
+    commerce.OrderDelivered(**OF_PARCEL),
+    commerce.OrderDispatched(**OF_PARCEL),
+    commerce.OrderPlaced(
+        order_id="o-1",
+        customer_id="c-1",
+        items=(ITEM, ITEM),
+        total=EUR,
+        ship_to=HOME,
+        x_km=-4,
+        y_km=7,
+        service_level=commerce.ServiceLevel.EXPRESS,
+        promised_by=WHEN,
+        payment_method_id="card-1",
+    ),
+    commerce.PaymentCaptured(**OF_PAYMENT),
+    commerce.PaymentFailed(**OF_PAYMENT, failure_code="insufficient_funds", attempt=2, fraud_score=17),
+    commerce.PaymentRefunded(**OF_PAYMENT),
+    commerce.ProductListed(
+        product_id="p-1",
+        name="Lamp",
+        variants=(commerce.Variant(item_id="i-1", options={"colour": "red"}, available=True, price=EUR),),
+    ),
+    commerce.WarehouseReported(
+        warehouse_id="w-1",
+        region="north",
+        x_km=3,
+        y_km=-9,
+        load_percent=40,
+        late_percent=3,
+        handling_cost=EUR,
+        stock={"i-1": 12},
+    ),
+    marketplace.DisputeOpened(
+        dispute_id="d-1",
+        order_id="o-1",
+        customer_id="c-1",
+        seller_id="s-1",
+        amount=EUR,
+        category=marketplace.DisputeCategory.DAMAGED,
+        statements=(marketplace.Statement(party=marketplace.Party.BUYER, text="it came in pieces"),),
+        evidence=(
+            marketplace.Evidence(
+                party=marketplace.Party.BUYER, kind="photo", supports=marketplace.Party.BUYER
+            ),
+        ),
+        days_since_delivery=3,
+        seller_dispute_rate_percent=2,
+        buyer_prior_disputes=0,
+    ),
+    simulation.DisputeOutcome(
+        dispute_id="d-1",
+        cause=next(iter(simulation.DisputeCause)),
+        right=marketplace.Party.BUYER,
+        fair_refund_minor=1999,
+    ),
+    simulation.FulfilmentOutcome(
+        order_id="o-1",
+        warehouses=(
+            simulation.WarehouseOutcome(
+                warehouse_id="w-1", in_stock=True, handling_hours=5, transit_hours=30
+            ),
+        ),
+    ),
+    simulation.RetryOutcome(
+        payment_id="pay-1",
+        cause=simulation.FailureCause.AWAITING_FUNDS,
+        windows=(simulation.RetryWindow(opens_at=WHEN, closes_at=None),),
+        fraudulent=False,
+        already_charged=False,
+    ),
+    DECISION,
+    SignedRecord(
+        chain="after-sales/commerce.after-sales-requests/3",
+        payload_type="application/vnd.in-toto+json",
+        payload=b"{}",
+        signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
+    ),
+)

@@ -1,0 +1,106 @@
+"""What the tests of the shop's agents share: the shipped bundle, realistic events, and the kernel driven to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from jurat.agents.agent import Action, Agent, Situation
+from jurat.agents.heuristic import HeuristicReasoner
+from jurat.agents.kernel import Answer, Decided, Judge, decide
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
+from jurat.schemas.commerce import CustomerProfile
+from jurat.schemas.errors import ReasonerError, ReasonerUnavailable
+from jurat.schemas.model import Event, Model, Money
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+class Insisting:
+    """A reasoner that proposes one action, whatever it is told."""
+
+    name = "insisting"
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+
+    async def propose(self, request: ProposalRequest) -> Proposal:
+        return Proposal(action=self.action, rationale="because I say so")
+
+
+class Down:
+    """A reasoner that cannot be reached."""
+
+    name = "down"
+
+    async def propose(self, request: ProposalRequest) -> Proposal:
+        raise ReasonerUnavailable("got no answer within 5 s")
+
+
+@cache
+def shop_engine() -> PolicyEngine:
+    return PolicyEngine(load_bundle(shipped_bundle("shop")))
+
+
+def euros(amount_minor: int) -> Money:
+    return Money(amount_minor=amount_minor, currency="EUR")
+
+
+def profile(**numbers: int) -> CustomerProfile:
+    counts = {"orders": 0, "refunds": 0, "failed_charges": 0, "disputes": 0, **numbers}
+    return CustomerProfile(
+        customer_id="c-1",
+        spend=euros(10_000),
+        refunded=euros(0),
+        first_seen=NOW,
+        last_seen=NOW,
+        **counts,
+    )
+
+
+def documents(agent: Agent[Any], *events: Event) -> Mapping[tuple[str, str], Model | None]:
+    """Fold events into the agent's views, as a worker does."""
+    found: dict[tuple[str, str], Model | None] = {}
+    for event in events:
+        for view in agent.views:
+            for key in view.keys(event):
+                found[view.name, key] = view.fold(found.get((view.name, key)), event, key)
+    return found
+
+
+def situation(agent: Agent[Any], event: Event, *known: Event, state: Model | None = None) -> Situation[Any]:
+    held = documents(agent, *known)
+    read = {(lookup.view, lookup.key): held.get((lookup.view, lookup.key)) for lookup in agent.reads(event)}
+    return Situation(event=event, now=NOW, occurred_at=NOW, documents=read, state=state)
+
+
+def run(
+    agent: Agent[Any], seen: Situation[Any], *, reasoner: Reasoner | None = None, judge: Judge | None = None
+) -> Decided:
+    """Drive the kernel to its end, as a worker does, by default with the heuristic and the shop's policies."""
+    asked = reasoner or HeuristicReasoner()
+    steps = decide(agent, judge or shop_engine(), seen)
+    ask = next(steps)
+    while True:
+        answer: Answer
+        try:
+            answer = asyncio.run(asked.propose(ask.request))
+        except ReasonerError as error:
+            answer = error
+        try:
+            ask = steps.send(answer)
+        except StopIteration as stop:
+            result: Decided = stop.value
+            return result
+
+
+def told(decided: Decided) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """Each proposal in order: the action's name, the verdict, the determining policies."""
+    return tuple(
+        (judged.proposal.action.action_name, judged.judgement.verdict.value, judged.judgement.policies)
+        for judged in decided.proposals
+    )
