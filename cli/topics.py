@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import click
 from rich.console import Console
@@ -13,7 +12,7 @@ from jurat.agents.catalogue import AGENTS
 from jurat.cli.options import connection_options
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
-from jurat.streams.topic_admin import Change, apply_topics, diff_topics
+from jurat.streams.topic_admin import ChangeKind, apply_topics, diff_topics
 
 
 @click.group("topics")
@@ -31,8 +30,12 @@ def declared() -> tuple[topics.Topic, ...]:
 @connection_options
 def apply(connection: Connection) -> None:
     """Create missing topics and correct settings; nothing is ever deleted."""
-    changes = asyncio.run(apply_topics(connection, declared()))
-    _print(changes, done=f"{len(declared())} topics are as declared")
+    for change in asyncio.run(apply_topics(connection, declared())):
+        if change.kind is ChangeKind.MISSING:
+            click.echo(f"created {change.topic} with {change.wanted} partitions")
+        else:
+            click.echo(f"set {change.topic} {change.setting}={change.wanted} (was {change.found or 'not set'})")
+    click.echo(f"{len(declared())} topics are as declared")
 
 
 @command.command("diff")
@@ -41,17 +44,11 @@ def apply(connection: Connection) -> None:
 def diff(ctx: click.Context, connection: Connection) -> None:
     """Show what `apply` would do; exit code 1 when there is something."""
     changes = asyncio.run(diff_topics(connection, declared()))
-    _print(changes, done=f"{len(declared())} topics are as declared")
-    ctx.exit(1 if changes else 0)
-
-
-def _print(changes: Sequence[Change], *, done: str) -> None:
-    if changes:
-        table = Table("topic", "difference", "found", "declared")
-        for change in changes:
-            table.add_row(
-                change.topic, f"{change.kind}: {change.setting}", change.found or "-", change.wanted
-            )
-        Console().print(table)
-    else:
-        click.echo(done)
+    if not changes:
+        click.echo(f"{len(declared())} topics are as declared")
+        return
+    table = Table("topic", "difference", "found", "declared")
+    for change in changes:
+        table.add_row(change.topic, f"{change.kind}: {change.setting}", change.found or "-", change.wanted)
+    Console().print(table)
+    ctx.exit(1)
