@@ -17,14 +17,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import platformdirs
 
 from jurat.schemas.errors import ConfigurationError
 from jurat.streams.kafka import Connection
-from jurat.streams.local_broker import find_running
-from jurat.streams.schema_registry import SchemaRegistry
+
+if TYPE_CHECKING:
+    from jurat.streams.schema_registry import SchemaRegistry
 
 BOOTSTRAP_SERVERS: Final = "JURAT_BOOTSTRAP_SERVERS"
 NAMESPACE: Final = "JURAT_NAMESPACE"
@@ -79,10 +80,16 @@ def keys_passphrase() -> bytes | None:
 def schema_registry() -> SchemaRegistry | None:
     """The configured Schema Registry, None when there is none."""
     url = os.environ.get(SCHEMA_REGISTRY_URL)
-    return SchemaRegistry(url) if url else None
+    if not url:
+        return None
+    from jurat.streams.schema_registry import SchemaRegistry  # noqa: PLC0415 - half a second that most need not pay
+
+    return SchemaRegistry(url)
 
 
 def _local_broker() -> str:
+    from jurat.streams.local_broker import find_running  # noqa: PLC0415 - only where no address is given
+
     running = find_running()
     if running is None:
         raise ConfigurationError(
