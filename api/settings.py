@@ -33,8 +33,11 @@ KEYS_DIR: Final = "JURAT_KEYS_DIR"
 KEYS_PASSPHRASE: Final = "JURAT_KEYS_PASSPHRASE"
 SCHEMA_REGISTRY_URL: Final = "JURAT_SCHEMA_REGISTRY_URL"
 
+MAX_NAMESPACE_CHARS: Final = 128
+"""Leaves room for the longest topic and agent name in what is bounded to 200: topic names in records, chain names."""
+
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}")
-_SERVER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
 
 def connection(*, bootstrap_servers: str | None = None, namespace: str | None = None) -> Connection:
@@ -45,15 +48,17 @@ def connection(*, bootstrap_servers: str | None = None, namespace: str | None = 
     """
     servers = bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS) or _local_broker()
     for server in servers.split(","):
-        if not _SERVER.fullmatch(server.strip()):
+        named = _SERVER.fullmatch(server.strip())
+        if named is None or not 0 < int(named["port"]) < 65_536:
             raise ConfigurationError(
                 f"got the bootstrap server {server!r}, expected host:port such as 127.0.0.1:9092"
                 f" (--bootstrap-servers or {BOOTSTRAP_SERVERS})"
             )
     chosen = namespace if namespace is not None else os.environ.get(NAMESPACE, "")
-    if chosen and not _NAMESPACE.fullmatch(chosen):
+    if chosen and (len(chosen) > MAX_NAMESPACE_CHARS or not _NAMESPACE.fullmatch(chosen)):
         raise ConfigurationError(
-            f"got the namespace {chosen!r}, expected letters, digits, - and _, in at most four parts joined by dots"
+            f"got the namespace {chosen!r}, expected letters, digits, - and _, in at most four parts joined by dots,"
+            f" {MAX_NAMESPACE_CHARS} characters in all"
         )
     return Connection(servers, chosen)
 

@@ -59,11 +59,11 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
         raise RecordInvalid("got a statement without a predicate")
     try:
         canonical.check(statement)
-    except CanonicalError as error:
+        size = len(orjson.dumps(statement)) + PLACE_BYTES
+    except (CanonicalError, orjson.JSONEncodeError) as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
         ) from error
-    size = len(orjson.dumps(statement)) + PLACE_BYTES
     if size > MAX_PAYLOAD_BYTES:
         raise RecordInvalid(
             f"got a record of {size} bytes, expected at most {MAX_PAYLOAD_BYTES}",

@@ -162,7 +162,10 @@ class Rejection(Model):
     @classmethod
     def of(cls, error: Exception) -> Rejection:
         """Name an error's class and message, cut to their bounds."""
-        return cls(error=type(error).__name__[:200], message=str(error)[:MAX_MESSAGE])
+        message = (
+            str(error)[:MAX_MESSAGE].encode(errors="replace").decode()
+        )  # a message may quote what is no Unicode
+        return cls(error=type(error).__name__[:200], message=message)
 
 
 class DecisionRecord(Model):

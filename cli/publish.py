@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from jurat import settings
 from jurat.cli.options import connection_options
 from jurat.schemas import avro, catalogue
-from jurat.schemas.errors import ConfigurationError, JuratError, SchemaError, UnknownSchema
+from jurat.schemas.errors import ConfigurationError, RecordTooLarge, SchemaError, UnknownSchema
 from jurat.schemas.model import Event
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
@@ -100,7 +100,7 @@ async def _publish(
                 try:
                     event = _parse(event_type, line)
                     await publisher.publish(event, event_id=f"{run}-{number}")
-                except (SchemaError, JuratError) as error:
+                except (SchemaError, RecordTooLarge) as error:
                     bad.append(_BadLine(number, str(error)))
                     if stop:
                         break

@@ -34,7 +34,9 @@ def apply(connection: Connection) -> None:
         if change.kind is ChangeKind.MISSING:
             click.echo(f"created {change.topic} with {change.wanted} partitions")
         else:
-            click.echo(f"set {change.topic} {change.setting}={change.wanted} (was {change.found or 'not set'})")
+            click.echo(
+                f"set {change.topic} {change.setting}={change.wanted} (was {change.found or 'not set'})"
+            )
     click.echo(f"{len(declared())} topics are as declared")
 
 

@@ -62,7 +62,9 @@ FreeJson = Annotated[
 class Model(BaseModel):
     """Base of wire models and of their parts."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", ser_json_timedelta="iso8601")
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class Event(Model):

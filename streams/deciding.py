@@ -33,6 +33,8 @@ from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds, encode
 from jurat.schemas.decision import Decision, Verdict, decision_id
 from jurat.schemas.errors import (
+    BrokerUnreachable,
+    CanonicalError,
     InputRejected,
     JuratError,
     ProposalInvalid,
@@ -80,6 +82,11 @@ class Verdicted:
     rejection: Rejection | None = None
     changelog: tuple[bytes, bytes] | None = None
 
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that the input belongs to."""
+        return self.decoded.attributes.traceparent if self.decoded.attributes else None
+
 
 @dataclass(frozen=True, slots=True)
 class Decider:
@@ -115,7 +122,7 @@ class Decider:
             return self._ended(decoded, now, Outcome.SKIPPED)
         try:
             return await self._judged(decoded, decoded.event, state, now)
-        except (InputRejected, ProposalInvalid, RecordInvalid) as error:
+        except (CanonicalError, InputRejected, ProposalInvalid, RecordInvalid) as error:
             return self._rejected(decoded, now, error)
         except JuratError:
             raise  # not the input's fault: the partition is opened anew and tries again
@@ -219,7 +226,11 @@ class Decider:
         document = self.tables.get(lookup.view, lookup.key)
         if document is None and lookup.required:
             # It may have been published just before this event: believe its absence only at the topics' present end.
-            await self.tables.caught_up()
+            if not await self.tables.caught_up():
+                raise BrokerUnreachable(
+                    f"the topics of the view {lookup.view} could not be read to their end in time; a document that is"
+                    " missing from it may be there"
+                )
             document = self.tables.get(lookup.view, lookup.key)
             if document is None:
                 raise InputRejected(

@@ -184,6 +184,12 @@ class PartitionProcessor:
             PartitionFenced: another worker owns the partition.
             ReopenPartition: open it anew.
         """
+        try:
+            await self._work()
+        finally:
+            self._idle.set()  # after a failure too: closing must not wait for work that has ended
+
+    async def _work(self) -> None:
         while not self._closing:
             batch = self._take()
             if not batch:
@@ -198,7 +204,6 @@ class PartitionProcessor:
                 if number % YIELD_EVERY == 0:
                     await asyncio.sleep(0)  # a reasoner that never waits must not keep heartbeats waiting
             await self._commit(decided)
-        self._idle.set()
 
     async def close(self) -> None:
         """Stop intake, let the batch in work finish within the grace, stop the producer."""
@@ -319,7 +324,14 @@ class PartitionProcessor:
                     audit_partition,
                     self._chain.encode(),
                     encode(signed, ids=self._decider.ids),
-                    [],
+                    headers_for(
+                        signed,
+                        event_id=one.draft.decision_id,
+                        source=f"/agents/{self._agent}",
+                        time=one.at,
+                        subject=self._chain,
+                        traceparent=one.traceparent,
+                    ),
                 )
             )
             if one.changelog is not None:
@@ -337,7 +349,7 @@ class PartitionProcessor:
                 source=f"/agents/{self._agent}",
                 time=one.at,
                 subject=one.decision.subject,
-                traceparent=one.decoded.attributes.traceparent if one.decoded.attributes else None,
+                traceparent=one.traceparent,
             )
             topic = self._connection.topic(topics.decisions(self._agent).name)
             return [_Output(topic, None, one.decision.key().encode(), one.decision_value, headers)]

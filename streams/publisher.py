@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import MAX_EVENT_BYTES, SchemaIds, encode
-from jurat.schemas.errors import JuratError, RecordTooLarge, StreamError
+from jurat.schemas.errors import RecordTooLarge, StreamError
 from jurat.schemas.model import Event
 from jurat.streams import topics
 from jurat.streams.kafka import AIOKafkaProducer, Connection, idempotent_producer, in_our_words
@@ -51,7 +51,7 @@ class Publisher:
         try:
             with in_our_words(self._connection):
                 await producer.start()
-        except JuratError:
+        except BaseException:  # a cancelled start too: the client complains of what is left open
             await producer.stop()
             raise
         self._producer = producer

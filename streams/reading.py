@@ -48,8 +48,12 @@ async def partitions_of(connection: Connection, topics: Sequence[str]) -> tuple[
 async def start_reader(connection: Connection, partitions: Iterable[TopicPartition]) -> AIOKafkaConsumer:
     """A started consumer that holds these partitions; the caller stops it."""
     consumer = table_consumer(connection)
-    with in_our_words(connection):
-        await consumer.start()
+    try:
+        with in_our_words(connection):
+            await consumer.start()
+    except BaseException:  # a cancelled start too: the client complains of what is left open
+        await consumer.stop()
+        raise
     consumer.assign(list(partitions))
     return consumer
 

@@ -18,6 +18,9 @@ from jurat.schemas.errors import ConfigurationError, StreamError, UnknownSchema
 from jurat.schemas.model import Event
 
 TIMEOUT_S: Final = 5.0
+MAX_SCHEMA_ID: Final = 2**31 - 1
+"""Ids are 32-bit signed integers on the wire and in the registry."""
+
 MAX_UNKNOWN: Final = 1_000
 """Unknown ids remembered, so that a flood of them does not become a flood of requests."""
 
@@ -30,6 +33,12 @@ class SchemaRegistry:
             raise ConfigurationError(
                 f"got the Schema Registry {url!r}, expected an http:// or https:// address"
             )
+        try:
+            named = httpx.URL(url).host
+        except httpx.InvalidURL as error:
+            raise ConfigurationError(f"got a Schema Registry address that cannot be used: {error}") from error
+        if not named:
+            raise ConfigurationError(f"got the Schema Registry {url!r}, expected an address with a host")
         self._url = url.rstrip("/")
         self._client = httpx.Client(timeout=TIMEOUT_S)
         self._ids: dict[type[Event], int] = {}
@@ -52,8 +61,13 @@ class SchemaRegistry:
                 f"/subjects/{event.event_type()}/versions",
                 {"schemaType": "AVRO", "schema": json.dumps(avro.schema_of(event))},
             )
-            self._ids[event] = int(str(answer["id"]))
-            self._events[self._ids[event]] = event
+            schema_id = answer.get("id")
+            if type(schema_id) is not int or not 0 <= schema_id <= MAX_SCHEMA_ID:
+                raise StreamError(
+                    f"the Schema Registry at {self._url} registered a schema without giving an id"
+                )
+            self._ids[event] = schema_id
+            self._events[schema_id] = event
         return self._ids[event]
 
     def event_of(self, schema_id: int) -> type[Event]:
@@ -69,7 +83,7 @@ class SchemaRegistry:
             try:
                 answer = self._ask("GET", f"/schemas/ids/{schema_id}", None)
                 self._events[schema_id] = catalogue.by_fingerprint(
-                    avro.fingerprint_of_text(str(answer["schema"]))
+                    avro.fingerprint_of_text(str(answer.get("schema")))
                 )
             except UnknownSchema as error:
                 if len(self._unknown) < MAX_UNKNOWN:
@@ -91,7 +105,10 @@ class SchemaRegistry:
             raise UnknownSchema(f"the Schema Registry at {self._url} has nothing at {path}")
         if response.is_error:
             raise StreamError(f"the Schema Registry at {self._url} refused {path}: {response.status_code}")
-        answer = response.json()
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise StreamError(f"the Schema Registry at {self._url} answered {path} with no JSON") from error
         if not isinstance(answer, dict):
             raise StreamError(
                 f"the Schema Registry at {self._url} answered {path} with something else than an object"

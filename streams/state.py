@@ -63,9 +63,13 @@ class PartitionState:
         return self._documents.get(key)
 
     def put(self, key: str, document: Model) -> tuple[bytes, bytes]:
-        """Set a document; returns the changelog record that must be committed with the decision."""
-        self._documents[key] = document
+        """Set a document; returns the changelog record that must be committed with the decision.
+
+        Raises:
+            CanonicalError: the document has no canonical form; nothing was set.
+        """
         value = canonical.dumps(document.model_dump(mode="json"))
+        self._documents[key] = document  # after printing it: what cannot be written must not be held
         return f"{STATE_PREFIX}{self._input_topic}/{key}".encode(), value
 
     def chain_entry(self, head: ChainHead, next_offset: int) -> tuple[bytes, bytes]:

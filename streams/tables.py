@@ -19,7 +19,7 @@ from typing import Final
 from jurat.agents.agent import View
 from jurat.schemas import canonical
 from jurat.schemas.codec import SchemaIds
-from jurat.schemas.errors import StreamError
+from jurat.schemas.errors import JuratError, StreamError
 from jurat.schemas.model import Model
 from jurat.streams.decoding import decode_record
 from jurat.streams.kafka import (
@@ -94,11 +94,14 @@ class Tables:
         self._consumer = await start_reader(self._connection, self._partitions)
         await self._consumer.seek_to_beginning(*self._partitions)
         self._task = asyncio.create_task(self._follow(self._consumer), name="tables")
-        if not await self.caught_up(CATCH_UP_S):
+        try:
+            if not await self.caught_up(CATCH_UP_S):
+                raise StreamError(
+                    f"the views {', '.join(self._documents)} were not read within {CATCH_UP_S:.0f} s"
+                )
+        except BaseException:
             await self.stop()
-            raise StreamError(
-                f"the views {', '.join(self._documents)} were not read within {CATCH_UP_S:.0f} s"
-            )
+            raise
 
     async def stop(self) -> None:
         """Stop following; the documents stay readable."""
@@ -119,6 +122,9 @@ class Tables:
 
         Returns:
             False when that took longer than `timeout_s`.
+
+        Raises:
+            StreamError: the topics are not followed any more.
         """
         if self._consumer is None or self._task is None:
             return True
@@ -127,10 +133,12 @@ class Tables:
                 with in_our_words(self._connection):
                     ends = await self._consumer.end_offsets(list(self._partitions))
                 while not await positions_reached(self._consumer, ends):
+                    self._raise_failure()
                     self._moved.clear()
                     await self._moved.wait()
         except TimeoutError:
             return False
+        self._raise_failure()
         return True
 
     @property
@@ -140,14 +148,28 @@ class Tables:
             return None
         return self._task.exception()
 
+    def _raise_failure(self) -> None:
+        failure = self.failure
+        if isinstance(failure, JuratError):
+            raise failure
+        if failure is not None:
+            raise StreamError(
+                f"the views {', '.join(self._documents)} cannot be followed: folding failed with"
+                f" {type(failure).__name__}"
+            ) from failure
+
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        while True:
-            with in_our_words(self._connection):
-                taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
-            for records in taken.values():
-                for record in records:
-                    self._fold(record_of(record))
-            self._moved.set()
+        try:
+            while True:
+                with in_our_words(self._connection):
+                    taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
+                for records in taken.values():
+                    for record in records:
+                        self._fold(record_of(record))
+                self._moved.set()
+        finally:
+            # Who waits hears of the end too; one turn later, when the task is done.
+            asyncio.get_running_loop().call_soon(self._moved.set)
 
     def _fold(self, record: KafkaRecord) -> None:
         received = decode_record(record, ids=self._ids)

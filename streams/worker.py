@@ -96,6 +96,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._open: dict[TopicPartition, _Open] = {}
         self._failed: dict[TopicPartition, _Failed] = {}
         self._joined = False
+        self._opening = 0
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
@@ -173,7 +174,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             if tables.failure is not None:
                 self._failure = tables.failure
             working = any(one.processor.busy for one in self._open.values())
-            if taken or working or self._failed or not self._joined:
+            if taken or working or self._opening or self._failed or not self._joined:
                 last_busy = loop.time()
             limit = self._config.until_idle_s
             if limit is not None and loop.time() - last_busy >= limit:
@@ -197,15 +198,19 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             decider=self._decider,
             signer=self._config.signer,
         )
+        self._opening += 1
         try:
             start = await processor.open()
             await self._check_start(self._consumer, partition, start)
             if partition in self._consumer.assignment():
                 self._consumer.seek(partition, start)
+                self._consumer.resume(partition)  # it may have been paused when its last processor failed
         except JuratError as error:
             await processor.abandon()
             self._count_failure(partition, error)
             return
+        finally:
+            self._opening -= 1
         task = asyncio.create_task(processor.run(), name=f"partition-{partition.partition}")
         self._open[partition] = _Open(processor, task)
 

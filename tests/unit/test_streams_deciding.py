@@ -1,0 +1,357 @@
+"""From one record to what is committed about it: every way in which an input ends, and what each leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from jurat.agents.agent import Action, Agent, Lookup, Situation
+from jurat.agents.heuristic import HeuristicReasoner
+from jurat.agents.payment_retrier import PAYMENT_RETRIER, AskForNewMethod, GiveUp, RetryCharge
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.audit.chain import ChainHead
+from jurat.audit.record import MAX_CONTEXT, DecisionRecord, Outcome, Statement, parse
+from jurat.policies.engine import PolicyEngine
+from jurat.policies.request import Judgement, PolicyRequest
+from jurat.schemas.cloudevents import headers_for
+from jurat.schemas.codec import encode
+from jurat.schemas.commerce import PaymentCaptured, PaymentFailed
+from jurat.schemas.decision import Verdict
+from jurat.schemas.errors import (
+    InputRejected,
+    ProposalInvalid,
+    Retryable,
+)
+from jurat.schemas.model import Event, Model
+from jurat.streams.deciding import MAX_RATIONALE_CHARS, Decider, Verdicted
+from jurat.streams.kafka import KafkaRecord
+from jurat.streams.state import PartitionState
+from jurat.streams.tables import Document, Tables
+from tests.shop import Down, Insisting, profile, shop_engine
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+KEY = "c-1"
+
+
+class Kept(Model):
+    """A state that counts."""
+
+    count: int
+    ratio: float | None = None
+
+
+class FakeTables:
+    """The seam to Kafka's views: documents by (view, key), some of which appear only at the topics' end."""
+
+    def __init__(self, *, late: bool = False, reaches_the_end: bool = True) -> None:
+        self.documents: dict[tuple[str, str], Document] = {}
+        self.late: dict[tuple[str, str], Document] = {}
+        self.reaches_the_end = reaches_the_end
+        self.waits = 0
+        held = Document(profile(orders=3), "context.customers", 1, 5)
+        (self.late if late else self.documents)["customers", KEY] = held
+
+    def get(self, view: str, key: str) -> Document | None:
+        return self.documents.get((view, key))
+
+    async def caught_up(self, timeout_s: float = 5.0) -> bool:
+        self.waits += 1
+        self.documents |= self.late
+        return self.reaches_the_end
+
+
+class Says:
+    """A judge with one answer."""
+
+    digest = "0" * 64
+    version = "fake"
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+
+    def judge(self, request: PolicyRequest) -> Judgement:
+        return Judgement(self.verdict, ("p.one",), ("because",))
+
+
+def failed() -> PaymentFailed:
+    return PaymentFailed.model_validate(
+        {
+            "payment_id": "pay-1",
+            "order_id": "o-1",
+            "customer_id": KEY,
+            "payment_method_id": "card-1",
+            "amount": {"amount_minor": 1_999, "currency": "EUR"},
+            "failure_code": "insufficient_funds",
+            "attempt": 1,
+            "fraud_score": 3,
+        }
+    )
+
+
+def record_of(event: Event) -> KafkaRecord:
+    headers = tuple(headers_for(event, event_id="e-1", source="/test", traceparent=TRACE))
+    return KafkaRecord("commerce.payments", 2, 7, 0, event.key().encode(), encode(event), headers)
+
+
+def counting(_situation: Situation[Any], _action: Action) -> Kept:
+    return Kept(count=1)
+
+
+STATEFUL = replace(PAYMENT_RETRIER, state_model=Kept, effect=counting)
+
+
+def decider(
+    agent: Agent[Any] = STATEFUL,
+    *,
+    reasoner: Reasoner | None = None,
+    engine: object | None = None,
+    tables: FakeTables | None = None,
+) -> Decider:
+    return Decider(
+        agent=agent,
+        reasoner=reasoner or HeuristicReasoner(),
+        engine=cast("PolicyEngine", engine or shop_engine()),
+        tables=cast("Tables", tables or FakeTables()),
+        cluster_id="cluster",
+        clock=lambda: NOW,
+        code="jurat test",
+    )
+
+
+def fresh_state(model: type[Model] | None = Kept) -> PartitionState:
+    return PartitionState(model, input_topic="commerce.payments")
+
+
+async def ended(one: Decider, event: Event | None = None) -> tuple[Verdicted, DecisionRecord, PartitionState]:
+    """Decide an event with fresh state; the draft must finish and say the same as the rest."""
+    state = fresh_state(one.agent.state_model)
+    result = await one.decide(record_of(event or failed()), state)
+    statement: Statement = parse(result.draft.finish(ChainHead()))
+    assert (result.decision is None) == (result.decision_value is None)
+    assert (result.rejection is not None) == (statement.predicate.outcome is Outcome.REJECTED)
+    return result, statement.predicate, state
+
+
+async def rejected(one: Decider, error: str) -> Verdicted:
+    """Decide an event, which must end rejected, for this error, with the state as it was."""
+    result, record, state = await ended(one)
+    assert record.outcome is Outcome.REJECTED
+    assert result.rejection is not None
+    assert result.rejection.error == error
+    assert (result.decision, result.changelog, state.get(KEY)) == (None, None, None)
+    assert record.policy is None
+    return result
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [
+        (Verdict.ALLOW, Outcome.DECIDED),
+        (Verdict.DENY, Outcome.DENIED),
+        (Verdict.ESCALATE, Outcome.ESCALATED),
+    ],
+)
+async def test_a_verdict_ends_in_its_outcome_and_only_allow_has_an_effect(
+    verdict: Verdict, outcome: Outcome
+) -> None:
+    result, record, state = await ended(decider(engine=Says(verdict)))
+    assert record.outcome is outcome
+    assert result.decision is not None
+    assert result.decision.verdict is verdict
+    assert result.decision.id == record.decision_id
+    assert result.decision.request_id == "e-1"
+    assert (result.changelog is not None) == (verdict is Verdict.ALLOW)
+    assert (state.get(KEY) is not None) == (verdict is Verdict.ALLOW)
+
+
+async def test_a_decision_says_what_was_read_and_carries_the_trace() -> None:
+    state = fresh_state()
+    state.put(KEY, Kept(count=7))
+    result = await decider().decide(record_of(failed()), state)
+    record = parse(result.draft.finish(ChainHead())).predicate
+    assert record.trace == TRACE
+    assert [(read.name, read.key, read.uri) for read in record.context] == [
+        ("customers", KEY, "kafka://cluster/context.customers/1/5"),
+        ("state", KEY, None),
+    ]
+    assert all(read.sha256 for read in record.context)
+
+
+async def test_an_absent_document_that_is_not_required_is_recorded_as_absent() -> None:
+    tables = FakeTables()
+    tables.documents.clear()
+    _, record, _ = await ended(decider(tables=tables))
+    assert record.outcome is not Outcome.REJECTED
+    assert [(read.uri, read.sha256) for read in record.context] == [(None, None)]
+    assert tables.waits == 0, "nobody needs to wait for what is not required"
+
+
+async def test_a_dry_run_is_judged_without_effect() -> None:
+    dry = replace(STATEFUL, dry_run=lambda _event: True)
+    result, record, state = await ended(decider(dry, engine=Says(Verdict.ALLOW)))
+    assert record.outcome is Outcome.DECIDED
+    assert result.decision is not None
+    assert not result.decision.effective
+    assert (result.changelog, state.get(KEY)) == (None, None)
+
+
+async def test_an_event_that_the_agent_does_not_decide_is_skipped_with_a_record() -> None:
+    captured = PaymentCaptured.model_validate(
+        failed().model_dump(exclude={"failure_code", "attempt", "fraud_score"})
+    )
+    result, record, _ = await ended(decider(), captured)
+    assert record.outcome is Outcome.SKIPPED
+    assert (result.decision, result.rejection) == (None, None)
+
+
+async def test_what_cannot_be_decoded_is_rejected() -> None:
+    result = await decider().decide(replace(record_of(failed()), value=b"{"), fresh_state())
+    assert result.rejection is not None
+    assert result.rejection.error == "DecodeError"
+    assert parse(result.draft.finish(ChainHead())).predicate.outcome is Outcome.REJECTED
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_arguments: object) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "part", ["reads", "candidates", "judged", "subject", "effect", "request_id", "dry_run"]
+)
+async def test_a_defect_in_an_agent_rejects_the_input_and_not_the_worker(part: str) -> None:
+    broken = replace(STATEFUL, **{part: raising(KeyError("secret"))})  # type: ignore[arg-type]
+    result = await rejected(decider(broken, engine=Says(Verdict.ALLOW)), "InputRejected")
+    assert result.rejection is not None
+    assert "KeyError" in result.rejection.message
+    assert "secret" not in result.rejection.message
+
+
+async def test_a_state_that_cannot_be_written_rejects_the_input_and_is_forgotten() -> None:
+    """A float has no canonical form: what could not go into the changelog must not stay in memory either."""
+    broken = replace(STATEFUL, effect=lambda _situation, _action: Kept(count=1, ratio=0.5))
+    await rejected(decider(broken, engine=Says(Verdict.ALLOW)), "CanonicalError")
+
+
+async def test_an_agent_that_cannot_say_why_in_unicode_still_rejects() -> None:
+    broken = replace(STATEFUL, candidates=raising(InputRejected("got \ud800")))
+    await rejected(decider(broken), "InputRejected")
+
+
+class Raises:
+    """A reasoner that fails."""
+
+    name = "raises"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def propose(self, request: ProposalRequest) -> Proposal:
+        raise self.error
+
+
+WITHOUT_FALLBACK = replace(STATEFUL, fallback=lambda _situation: None)
+
+
+async def test_a_reasoner_that_is_down_is_tried_again_where_there_is_no_fallback() -> None:
+    with pytest.raises(Retryable):
+        await decider(WITHOUT_FALLBACK, reasoner=Down()).decide(record_of(failed()), fresh_state())
+
+
+async def test_a_reasoner_that_is_down_is_replaced_by_the_fallback() -> None:
+    result, _, _ = await ended(decider(reasoner=Down(), engine=Says(Verdict.ALLOW)))
+    assert result.decision is not None
+    assert result.decision.action == AskForNewMethod.action_name
+    assert "fallback" in result.decision.rationale
+
+
+async def test_a_proposal_that_is_none_of_the_agents_rejects_where_there_is_no_fallback() -> None:
+    await rejected(
+        decider(WITHOUT_FALLBACK, reasoner=Raises(ProposalInvalid("got prose"))), "ProposalInvalid"
+    )
+
+
+async def test_a_record_that_is_too_large_rejects_and_leaves_the_state_alone() -> None:
+    class Large(Says):
+        def judge(self, request: PolicyRequest) -> Judgement:
+            return replace(super().judge(request), normalised={"context": "x" * 70_000})
+
+    result = await rejected(decider(engine=Large(Verdict.ALLOW)), "RecordInvalid")
+    assert result.rejection is not None
+    assert "65536" in result.rejection.message
+
+
+async def test_more_reads_than_a_record_holds_reject_and_do_not_crash() -> None:
+    many = tuple(Lookup("customers", f"c-{n}") for n in range(MAX_CONTEXT + 1))
+    await rejected(decider(replace(STATEFUL, reads=lambda _event: many)), "InputRejected")
+    fitting = replace(STATEFUL, reads=lambda _event: many[:MAX_CONTEXT])
+    _, record, _ = await ended(decider(fitting))
+    assert len(record.context) == MAX_CONTEXT
+
+
+REQUIRED = replace(STATEFUL, reads=lambda event: (Lookup("customers", event.customer_id, required=True),))
+
+
+async def test_a_required_document_that_appears_at_the_topics_end_is_found() -> None:
+    tables = FakeTables(late=True)
+    _, record, _ = await ended(decider(REQUIRED, tables=tables))
+    assert record.outcome is not Outcome.REJECTED
+    assert record.context[0].sha256
+    assert tables.waits == 1
+
+
+async def test_a_required_document_that_stands_nowhere_rejects() -> None:
+    tables = FakeTables()
+    tables.documents.clear()
+    await rejected(decider(REQUIRED, tables=tables), "InputRejected")
+
+
+async def test_absence_is_not_believed_while_the_view_is_behind() -> None:
+    """A slow broker must not turn into a signed rejection: the input is tried again."""
+    tables = FakeTables(reaches_the_end=False)
+    tables.documents.clear()
+    with pytest.raises(Retryable):
+        await decider(REQUIRED, tables=tables).decide(record_of(failed()), fresh_state())
+
+
+class Talks(Insisting):
+    """Says more than a decision event holds."""
+
+    async def propose(self, request: ProposalRequest) -> Proposal:
+        return replace(await super().propose(request), rationale="x" * (MAX_RATIONALE_CHARS + 1))
+
+
+async def test_a_long_rationale_is_cut() -> None:
+    result, _, _ = await ended(decider(reasoner=Talks(GiveUp()), engine=Says(Verdict.ALLOW)))
+    assert result.decision is not None
+    assert result.decision.rationale == "x" * MAX_RATIONALE_CHARS
+
+
+async def test_refused_proposals_are_recorded_in_order() -> None:
+    class Hard(Says):
+        def judge(self, request: PolicyRequest) -> Judgement:
+            self.verdict = Verdict.DENY if request.action == RetryCharge.action_name else Verdict.ALLOW
+            return super().judge(request)
+
+    result, record, _ = await ended(
+        decider(reasoner=Insisting(RetryCharge(after_minutes=1)), engine=Hard(Verdict.DENY))
+    )
+    assert [(one.action, one.verdict) for one in record.proposals][-1] == (
+        "ask_for_new_method",
+        Verdict.ALLOW,
+    )
+    assert record.attempts == len(record.proposals) > 1
+    assert result.decision is not None
+    assert result.decision.attempts == record.attempts
+
+
+async def test_the_same_input_gets_the_same_decision_id() -> None:
+    ids = {(await ended(decider()))[1].decision_id for _ in range(2)}
+    assert len(ids) == 1

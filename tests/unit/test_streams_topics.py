@@ -1,0 +1,96 @@
+"""The declared topics: every event has one, names and settings are what services rely on."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from jurat.agents.catalogue import AGENTS
+from jurat.cli.topics import declared
+from jurat.schemas import catalogue
+from jurat.schemas.decision import Decision
+from jurat.schemas.errors import UnknownSchema
+from jurat.schemas.model import Event
+from jurat.streams import topics
+from jurat.streams.kafka import Connection, KafkaRecord
+from jurat.streams.topics import Topic
+
+BY_NAME = {topic.name: topic for topic in declared()}
+
+
+@pytest.mark.parametrize("event", catalogue.EVENTS, ids=lambda event: event.__name__)
+def test_every_event_has_a_topic_or_is_a_decision(event: type[Event]) -> None:
+    if event is Decision:
+        with pytest.raises(UnknownSchema, match="written by agents"):
+            topics.of_event(event)
+    else:
+        assert topics.of_event(event) in declared()
+
+
+def test_an_event_of_somebody_else_has_no_topic() -> None:
+    class Foreign(Event):
+        namespace = "foreign"
+        key_field = "name"
+
+    with pytest.raises(UnknownSchema, match=r"jurat\.foreign\.Foreign"):
+        topics.of_event(Foreign)
+
+
+def test_names_are_unique_and_valid_with_room_for_a_namespace() -> None:
+    assert len(BY_NAME) == len(declared())
+    for name in BY_NAME:
+        assert re.fullmatch(r"[a-z-]+\.[a-z-]+", name), name
+        assert len(name) <= 64, "a namespace and the dot must fit beside it into the 249 that Kafka takes"
+
+
+@pytest.mark.parametrize("name", sorted(AGENTS))
+def test_an_agents_topics(name: str) -> None:
+    agent = AGENTS[name]
+    own = {topic.name for topic in topics.of_agent(name)}
+    assert own == {f"decisions.{name}", f"dead-letters.{name}", f"state.{name}", "audit.decisions"}
+    assert own <= set(BY_NAME)
+    assert {agent.topic, *(topic for view in agent.views for topic in view.topics)} <= set(BY_NAME)
+    # The changelog and the audit chain of an input partition stand in the partition of the same number.
+    for written in (f"state.{name}", f"dead-letters.{name}", "audit.decisions"):
+        assert BY_NAME[written].partitions >= BY_NAME[agent.topic].partitions
+    for event in agent.listens[agent.topic]:
+        assert topics.of_event(event).name == agent.topic
+
+
+def test_evidence_is_kept_for_ever_and_state_is_compacted() -> None:
+    for name, topic in BY_NAME.items():
+        settings = topic.configs(replication=3)
+        if name.startswith(("decisions.", "dead-letters.")) or name == "audit.decisions":
+            assert settings["cleanup.policy"] == "delete", name
+            assert (settings["retention.ms"], settings["retention.bytes"]) == ("-1", "-1"), name
+        if name.startswith("state.") or name == "context.customers":
+            assert settings["cleanup.policy"] == "compact", name
+            assert "retention.ms" not in settings, name
+
+
+def test_settings_follow_the_declaration() -> None:
+    plain = Topic("x", retention=timedelta(hours=1))
+    assert plain.configs(replication=1) == {
+        "cleanup.policy": "delete",
+        "min.insync.replicas": "1",
+        "retention.ms": "3600000",
+        "retention.bytes": "-1",
+    }
+    assert plain.configs(replication=2)["min.insync.replicas"] == "1", "with two, one may be lost"
+    assert plain.configs(replication=3)["min.insync.replicas"] == "2"
+    assert topics.dead_letters("x").configs(replication=1)["max.message.bytes"] == str(2 * 1024 * 1024)
+
+
+def test_a_namespace_prefixes_and_is_taken_off() -> None:
+    tenant = Connection("h:1", "a.b")
+    assert (tenant.topic("x.y"), tenant.group("g")) == ("a.b.x.y", "a.b.g")
+    assert tenant.plain("a.b.x.y") == "x.y"
+    assert tenant.plain("other.x.y") == "other.x.y"
+    assert Connection("h:1").topic("x.y") == Connection("h:1").plain("x.y") == "x.y"
+
+
+def test_a_records_size_counts_key_and_value() -> None:
+    assert KafkaRecord("t", 0, 0, 0, b"ab", b"cde").size == 5
+    assert KafkaRecord("t", 0, 0, 0, None, None).size == 0
