@@ -95,13 +95,15 @@ class Tables:
         await self._consumer.seek_to_beginning(*self._partitions)
         self._task = asyncio.create_task(self._follow(self._consumer), name="tables")
         try:
-            if not await self.caught_up(CATCH_UP_S):
-                raise StreamError(
-                    f"the views {', '.join(self._documents)} were not read within {CATCH_UP_S:.0f} s"
-                )
+            read = await self.caught_up(CATCH_UP_S)
         except BaseException:
             await self.stop()
             raise
+        if not read:
+            await self.stop()
+            raise StreamError(
+                f"the views {', '.join(self._documents)} were not read within {CATCH_UP_S:.0f} s"
+            )
 
     async def stop(self) -> None:
         """Stop following; the documents stay readable."""

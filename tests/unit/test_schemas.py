@@ -35,8 +35,7 @@ def test_there_is_an_example_of_every_event_type() -> None:
 def test_an_event_survives_every_encoding(event: Event) -> None:
     assert decode(encode(event)) == event
     assert decode(encode(event), expected=type(event)) == event
-    if b"payload" not in event.model_dump_json().encode():  # bytes have no JSON form of their own
-        assert decode(event.model_dump_json().encode(), expected=type(event)) == event
+    assert decode(event.model_dump_json().encode(), expected=type(event)) == event
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=by_type)
