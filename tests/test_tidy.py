@@ -23,10 +23,8 @@ SOURCES = [
 BESIDE_THE_PACKAGE = {"tests", "benchmarks", "examples"}
 # Paths of one machine. A path of every machine (/etc, /proc, /usr/bin/env) is nobody's.
 MACHINE_PATH = re.compile(r"(?<![\w.~})/-])/(work|root|home|Users|tmp/[\w-]+)/")
-# An image in a compose file has to name its registry; a package has not.
-REGISTRY_HOST = re.compile(
-    r"\b(pypi\.org|pythonhosted\.org|repo1?\.maven\.(apache\.)?org|crates\.io|npmjs\.(org|com))\b"
-)
+# Where a package registry is: an option that names one, or an address of the form that they have.
+REGISTRY = re.compile(r"--(extra-)?(index-url|find-lin[k]s)[ =]|https?://[^\s/]+/(simple|packages|maven2)/")
 GOOD = """\"\"\"X.\"\"\"
 
 from __future__ import annotations
@@ -113,21 +111,21 @@ def test_no_path_of_a_machine_is_named() -> None:
     assert not hits, f"take it from a parameter, or make it relative to the root: {hits}"
 
 
-def test_no_registry_host_is_named() -> None:
-    hits = matches(REGISTRY_HOST, texts())
+def test_no_package_registry_is_named() -> None:
+    hits = matches(REGISTRY, texts())
     assert not hits, f"where packages come from is the machine's business: {hits}"
 
 
 def test_paths_and_hosts_are_recognised() -> None:
-    slash, dot = "/", "."
-    bad = ["x", f"see {slash}home/x/y, {slash}tmp/build/x and https://files{dot}pythonhosted{dot}org/x"]
+    slash = "/"
+    bad = ["x", f"see {slash}home/x/y, {slash}tmp/build/x and https:{slash}{slash}files.example.org{slash}packages/x"]
     assert len(matches(MACHINE_PATH, [("x", bad[1])])) == 2
-    assert len(matches(REGISTRY_HOST, [("x", bad[1])])) == 1
+    assert len(matches(REGISTRY, [("x", bad[1])])) == 1
     good = [
         ("x", "~/work/x ./work/ $HOME/root/x docs/home/ /var/tmp/x /tmp/ https://example.org/home/x pypi")
     ]
     assert not matches(MACHINE_PATH, good)
-    assert not matches(REGISTRY_HOST, good)
+    assert not matches(REGISTRY, good)
 
 
 def test_text_files_end_in_one_newline_and_have_no_trailing_blanks() -> None:
