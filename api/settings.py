@@ -79,7 +79,7 @@ def default_keys_dir() -> Path:
 def keys_passphrase() -> bytes | None:
     """The passphrase of the private keys; None when they are not encrypted."""
     text = os.environ.get(KEYS_PASSPHRASE)
-    return text.encode() if text else None
+    return os.fsencode(text) if text else None  # the bytes that were given, UTF-8 or not
 
 
 def schema_registry() -> SchemaRegistry | None:

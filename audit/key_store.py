@@ -6,7 +6,8 @@ Layout of the folder (mode 0700)::
     trust.json        public keys; what an auditor needs
 
 Rules upheld here: a private key is never overwritten; a file is written beside its place, synced, and then
-put there in one step; a private key that others can read is refused.
+put there in one step, and what could not be written leaves nothing behind; a private key that others can read
+is refused; a key that is trusted for one agent is never taken for another's.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def init_keys(folder: Path, agents: Iterable[str], passphrase: bytes | None = No
 
     Raises:
         ConfigurationError: a name or the folder cannot be used.
-        KeyRejected: a key that is there cannot be read with this passphrase.
+        KeyRejected: a key that is there cannot be read with this passphrase, or is another agent's.
     """
     # 1
     names = tuple(dict.fromkeys(check_agent(agent) for agent in agents))
@@ -167,13 +168,20 @@ def _write_new(path: Path, data: bytes) -> None:
         raise ConfigurationError(
             f"{path} was made by someone else meanwhile; run the command again"
         ) from error
+    except OSError as error:
+        raise _not_writable(path.parent, error) from error
     finally:
         temporary.unlink()
     _sync_folder(path.parent)
 
 
 def _replace(path: Path, data: bytes) -> None:
-    _write_temporary(path, data, _PUBLIC_MODE).replace(path)
+    temporary = _write_temporary(path, data, _PUBLIC_MODE)
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink()
+        raise _not_writable(path.parent, error) from error
     _sync_folder(path.parent)
 
 
@@ -182,12 +190,20 @@ def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:
-        raise ConfigurationError(f"the key folder {path.parent} cannot be written to: {error}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        raise _not_writable(path.parent, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        temporary.unlink()  # half a private key would stay for good
+        raise _not_writable(path.parent, error) from error
     return temporary
+
+
+def _not_writable(folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"the key folder {folder} cannot be written to: {error}")
 
 
 @contextlib.contextmanager
@@ -196,7 +212,10 @@ def _locked(folder: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield  # no such lock there: two processes that make one key at once are told apart by the key file alone
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(f"the key folder {folder} cannot be opened: {error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

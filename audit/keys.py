@@ -145,8 +145,21 @@ def parse_trust(data: bytes) -> Trust:
 
 
 def merge(trust: Trust, added: Iterable[TrustedKey]) -> Trust:
-    """Trust more keys; one that is already there stays as it is."""
-    return Trust(tuple({key.keyid: key for key in (*added, *trust.keys)}.values()))
+    """Trust more keys; one that is already there stays as it is.
+
+    Raises:
+        KeyRejected: a key is another agent's already.
+    """
+    merged = dict(trust.by_keyid)
+    for key in added:
+        owner = merged.setdefault(key.keyid, key).agent
+        if owner != key.agent:
+            raise KeyRejected(
+                f"got the key of {owner} as the key of {key.agent}, expected one of its own, since a key has one"
+                f" agent; remove the copy and run: jurat keys init --agent {key.agent}",
+                keyid=key.keyid,
+            )
+    return Trust(tuple(merged.values()))
 
 
 def _parse_trusted_key(entry: canonical.JsonValue) -> TrustedKey:

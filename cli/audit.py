@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -28,11 +28,12 @@ from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Fault, LogEntry, Place, TreeHead, parse_tree_head
 from jurat.audit.record import DecisionRecord, Outcome, Statement, parse
 from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.cli.files import lines, writing
 from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.options import connect_options
 from jurat.schemas.codec import SchemaIds, decode, encode
 from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, SchemaError
+from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, SchemaError, TopicMissing
 from jurat.streams import topics
 from jurat.streams.replay import KafkaRecord, replay
 
@@ -89,14 +90,21 @@ def replay_(
             return agent is None and outcome is None
         return agent in (None, record.agent) and outcome in (None, record.outcome.value)
 
+    if output is not None and decisions is not None and output.resolve() == decisions.resolve():
+        raise click.UsageError("got the same file for --output and --decisions, expected two")
     chosen = layout or ("jsonl" if output else "table")
-    with _writing(output) as file:
+    with writing(output) as file:
         printer = _LinePrinter(file) if chosen == "jsonl" else _TablePrinter(file)
-        agents = asyncio.run(_replay(_entries(source, connect), printer, wanted))
+        agents, left_out = asyncio.run(_replay(_entries(source, connect), printer, wanted))
         printer.close()
     if decisions is not None:
-        with _writing(decisions) as file:
+        with writing(decisions) as file:
             asyncio.run(_export_decisions(connect(), agents, file))
+    if left_out:
+        raise AuditError(
+            f"{left_out} records could not be read and were left out, so this is not the whole log: verify the topic"
+            " itself"
+        )
 
 
 @command.command(name="verify")
@@ -131,6 +139,10 @@ def verify(
 
     Exit code: 0 valid, 1 invalid, 2 could not tell.
     """
+    if decisions is not None and with_decisions:
+        raise click.UsageError("got --decisions and --with-decisions, expected one of them")
+    if decisions is not None and str(decisions) == str(file) == "-":
+        raise click.UsageError("got standard input for the log and for the decisions, expected it for one")
     try:
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
         noted = tuple(parse_tree_head(head) for head in heads)
@@ -176,9 +188,14 @@ def show(
     ctx.exit(0 if fault is None else 1)
 
 
-async def _entries(source: Path | None, connect: Connect) -> AsyncIterator[LogEntry | Fault]:
+async def _entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
     if source is not None:
-        for number, line in _lines(source):
+        for number, line in lines(source):
+            if not line.endswith(b"\n") and len(line) <= export.MAX_LINE_BYTES:
+                yield Fault(
+                    Place(line=number), f"line {number} is not ended by a line feed: the file was cut"
+                )
+                continue
             try:
                 yield export.parse_entry(line, number)
             except AuditError as error:
@@ -186,8 +203,9 @@ async def _entries(source: Path | None, connect: Connect) -> AsyncIterator[LogEn
         return
     connection = connect()
     ids = settings.schema_registry()
-    async for record in replay(connection, [connection.topic(topics.AUDIT.name)]):
-        yield _entry_of(record, ids)
+    async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
+        async for record in records:
+            yield _entry_of(record, ids)
 
 
 def _entry_of(record: KafkaRecord, ids: SchemaIds | None) -> LogEntry | Fault:
@@ -207,48 +225,6 @@ def _entry_of(record: KafkaRecord, ids: SchemaIds | None) -> LogEntry | Fault:
         timestamp_ms=record.timestamp_ms,
         record=event,
     )
-
-
-def _lines(source: Path) -> Iterator[tuple[int, bytes]]:
-    with _reading(source) as file:
-        number = 0
-        while line := file.readline(export.MAX_LINE_BYTES + 1):
-            number += 1
-            yield number, line
-
-
-@contextmanager
-def _reading(source: Path) -> Iterator[IO[bytes]]:
-    if str(source) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = source.open("rb")
-    except OSError as error:
-        raise ConfigurationError(f"the file {source} cannot be read: {error}") from error
-    try:
-        with file:
-            yield file
-    except OSError as error:
-        raise ConfigurationError(f"the file {source} cannot be read to its end: {error}") from error
-
-
-@contextmanager
-def _writing(output: Path | None) -> Iterator[IO[bytes]]:
-    """Write beside the place and rename at the end, so that half a file never stands under the name."""
-    if output is None:
-        yield sys.stdout.buffer
-        return
-    partial = output.with_name(f"{output.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(output)
-    except OSError as error:
-        raise ConfigurationError(f"the file {output} cannot be written: {error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 class _LinePrinter:
@@ -298,11 +274,13 @@ async def _replay(
     entries: AsyncIterator[LogEntry | Fault],
     printer: _LinePrinter | _TablePrinter,
     wanted: Callable[[DecisionRecord | None], bool],
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], int]:
     agents: set[str] = set()
+    left_out = 0
     async for entry in entries:
         if isinstance(entry, Fault):
             click.echo(f"jurat: left out: {entry}", err=True)
+            left_out += 1
             continue
         record: DecisionRecord | None = None
         with suppress(AuditError):  # replay shows what is there; verifying is another command
@@ -310,7 +288,7 @@ async def _replay(
             agents.add(record.agent)
         if wanted(record):
             printer.add(entry, record)
-    return tuple(sorted(agents))
+    return tuple(sorted(agents)), left_out
 
 
 async def _export_decisions(connection: Connection, agents: tuple[str, ...], file: IO[bytes]) -> None:
@@ -330,7 +308,7 @@ async def _verify(
     ledger = None if file is None and live is None else DecisionLedger()
     verifier = Verifier(trust, tree_heads=heads, ledger=ledger)
     if ledger is not None and file is not None:
-        for number, line in _lines(file):
+        for number, line in lines(file):
             try:
                 topic, partition, offset, value = export.parse_decision(line, number)
             except AuditError as error:
@@ -338,9 +316,13 @@ async def _verify(
                 continue
             ledger.add_event(Place(topic, partition, offset, number), value)
     if ledger is not None and live is not None:
-        agents = sorted({key.agent for key in trust.keys})
-        async for record in replay(live, [live.topic(topics.decisions(agent).name) for agent in agents]):
-            ledger.add_event(Place(record.topic, record.partition, record.offset), record.value or b"")
+        for agent in sorted({key.agent for key in trust.keys}):
+            # An agent that never ran has no topic; records whose decision events are missing are faults below.
+            with suppress(TopicMissing):
+                async for record in replay(live, [live.topic(topics.decisions(agent).name)]):
+                    ledger.add_event(
+                        Place(record.topic, record.partition, record.offset), record.value or b""
+                    )
     async for entry in entries:
         if isinstance(entry, Fault):
             verifier.fault(entry.place, entry.reason)
@@ -350,20 +332,27 @@ async def _verify(
 
 
 async def _find(
-    entries: AsyncIterator[LogEntry | Fault], trust: Trust, decision_id: str
+    entries: AsyncGenerator[LogEntry | Fault, None], trust: Trust, decision_id: str
 ) -> tuple[LogEntry, Statement, Fault | None]:
     verifier = Verifier(trust)
-    async for entry in entries:
-        if isinstance(entry, Fault):
-            continue
-        outcome = verifier.check(entry)
-        if isinstance(outcome, Fault):
-            with suppress(AuditError):
-                statement = parse(entry.record.payload)
-                if statement.predicate.decision_id == decision_id:
-                    return entry, statement, outcome
-        elif outcome.predicate.decision_id == decision_id:
-            return entry, outcome, None
+    broken: dict[str, Fault] = {}
+    async with aclosing(entries):  # it ends in the middle of the log
+        async for entry in entries:
+            if isinstance(entry, Fault):
+                continue
+            outcome = verifier.check(entry)
+            if isinstance(outcome, Fault):
+                broken.setdefault(entry.record.chain, outcome)
+                with suppress(AuditError):
+                    statement = parse(entry.record.payload)
+                    if statement.predicate.decision_id == decision_id:
+                        return entry, statement, outcome
+            elif outcome.predicate.decision_id == decision_id:
+                earlier = broken.get(entry.record.chain)
+                if earlier is not None:
+                    reason = f"its signature and form hold, but its chain is broken before it ({earlier})"
+                    return entry, outcome, Fault(entry.place, reason)
+                return entry, outcome, None
     raise ConfigurationError(
         f"there is no decision {decision_id[:100]!r} in this log; `jurat audit replay` lists the ids"
     )

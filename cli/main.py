@@ -1,7 +1,7 @@
 """The `jurat` command: its groups, loaded when they are asked for, and what becomes of errors.
 
 Rules upheld here: an error of ours is one message on standard error and exit code 1, never a traceback; anything else
-is a defect and shows itself.
+is a defect, shows itself, and ends with a code of its own, as 1 means something to who called.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from importlib.metadata import version
 from typing import Final
 
@@ -31,6 +32,13 @@ COMMANDS: Final = {
     "topics": "Create and compare topics.",
     "worker": "Run an agent.",
 }
+EXIT_BROKEN_PIPE: Final = 141
+"""What a shell shows for a command that SIGPIPE ended."""
+
+EXIT_IO: Final = 74
+EXIT_DEFECT: Final = 70
+"""EX_IOERR and EX_SOFTWARE of sysexits.h: apart from the codes 0, 1 and 2, which commands give a meaning."""
+
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -77,4 +85,10 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output went away: end quietly, and keep Python's own flush at exit from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(EXIT_BROKEN_PIPE)
+    except OSError as error:
+        click.echo(f"jurat: the system refused: {error}", err=True)
+        sys.exit(EXIT_IO)
+    except Exception:  # noqa: BLE001 - a defect: shown whole, but never with a code that means a verdict
+        traceback.print_exc()
+        sys.exit(EXIT_DEFECT)

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from jurat.audit.story import printable
 from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
@@ -90,5 +91,7 @@ def _report(fine: list[bool]) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _print(line: str, style: str | None = None) -> None:
-    Console(soft_wrap=True).print(line, style=style, markup=False, highlight=False)
+def _print(text: str, style: str | None = None) -> None:
+    # Names of files and words of policies may come from anywhere: they must not steer the terminal.
+    shown = "\n".join(printable(line) for line in text.split("\n"))
+    Console(soft_wrap=True).print(shown, style=style, markup=False, highlight=False)

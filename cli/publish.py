@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from jurat import settings
 from jurat.cli.options import connection_options
 from jurat.schemas import avro, catalogue
+from jurat.schemas.cloudevents import MAX_ATTRIBUTE_CHARS
+from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import ConfigurationError, RecordTooLarge, SchemaError, UnknownSchema
 from jurat.schemas.model import Event
 from jurat.streams import topics
@@ -57,6 +59,10 @@ def command(
     Each line is one event's data; its fields are checked against the topic's event type. Exit code 1 when a line was
     bad.
     """
+    if not 0 < len(source) <= MAX_ATTRIBUTE_CHARS:
+        raise ConfigurationError(
+            f"got a --source of {len(source)} characters, expected 1 to {MAX_ATTRIBUTE_CHARS}: readers refuse others"
+        )
     event_type = _event_type(topic, type_name)
     published, bad = asyncio.run(_publish(connection, event_type, file, source, stop=on_error == "stop"))
     for line in bad:
@@ -66,9 +72,11 @@ def command(
 
 
 def _event_type(topic: str, type_name: str | None) -> type[Event]:
-    carried = [event for event, its in topics.TOPIC_OF_EVENT.items() if its.name == topic]
+    # Signed records are written by workers, in the transaction of the decision, and by nobody else.
+    published = {event: its.name for event, its in topics.TOPIC_OF_EVENT.items() if event is not SignedRecord}
+    carried = [event for event, name in published.items() if name == topic]
     if not carried:
-        known = ", ".join(sorted({its.name for its in topics.TOPIC_OF_EVENT.values()}))
+        known = ", ".join(sorted(set(published.values())))
         raise ConfigurationError(f"got the topic {topic!r}, expected one of: {known}")
     if type_name is not None:
         full = type_name if "." in type_name else f"jurat.{carried[0].namespace}.{type_name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Final
 
 import click
@@ -17,6 +18,7 @@ from jurat.streams.decoding import Decoded
 from jurat.streams.kafka import Connection
 from jurat.streams.subscriber import subscribe
 
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 VERDICT_COLOURS: Final = {"allow": "green", "deny": "red", "escalate": "yellow"}
 
 
@@ -92,7 +94,8 @@ def explained(decision: Decision) -> list[str]:
     """The reasons of a decision, each behind the policy that gives it; a plain sentence where no policy applied."""
     if not decision.policies:
         return list(decision.reasons)
-    return [f"{policy}: {reason}" for policy, reason in zip(decision.policies, decision.reasons, strict=True)]
+    paired = zip_longest(decision.policies, decision.reasons, fillvalue="-")  # somebody else's may not match
+    return [f"{policy}: {reason}" for policy, reason in paired]
 
 
 def as_row(one: Decoded, event: Event) -> str:
@@ -101,6 +104,12 @@ def as_row(one: Decoded, event: Event) -> str:
         verdict = click.style(f"{event.verdict:<8}", fg=VERDICT_COLOURS[event.verdict])
         dry = "" if event.effective else " (dry run)"
         said = "; ".join(explained(event))
-        return f"{verdict} {event.agent:<18} {event.action:<30} {event.subject:<24} {said}{dry}"
+        what = printable(f"{event.agent:<18} {event.action:<30} {event.subject:<24} {said}{dry}")
+        return f"{verdict} {what}"
     record = one.record
-    return f"{record.partition}/{record.offset:<8} {event.event_type():<36} {event.key()}"
+    return f"{record.partition}/{record.offset:<8} {event.event_type():<36} {printable(event.key())}"
+
+
+def printable(text: str) -> str:
+    """Text of whoever publishes, without line breaks and terminal commands: it must not paint over what we print."""
+    return "".join(character if character.isprintable() else REPLACEMENT for character in text)

@@ -6,7 +6,8 @@ Rules upheld here:
 2. an answer is an allow only when Cedar said `Allow` and reported no error at all; whatever else comes back,
    an exception or a panic of the binding included, is an `Evaluation` with errors and without an allow;
 3. policies carry their own `@id` as Cedar's policy id, so that reasons name them;
-4. `PartialAuthzResult` is not used: without a schema its verdict proves nothing.
+4. a text that would overflow the parser's stack is not given to it: the process would end without a word;
+5. `PartialAuthzResult` is not used: without a schema its verdict proves nothing.
 
 Not here: what a bundle is (`bundle.py`), the house rules for policies (`lint.py`), escalation (`engine.py`).
 Source: cedarpy 4.12; https://docs.cedarpolicy.com/
@@ -23,6 +24,8 @@ from typing import TypeAlias, TypedDict
 import cedarpy
 import orjson
 from cedarpy import pst
+
+from jurat.policies.nesting import too_deep
 
 __all__ = [
     "VERSION",
@@ -100,8 +103,9 @@ def parse_schema(text: str) -> Schema:
     """Parse a schema in Cedar's own syntax.
 
     Raises:
-        CedarError: it does not parse, or names a type that it does not declare.
+        CedarError: it does not parse, nests too deeply, or names a type that it does not declare.
     """
+    _refuse_too_deep(text)  # 4
     try:
         handle = cedarpy.Schema.from_str(text)
         declared = orjson.loads(str(cedarpy.Entities.from_json_str("[]", schema=handle)))
@@ -121,12 +125,19 @@ def parse_policies(text: str) -> tuple[PolicyTree, ...]:
     Raises:
         CedarError: it does not parse, or nests deeper than Cedar's tree allows (100 levels).
     """
+    _refuse_too_deep(text)  # 4
     try:
         parsed = cedarpy.policies_to_pst(text)
     except ValueError as error:
         raise CedarError(str(error)) from error
     found = [*parsed.static_policies.values(), *parsed.templates.values()]
     return tuple(sorted(found, key=lambda policy: int(policy.id.removeprefix("policy"))))
+
+
+def _refuse_too_deep(text: str) -> None:
+    fault = too_deep(text)
+    if fault is not None:
+        raise CedarError(fault)
 
 
 def validate(text: str, schema: Schema) -> tuple[str, ...]:

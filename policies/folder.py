@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,11 +86,12 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         raise BundleError(f"got {folder}, expected the folder of a policy bundle", bundle=folder.name)
     files: dict[str, bytes] = {}
     faults: list[str] = []
-    for count, path in enumerate(sorted(folder.rglob("*"))):
+    # Whatever folder is named, a home or a root even, no more of it is walked than a bundle may hold.
+    found = list(itertools.islice(folder.rglob("*"), MAX_FILES + 1))
+    if len(found) > MAX_FILES:
+        return {}, [f"got more than {MAX_FILES} files and folders, expected a policy bundle"]
+    for path in sorted(found):
         name = printable(path.relative_to(folder).as_posix())
-        if count >= MAX_FILES:
-            faults.append(f"got more than {MAX_FILES} files and folders, expected a policy bundle")
-            break
         if path.is_symlink():
             faults.append(f"{name}: got a symbolic link, expected a file: links are not digested")
         elif not path.is_dir() and not path.is_file():
@@ -102,7 +104,10 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         elif path.stat().st_size > MAX_FILE_BYTES:
             faults.append(f"{name}: got {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
         else:
-            files[name] = path.read_bytes()
+            try:
+                files[name] = path.read_bytes()
+            except OSError as error:
+                faults.append(f"{name}: cannot be read ({error.strerror}), expected a file that can")
     return files, faults
 
 

@@ -139,7 +139,9 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
         follows the last semicolon is yielded when there is more to it than space and comments.
     """
     start, line = 0, 1
-    for token in re.finditer(r'"(?:\\.|[^"\\])*"|//[^\n]*|;', text, re.DOTALL):
+    # A string that does not end reaches to the end of the text: looking for its end once more at every
+    # later quote would take quadratic time.
+    for token in re.finditer(r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|//[^\n]*|;', text, re.DOTALL):
         if token.group() != ";":
             continue
         statement = text[start : token.end()]

@@ -1,7 +1,7 @@
 """YAML as bundles use it: plain mappings, lists, strings, integers and booleans.
 
-Rules upheld here: a repeated key is an error, as are tags, anchors with aliases, floats and non-string keys;
-a date stays the string that was written. `yes`, `no`, `on` and `off` stay strings too: only `true` and
+Rules upheld here: a repeated key is an error, as are tags, anchors, aliases and non-string keys; a
+date and a decimal stay the strings that were written. `yes`, `no`, `on` and `off` stay strings too: only `true` and
 `false` are booleans. Not here: what a file has to contain (`bundle.py`, `bundle_tests.py`).
 """
 
@@ -45,6 +45,21 @@ class _Loader(yaml.SafeLoader):
         "": [("tag:yaml.org,2002:null", re.compile(r"^$"))],
         **{c: [("tag:yaml.org,2002:int", _INTEGER)] for c in "-0123456789"},
     }
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse what the nodes no longer tell: an anchor that nothing refers to, a tag that changes nothing."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it out
+        if not isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1
+            if getattr(event, "anchor", None) is not None:
+                raise StrictYamlError(
+                    f"got the anchor &{event.anchor}, expected no anchors and aliases (line {line})"
+                )
+            if getattr(event, "tag", None) is not None:
+                raise StrictYamlError(
+                    f"got the tag {event.tag!r}, expected plain YAML without tags (line {line})"
+                )
+        return super().compose_node(parent, index)
 
 
 def load(text: str) -> JsonValue:

@@ -31,6 +31,7 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     ├── BrokerError               the local broker could not be started or stopped
     └── StreamError               Kafka said no
         ├── BrokerUnreachable     (Retryable)
+        ├── RegistryUnreachable   (Retryable)
         ├── TopicMissing
         ├── TopicMismatch         a topic exists but is not what its declaration says
         ├── RecordTooLarge
@@ -155,6 +156,10 @@ class StreamError(JuratError):
 
 class BrokerUnreachable(StreamError, Retryable):
     """No Kafka broker answered at the bootstrap address."""
+
+
+class RegistryUnreachable(StreamError, Retryable):
+    """The Schema Registry did not answer."""
 
 
 class TopicMissing(StreamError):

@@ -63,6 +63,9 @@ SESSION_TIMEOUT_MS: Final = 6_000
 
 HEARTBEAT_MS: Final = 1_500
 FETCH_MAX_WAIT_MS: Final = 100
+METADATA_MAX_AGE_MS: Final = 10_000
+"""A worker hears this soon that its topic was made anew; with the client's five minutes it would sit there."""
+
 REQUEST_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_S: Final = 10.0
 """How long to try to reach any broker before saying so."""
@@ -144,6 +147,7 @@ def group_consumer(connection: Connection, *, group: str) -> AIOKafkaConsumer:
         heartbeat_interval_ms=HEARTBEAT_MS,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
     )
 
 

@@ -117,6 +117,7 @@ class PartitionProcessor:
         self._next = 0
         self._arrived = asyncio.Event()
         self._closing = False
+        self._went_back_to: int | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self.committed_records = 0
@@ -168,8 +169,10 @@ class PartitionProcessor:
         return self._next
 
     def feed(self, records: Sequence[KafkaRecord]) -> None:
-        """Take records in the order of their offsets; those already decided are discarded."""
+        """Take records in the order of their offsets; one from before the last makes the partition open anew."""
         for record in records:  # 3
+            if record.offset < self._next:
+                self._went_back_to = record.offset
             if record.offset < self._next or self._closing:
                 continue
             self._next = record.offset + 1
@@ -191,6 +194,13 @@ class PartitionProcessor:
 
     async def _work(self) -> None:
         while not self._closing:
+            if self._went_back_to is not None:
+                # Reading starts at the first undecided record and only goes on: the topic is not what it was.
+                raise ReopenPartition(
+                    f"{self.partition} goes on at offset {self._went_back_to} after {self._next - 1}: it was"
+                    " recreated, or lost its end",
+                    agent=self._agent,
+                )
             batch = self._take()
             if not batch:
                 self._idle.set()

@@ -6,7 +6,7 @@ compaction gaps included, because it compares positions with end offsets and nev
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Final
 
 from jurat.schemas.errors import TopicMissing
@@ -68,7 +68,7 @@ async def positions_reached(consumer: AIOKafkaConsumer, ends: Mapping[TopicParti
 
 async def read_to_end(
     connection: Connection, partitions: Sequence[TopicPartition]
-) -> AsyncIterator[KafkaRecord]:
+) -> AsyncGenerator[KafkaRecord, None]:
     """Yield what stands in these partitions, up to the end that they have now.
 
     The order is that of the offsets within each partition; partitions come interleaved.
@@ -93,7 +93,7 @@ async def read_to_end(
         await consumer.stop()
 
 
-async def replay(connection: Connection, topics: Sequence[str]) -> AsyncIterator[KafkaRecord]:
+async def replay(connection: Connection, topics: Sequence[str]) -> AsyncGenerator[KafkaRecord, None]:
     """Yield everything that stands on these topics (full names) now, oldest first within each partition."""
     partitions = await partitions_of(connection, topics)
     async for record in read_to_end(connection, partitions):

@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 
 from jurat.schemas import avro, catalogue
-from jurat.schemas.errors import ConfigurationError, StreamError, UnknownSchema
+from jurat.schemas.errors import ConfigurationError, RegistryUnreachable, StreamError, UnknownSchema
 from jurat.schemas.model import Event
 
 TIMEOUT_S: Final = 5.0
@@ -100,7 +100,9 @@ class SchemaRegistry:
                 headers={"Accept": "application/vnd.schemaregistry.v1+json"},
             )
         except httpx.HTTPError as error:
-            raise StreamError(f"the Schema Registry at {self._url} did not answer: {error}") from error
+            raise RegistryUnreachable(
+                f"the Schema Registry at {self._url} did not answer: {error}"
+            ) from error
         if response.status_code == httpx.codes.NOT_FOUND:
             raise UnknownSchema(f"the Schema Registry at {self._url} has nothing at {path}")
         if response.is_error:

@@ -6,7 +6,7 @@ A record that cannot be decoded is yielded too, with its error: who listens deci
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from jurat.schemas.codec import SchemaIds
 from jurat.streams.decoding import Decoded, decode_record
@@ -21,7 +21,7 @@ async def subscribe(
     from_beginning: bool = False,
     until_idle_s: float | None = None,
     ids: SchemaIds | None = None,
-) -> AsyncIterator[Decoded]:
+) -> AsyncGenerator[Decoded, None]:
     """Yield a topic's records as they come.
 
     Args:

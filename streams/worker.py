@@ -20,7 +20,7 @@ from jurat.agents.reasoner import Reasoner
 from jurat.audit.keys import Signer
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds
-from jurat.schemas.errors import JuratError, PartitionFenced, Retryable, TopicMismatch
+from jurat.schemas.errors import PartitionFenced, Retryable, TopicMismatch
 from jurat.streams import topics
 from jurat.streams.deciding import Decider
 from jurat.streams.kafka import (
@@ -96,7 +96,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._open: dict[TopicPartition, _Open] = {}
         self._failed: dict[TopicPartition, _Failed] = {}
         self._joined = False
-        self._opening = 0
+        self._moving = asyncio.Lock()  # one at a time: what the group moves, and what is opened anew
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
@@ -152,13 +152,14 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Open what the group gave us; called by the client, which swallows what is raised here."""
         self._joined = True
-        await asyncio.gather(*(self._open_partition(partition) for partition in assigned))
+        async with self._moving:
+            await asyncio.gather(*(self._open_partition(partition) for partition in assigned))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Close what the group takes away, before it goes on."""
-        for partition in list(self._failed):
-            self._failed.pop(partition)
-        await asyncio.gather(*(self._close_partition(partition) for partition in revoked))
+        async with self._moving:
+            self._failed.clear()
+            await asyncio.gather(*(self._close_partition(partition) for partition in revoked))
 
     async def _poll(self, consumer: AIOKafkaConsumer, tables: Tables) -> None:
         loop = asyncio.get_running_loop()
@@ -174,7 +175,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             if tables.failure is not None:
                 self._failure = tables.failure
             working = any(one.processor.busy for one in self._open.values())
-            if taken or working or self._opening or self._failed or not self._joined:
+            if taken or working or self._moving.locked() or self._failed or not self._joined:
                 last_busy = loop.time()
             limit = self._config.until_idle_s
             if limit is not None and loop.time() - last_busy >= limit:
@@ -198,19 +199,18 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             decider=self._decider,
             signer=self._config.signer,
         )
-        self._opening += 1
         try:
             start = await processor.open()
             await self._check_start(self._consumer, partition, start)
-            if partition in self._consumer.assignment():
-                self._consumer.seek(partition, start)
-                self._consumer.resume(partition)  # it may have been paused when its last processor failed
-        except JuratError as error:
+            if partition not in self._consumer.assignment():
+                await processor.abandon()
+                return
+            self._consumer.seek(partition, start)
+            self._consumer.resume(partition)  # it may have been paused when its last processor failed
+        except Exception as error:  # noqa: BLE001 - the client would log and drop it, so it is recorded here
             await processor.abandon()
             self._count_failure(partition, error)
             return
-        finally:
-            self._opening -= 1
         task = asyncio.create_task(processor.run(), name=f"partition-{partition.partition}")
         self._open[partition] = _Open(processor, task)
 
@@ -245,7 +245,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._done += one.processor.committed_records
 
     async def _reopen_failed(self, consumer: AIOKafkaConsumer) -> None:
-        now = asyncio.get_running_loop().time()
+        if self._moving.locked():
+            return  # the group is moving partitions; the next turn looks again
+        async with self._moving:
+            await self._reopen(consumer, asyncio.get_running_loop().time())
+
+    async def _reopen(self, consumer: AIOKafkaConsumer, now: float) -> None:
         for partition, one in list(self._open.items()):
             if not one.task.done():
                 if one.processor.committed_records:

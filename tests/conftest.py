@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,4 +21,4 @@ pytest_plugins = ["tests.broker_fixture"]
 def shell(kafka: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
     """A user's shell in a namespace of this test's own, so that tests never meet."""
     name = re.sub(r"[^A-Za-z0-9-]", "-", request.node.name)[:60]
-    return new_shell(kafka.bootstrap_servers, name, tmp_path / "keys")
+    return new_shell(kafka.bootstrap_servers, f"{name}-{uuid.uuid4().hex[:8]}", tmp_path / "keys")

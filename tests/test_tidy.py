@@ -118,7 +118,10 @@ def test_no_package_registry_is_named() -> None:
 
 def test_paths_and_hosts_are_recognised() -> None:
     slash = "/"
-    bad = ["x", f"see {slash}home/x/y, {slash}tmp/build/x and https:{slash}{slash}files.example.org{slash}packages/x"]
+    bad = [
+        "x",
+        f"see {slash}home/x/y, {slash}tmp/build/x and https:{slash}{slash}files.example.org{slash}packages/x",
+    ]
     assert len(matches(MACHINE_PATH, [("x", bad[1])])) == 2
     assert len(matches(REGISTRY, [("x", bad[1])])) == 1
     good = [

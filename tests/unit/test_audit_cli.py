@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import shutil
+import stat
 import subprocess
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from jurat.audit import export
 from jurat.audit.keys import print_trust
 from jurat.audit.pem import public_pem
 from jurat.audit.record import parse
 from jurat.cli.audit import command
-from jurat.schemas.errors import ConfigurationError
+from jurat.cli.files import lines
+from jurat.schemas.codec import encode
+from jurat.schemas.errors import AuditError, ConfigurationError, TopicMissing
+from jurat.streams.kafka import KafkaRecord
 from tests.golden.audit import sample_log
 
 DOCS = Path(__file__).parents[2] / "docs" / "audit.md"
@@ -113,7 +121,7 @@ def test_verify_with_decisions(folder: Path) -> None:
 def test_replay_as_lines_is_the_export_itself(folder: Path) -> None:
     assert run("replay", "--input", "log.jsonl", "--output", "copy.jsonl").exit_code == 0
     assert (folder / "copy.jsonl").read_bytes() == (folder / "log.jsonl").read_bytes()
-    assert not (folder / "copy.jsonl.partial").exists()
+    assert not [path for path in folder.iterdir() if path.name.endswith(".partial")]
     shown = run(
         "replay", "--input", "log.jsonl", "--format", "jsonl", "--outcome", "denied", "--agent", "after-sales"
     )
@@ -128,10 +136,12 @@ def test_replay_as_table(folder: Path) -> None:
     assert len(result.output.splitlines()) == 11
 
 
-def test_replay_leaves_out_what_it_cannot_read(folder: Path) -> None:
+def test_replay_leaves_out_what_it_cannot_read_and_does_not_pass_it_off_as_whole(folder: Path) -> None:
     with (folder / "log.jsonl").open("ab") as file:
         file.write(b"noise\n")
-    result = run("replay", "--input", "log.jsonl", "--format", "jsonl")
+    result = CliRunner().invoke(command, ["replay", "--input", "log.jsonl", "--format", "jsonl"])
+    assert isinstance(result.exception, AuditError)
+    assert "1 records could not be read" in str(result.exception)
     assert "line 11" in result.stderr
     assert len(result.stdout.splitlines()) == 10
 
@@ -160,6 +170,120 @@ def test_show_warns_of_a_record_that_does_not_hold(folder: Path) -> None:
     result = run("show", wanted, "--input", "log.jsonl")
     assert result.exit_code == 1
     assert "DO NOT RELY" in result.output
+
+
+def test_show_warns_where_the_chain_was_broken_before(folder: Path) -> None:
+    """The records after a break follow one another again; the chain up to them still does not hold."""
+    log = sample_log.log(10)
+    chain = log[0].record.chain
+    own = [entry for entry in log if entry.record.chain == chain]
+    (folder / "log.jsonl").write_bytes(sample_log.lines([own[0], *own[2:]]))
+    for entry in own[2:]:
+        wanted = parse(entry.record.payload).predicate.decision_id
+        result = run("show", wanted, "--input", "log.jsonl")
+        assert result.exit_code == 1
+        assert "DO NOT RELY" in result.output
+        assert "a record before it is missing" in result.output
+    assert len(own) > 3, "the log needs a record after the first one that follows the break"
+    first = run("show", parse(own[0].record.payload).predicate.decision_id, "--input", "log.jsonl")
+    assert first.exit_code == 0
+
+
+def test_a_file_that_lost_its_last_byte_is_invalid(folder: Path) -> None:
+    data = (folder / "log.jsonl").read_bytes()
+    (folder / "log.jsonl").write_bytes(data[:-1])
+    result = run("verify", "log.jsonl")
+    assert result.exit_code == 1
+    assert "line 10: line 10 is not ended by a line feed" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify", "log.jsonl", "--decisions", "decisions.jsonl", "--with-decisions"),
+        ("verify", "-", "--decisions", "-"),
+        ("replay", "--input", "log.jsonl", "--output", "x.jsonl", "--decisions", "./x.jsonl"),
+    ],
+)
+def test_options_that_contradict_each_other(folder: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, "expected" in result.output) == (2, True)
+    assert not (folder / "x.jsonl").exists()
+
+
+def test_standard_input_that_is_closed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ConfigurationError, match="standard input cannot be read"):
+        list(lines(Path("-")))
+
+
+def test_an_output_that_is_a_link_stays_one(folder: Path) -> None:
+    (folder / "link.jsonl").symlink_to("target.jsonl")
+    assert run("replay", "--input", "log.jsonl", "--output", "link.jsonl").exit_code == 0
+    assert (folder / "link.jsonl").is_symlink()
+    assert (folder / "target.jsonl").read_bytes() == (folder / "log.jsonl").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here to stand for a device")
+def test_an_output_that_is_a_device_is_not_replaced(folder: Path) -> None:
+    """`--output /dev/null`, run by root, must not put a file where the device was."""
+    os.mkfifo(folder / "pipe")
+    # Open for reading too, so that the writer does not wait for a reader; what is written fits the pipe's buffer.
+    descriptor = os.open(folder / "pipe", os.O_RDWR)
+    try:
+        arguments = ("replay", "--input", "log.jsonl", "--output", "pipe", "--format", "table")
+        assert run(*arguments).exit_code == 0
+        assert b"return.delivered-only" in os.read(descriptor, 60_000)
+    finally:
+        os.close(descriptor)
+    assert stat.S_ISFIFO((folder / "pipe").stat().st_mode)
+    assert not [path for path in folder.iterdir() if path.name.endswith(".partial")]
+
+
+def test_show_closes_the_topic_when_it_has_found_the_record(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the consumer is stopped by the end of the event loop, which complains about it."""
+    readers: list[asyncio.Task[object] | None] = []
+    log = sample_log.log(10)
+
+    async def replay(_connection: object, _names: list[str]) -> AsyncGenerator[KafkaRecord, None]:
+        readers.append(asyncio.current_task())
+        try:
+            for entry in log:
+                where = (entry.topic, entry.partition, entry.offset, entry.timestamp_ms)
+                yield KafkaRecord(*where, key=None, value=encode(entry.record), headers=())
+        finally:
+            readers.append(asyncio.current_task())
+
+    monkeypatch.setattr("jurat.cli.audit.replay", replay)
+    wanted = parse(sample_log.log(4)[2].record.payload).predicate.decision_id
+    assert run("show", wanted, "--bootstrap-servers", "nowhere:1").exit_code == 0
+    opened, closed = readers
+    assert opened is closed
+
+
+def test_an_agent_that_never_ran_has_no_decisions_to_check(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topic that is not there holds no events; records that name some are then without their partners."""
+
+    async def replay(_connection: object, names: list[str]) -> AsyncGenerator[KafkaRecord, None]:
+        if names != ["decisions.after-sales"]:
+            raise TopicMissing("no such topic")
+        for offset, line in enumerate((folder / "decisions.jsonl").read_bytes().splitlines()):
+            value = export.parse_decision(line, 1)[3]
+            if b"after-sales" in value:
+                yield KafkaRecord(names[0], 0, offset, 0, key=None, value=value, headers=())
+
+    monkeypatch.setattr("jurat.cli.audit.replay", replay)
+    arguments = ("--with-decisions", "--bootstrap-servers", "nowhere:1")
+    own = [e for e in sample_log.log(10) if e.record.chain.startswith("after-sales/")]
+    (folder / "own.jsonl").write_bytes(sample_log.lines(own))
+    assert run("verify", "own.jsonl", *arguments).exit_code == 0
+    both = run("verify", "log.jsonl", *arguments)
+    assert both.exit_code == 1
+    assert "its decision event is missing" in both.output
 
 
 def recipe() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
+from jurat import settings
 from jurat.audit import ed25519, key_store, keys, pem
 from jurat.cli.keys import DEFAULT_AGENTS, command
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
@@ -180,3 +182,45 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = ["init", "--agent", "x", "--keys", str(tmp_path / "other")]
     assert "(encrypted)" in runner.invoke(command, other, catch_exceptions=False).output
     assert "kept   x" in runner.invoke(command, other, catch_exceptions=False).output
+
+
+def test_a_copied_key_is_not_another_agents(tmp_path: Path) -> None:
+    key_store.init_keys(tmp_path, ["a"])
+    shutil.copy(key_store.key_path(tmp_path, "a"), key_store.key_path(tmp_path, "b"))
+    before = (tmp_path / key_store.TRUST_FILE).read_bytes()
+    with pytest.raises(KeyRejected, match="got the key of a as the key of b"):
+        key_store.init_keys(tmp_path, ["b"])
+    assert (tmp_path / key_store.TRUST_FILE).read_bytes() == before
+    (tmp_path / key_store.TRUST_FILE).unlink()
+    with pytest.raises(KeyRejected, match="a key has one agent"):
+        key_store.init_keys(tmp_path, ["a", "b"])
+
+
+@pytest.mark.parametrize("step", ["fsync", "link"])
+def test_a_full_disk_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(ConfigurationError, match=r"cannot be written to: .*No space left"):
+        key_store.init_keys(tmp_path, ["a"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trust_file_that_cannot_be_replaced_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _target: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(ConfigurationError, match=r"cannot be written to: .*Read-only"):
+        key_store.init_keys(tmp_path, ["a"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.key.pem"]
+
+
+def test_a_passphrase_of_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JURAT_KEYS_PASSPHRASE", os.fsdecode(b"\xff\xfe"))
+    assert settings.keys_passphrase() == b"\xff\xfe"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 import pytest
@@ -54,7 +54,7 @@ class FakePublisher:
     def __init__(self, connection: Connection, *, source: str, ids: object = None) -> None:
         type(self).published = []
 
-    async def __aenter__(self) -> FakePublisher:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -228,7 +228,11 @@ def test_a_broker_that_is_not_there_is_one_line_and_soon() -> None:
     with socket.socket() as taken:  # bound but not listening
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        for words in (["topics", "diff"], ["subscribe", "commerce.orders"], ["worker", "payment-retrier"]):
+        for words in (
+            ["topics", "diff"],
+            ["subscribe", "commerce.orders"],
+            ["publish", "marketplace.disputes"],
+        ):
             done = jurat(*words, "--bootstrap-servers", address)
             assert done.returncode == 1, words
             (line,) = done.stderr.splitlines()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jurat.policies import load_bundle
+from jurat.policies.folder import MAX_FILES, SCHEMA_FILE
 from jurat.schemas.errors import BundleError
 from tests.fixtures.policies.refund_models import REFUNDS
 
@@ -233,6 +234,10 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
         ("agents: {a: [!!bool x]}\n", "without tags"),
         ("agents: {a: [99999999999999999999]}\n", "below 2**53"),
         ("agents: {a: [1.5, 7]}\n", "agents.a.1"),
+        ("agents: &x {a: []}\n", "got the anchor &x"),
+        ("agents: {&x a: []}\n", "got the anchor &x"),
+        ("agents: !!map {a: []}\n", "without tags"),
+        ("agents: {a: [!!str b]}\n", "without tags"),
         (f"agents: {'[' * 40}{']' * 40}\n", "nesting deeper"),
         ("agents: [", "roles.yaml"),
         ("- a\n", "roles.yaml"),
@@ -273,3 +278,54 @@ def test_a_schema_whose_agents_need_attributes_is_a_fault(folder: Path) -> None:
 def test_bytes_that_are_not_text_are_a_fault(folder: Path) -> None:
     (folder / "common.cedar").write_bytes(b"\xff\xfe")
     assert "not UTF-8" in only_fault(folder)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "(" * 20_000 + "true" + ")" * 20_000,
+        "[" * 20_000 + "]" * 20_000 + " == []",
+        " && ".join(["true"] * 20_000),
+        "1" + " + 1" * 20_000 + " == 1",
+        "resource" + ".a" * 20_000,
+        "resource" + '["a"]' * 20_000,
+        "if true then true else " * 20_000 + "true",
+    ],
+    ids=["brackets", "sets", "and", "plus", "dots", "indices", "conditions"],
+)
+def test_a_policy_that_would_overflow_the_parser_is_a_fault(folder: Path, condition: str) -> None:
+    """Without the bound the process ends here: no exception, no message."""
+    add(folder, policy(f"{FORBID} when {{ {condition} }};"))
+    assert only_fault(folder).startswith("refunds.cedar:29: got more than ")
+
+
+def test_a_schema_that_would_overflow_the_parser_is_a_fault(folder: Path) -> None:
+    add(folder, "\nnamespace X { type T = " + "{ a: " * 20_000 + "Long" + "}" * 20_000 + "; }", SCHEMA_FILE)
+    assert any(fault.startswith(f"{SCHEMA_FILE}: got more than ") for fault in faults(folder))
+
+
+def test_wide_policies_are_not_deep(folder: Path) -> None:
+    names = ", ".join(f'"p.({number}"' for number in range(5_000))
+    add(folder, policy(f"{FORBID} when {{ [{names}].contains(principal.name) }};"))
+    assert "attribute `name`" in only_fault(folder)  # Cedar read it
+
+
+def test_a_string_that_does_not_end_is_found_at_once(folder: Path) -> None:
+    """In linear time: a megabyte of quotes took hours."""
+    add(folder, '@id("x' + '\\"' * 500_000)
+    assert only_fault(folder).startswith("refunds.cedar:29: ")
+
+
+def test_a_folder_that_is_no_bundle_is_not_walked_to_its_end(folder: Path) -> None:
+    for number in range(MAX_FILES):
+        (folder / f"{number}.txt").touch()
+    assert any("more than 1000 files" in fault for fault in faults(folder))
+    assert len(faults(folder)) < 10
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert "refunds.cedar: cannot be read (Permission denied), expected a file that can" in faults(folder)

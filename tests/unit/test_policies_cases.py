@@ -102,3 +102,11 @@ def test_test_prints_the_case_that_failed_and_exits_with_1(folder: Path) -> None
     assert result.exit_code == 1
     assert "300 EUR to a standard customer is not: got deny by refund.cap-200" in result.output
     assert "5 cases, 1 failed" in result.output
+
+
+def test_a_hostile_file_name_does_not_steer_the_terminal(folder: Path) -> None:
+    (folder / "\x1b[2J.txt").touch()
+    result = jurat("check", str(folder))
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    assert "\\x1b[2J.txt: got an unknown file" in result.output

@@ -75,7 +75,7 @@ def test_a_schema_of_somebody_else_is_refused_and_remembered(
 ) -> None:
     server.schemas[5] = schema
     for _ in range(2):
-        with pytest.raises(UnknownSchema, match="5|schema"):
+        with pytest.raises(UnknownSchema, match=r"5|schema"):
             registry.event_of(5)
     assert len(server.requests) == 1
 

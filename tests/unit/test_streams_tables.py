@@ -121,7 +121,8 @@ async def test_a_fold_that_fails_is_heard_of(monkeypatch: pytest.MonkeyPatch) ->
 
     tables, consumer = tables_over(monkeypatch, [], replace(CUSTOMERS, fold=fold))
     await tables.start()
-    assert tables.failure is None
+    before = tables.failure
+    assert before is None
     consumer.records += [record_of(profile(orders=1), 0), record_of(profile(orders=2), 1)]
     monkeypatch.setattr(consumer, "position", _never_there)
     with pytest.raises(StreamError, match="KeyError"):

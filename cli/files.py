@@ -1,0 +1,77 @@
+"""Files that commands about the log read and write.
+
+Rules upheld here: a line is read up to a bound, however long it is; half a file never stands under the name that was
+asked for; a file that cannot be read or written is an error of ours that names it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import IO
+
+from jurat.audit import export
+from jurat.schemas.errors import ConfigurationError
+
+
+def lines(source: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file (`-`: standard input) with their numbers from 1; one that is too long comes in pieces.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or not to its end.
+    """
+    with _reading(source) as file:
+        number = 0
+        while line := file.readline(export.MAX_LINE_BYTES + 1):
+            number += 1
+            yield number, line
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[IO[bytes]]:
+    is_stdin = str(source) == "-"
+    if is_stdin and sys.stdin is None:
+        raise ConfigurationError("standard input cannot be read: it is closed")
+    try:
+        file = sys.stdin.buffer if is_stdin else source.open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"the file {source} cannot be read: {error}") from error
+    try:
+        with nullcontext(file) if is_stdin else file:
+            yield file
+    except OSError as error:
+        raise ConfigurationError(f"the file {source} cannot be read to its end: {error}") from error
+
+
+@contextmanager
+def writing(output: Path | None) -> Iterator[IO[bytes]]:
+    """Write beside the place and rename at the end, so that half a file never stands under the name.
+
+    A link is followed. What is no regular file (a device, a pipe) is written to as it is: renaming would put a file in
+    its place.
+
+    Args:
+        output: the file; None for standard output.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    place = Path(os.path.realpath(output))
+    partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
+    is_device = output.exists() and not output.is_file()
+    try:
+        with output.open("wb") if is_device else partial.open("xb") as file:
+            yield file
+        if not is_device:
+            partial.replace(place)
+    except OSError as error:
+        raise ConfigurationError(f"the file {output} cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,292 @@
+"""The worker under faults that a kill does not show: fenced, frozen, its broker restarted, its topic made anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from jurat.agents.heuristic import HeuristicReasoner
+from jurat.agents.payment_retrier import PAYMENT_RETRIER
+from jurat.audit.key_store import load_signer
+from jurat.schemas.commerce import PaymentFailed
+from jurat.schemas.errors import BrokerUnreachable, TopicMismatch
+from jurat.streams import local_broker, topics
+from jurat.streams.kafka import SESSION_TIMEOUT_MS, admin_client, idempotent_producer, transactional_producer
+from jurat.streams.partition import MAX_QUEUED_RECORDS
+from jurat.streams.publisher import Publisher
+from jurat.streams.replay import replay
+from jurat.streams.topic_admin import ensure_topics
+from jurat.streams.worker import Worker, WorkerConfig
+from tests.broker_fixture import skip_without_kafka
+from tests.command import Shell, new_shell
+from tests.oracle import Findings, examine
+from tests.shop import shop_engine
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+AGENT = PAYMENT_RETRIER
+
+
+def failed(number: int, customer: str) -> PaymentFailed:
+    return PaymentFailed.model_validate(
+        {
+            "payment_id": f"pay-{number}",
+            "order_id": f"o-{number}",
+            "customer_id": customer,
+            "payment_method_id": "card-1",
+            "amount": {"amount_minor": 1_999, "currency": "EUR"},
+            "failure_code": "insufficient_funds",
+            "attempt": 1,
+            "fraud_score": 3,
+        }
+    )
+
+
+async def publish(shell: Shell, count: int, *, customers: int, first: int = 0) -> None:
+    """Failed payments, spread over so many customers (keys)."""
+    await ensure_topics(shell.connection, [topics.PAYMENTS])
+    async with Publisher(shell.connection, source="/test") as publisher:
+        for number in range(first, first + count):
+            await publisher.publish(failed(number, f"c-{number % customers}"), event_id=f"e-{number}")
+
+
+async def committed(shell: Shell) -> int:
+    """Inputs whose offset is committed."""
+    try:
+        async with admin_client(shell.connection) as client:
+            offsets = await client.list_consumer_group_offsets(shell.connection.group(AGENT.name))
+    except BrokerUnreachable:  # a fresh or restarting broker has no group coordinator
+        return 0
+    return sum(max(found.offset, 0) for found in offsets.values())
+
+
+async def until_committed(
+    shell: Shell, count: int, *, by: subprocess.Popen[bytes] | None = None, within_s: float = 60
+) -> None:
+    """Wait until so many inputs are committed; a process that is to do it must live."""
+    deadline = time.monotonic() + within_s
+    while (done := await committed(shell)) < count:
+        assert by is None or by.poll() is None, "the worker ended"
+        assert time.monotonic() < deadline, f"{done} of {count} inputs are committed after {within_s:.0f} s"
+        await asyncio.sleep(0.05)
+
+
+async def findings(shell: Shell) -> Findings:
+    return await examine(shell.connection, AGENT, shell.trust)
+
+
+def worker_of(shell: Shell, *, until_idle_s: float | None = None) -> Worker:
+    config = WorkerConfig(
+        agent=AGENT,
+        reasoner=HeuristicReasoner(),
+        engine=shop_engine(),
+        signer=load_signer(shell.keys, AGENT.name),
+        clock=lambda: datetime.now(UTC),
+        code="jurat test",
+        until_idle_s=until_idle_s,
+    )
+    return Worker(shell.connection, config)
+
+
+@contextlib.asynccontextmanager
+async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker for the length of a block."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield task
+    finally:
+        worker.stop()
+        await asyncio.wait({task}, timeout=30)
+
+
+async def busiest_partition(shell: Shell) -> int:
+    """The partition that most inputs are in."""
+    counts: dict[int, int] = {}
+    async for record in replay(shell.connection, [shell.connection.topic(AGENT.topic)]):
+        counts[record.partition] = counts.get(record.partition, 0) + 1
+    return max(counts, key=lambda number: counts[number])
+
+
+async def test_a_fenced_worker_that_still_owns_the_partition_recovers_with_its_whole_backlog(
+    shell: Shell,
+) -> None:
+    """The backlog is larger than the queue, so that the partition is paused when its processor fails."""
+    count = MAX_QUEUED_RECORDS * 3
+    await publish(shell, count, customers=1)
+    number = await busiest_partition(shell)
+    async with running(worker_of(shell)) as task:
+        await until_committed(shell, 1)
+        topic = shell.connection.topic(AGENT.topic)
+        other = transactional_producer(shell.connection, transactional_id=f"{AGENT.name}-{topic}-{number}")
+        await other.start()
+        await other.stop()
+        at = await committed(shell)
+        assert at < count - 2 * MAX_QUEUED_RECORDS, "the backlog was done before the fence: publish more"
+        await until_committed(shell, count)
+        assert not task.done(), "the worker did not survive"
+    found = await findings(shell)
+    assert found.faults == []
+    assert len(found.decisions) == count
+
+
+def frozen(process: subprocess.Popen[bytes]) -> contextlib.AbstractContextManager[None]:
+    """Stop a process for the length of a block."""
+
+    @contextlib.contextmanager
+    def stopped() -> Iterator[None]:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    return stopped()
+
+
+async def test_what_a_worker_does_after_a_long_sleep_never_becomes_visible(shell: Shell) -> None:
+    await publish(shell, 4_000, customers=60)
+    zombie = shell.start("worker", AGENT.name)
+    successor: subprocess.Popen[bytes] | None = None
+    try:
+        await until_committed(shell, 1, by=zombie)
+        with frozen(zombie):
+            at = await committed(shell)
+            assert at < 4_000, "it was frozen too late"
+            successor = shell.start("worker", AGENT.name)
+            await asyncio.sleep(SESSION_TIMEOUT_MS / 1000 + 1)
+            await until_committed(shell, 4_000, by=successor)
+        await publish(shell, 500, customers=60, first=4_000)
+        await until_committed(shell, 4_500)
+        assert zombie.poll() is None, "the sleeper did not find its way back into the group"
+        for process in (zombie, successor):
+            process.terminate()
+            assert process.wait(20) == 0
+    finally:
+        for left in (zombie, successor):
+            if left is not None:
+                left.kill()
+                left.wait(10)
+    found = await findings(shell)
+    assert found.faults == []
+    assert len(found.decisions) == 4_500
+
+
+async def test_a_worker_goes_on_after_its_broker_was_restarted(tmp_path: Path) -> None:
+    skip_without_kafka()
+    broker = local_broker.start(data_dir=tmp_path / "data")
+    shell = new_shell(broker.bootstrap_servers, "restart", tmp_path / "keys")
+    worker = None
+    try:
+        await publish(shell, 4_000, customers=60)
+        worker = shell.start("worker", AGENT.name)
+        await until_committed(shell, 1, by=worker)
+        at = await committed(shell)
+        local_broker.stop_node(broker, 1)
+        assert at < 4_000, "it was stopped too late"
+        await asyncio.sleep(1)
+        broker = local_broker.start_node(broker, 1)
+        await until_committed(shell, 4_000, by=worker, within_s=90)
+        assert worker.poll() is None, "the worker did not survive"
+        worker.terminate()
+        assert worker.wait(30) == 0
+        found = await findings(shell)
+        assert found.faults == []
+        assert len(found.decisions) == 4_000
+    finally:
+        if worker is not None:
+            worker.kill()
+            worker.wait(10)
+        local_broker.stop(broker, within_s=1)
+
+
+async def recreate(shell: Shell) -> None:
+    """Delete the input topic and make it again."""
+    name = shell.connection.topic(AGENT.topic)
+    async with admin_client(shell.connection) as client:
+        await client.delete_topics([name])
+        while name in await client.list_topics():  # noqa: ASYNC110 - Kafka says when
+            await asyncio.sleep(0.05)
+    for _ in range(50):
+        with contextlib.suppress(Exception):
+            await ensure_topics(shell.connection, [topics.PAYMENTS])
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail("the topic could not be made again")
+
+
+async def test_a_topic_that_was_made_anew_ends_a_starting_worker(shell: Shell) -> None:
+    await publish(shell, 30, customers=6)
+    await worker_of(shell, until_idle_s=1).run()
+    await recreate(shell)
+    await publish(shell, 6, customers=6)
+    with pytest.raises(TopicMismatch, match="recreated"):
+        await worker_of(shell, until_idle_s=2).run()
+
+
+async def test_a_topic_that_is_made_anew_ends_a_running_worker(shell: Shell) -> None:
+    """Its new events have the offsets of old ones: taking them for decided would lose them silently."""
+    await publish(shell, 300, customers=30)
+    async with running(worker_of(shell)) as task:
+        await until_committed(shell, 300)
+        await recreate(shell)
+        await publish(shell, 30, customers=30)
+        with pytest.raises(TopicMismatch, match="recreated"):
+            await asyncio.wait_for(asyncio.shield(task), 45)
+
+
+async def decided(shell: Shell, count: int) -> None:
+    await publish(shell, count, customers=4)
+    await worker_of(shell, until_idle_s=1).run()
+    found = await findings(shell)
+    assert found.faults == []
+    assert len(found.decisions) == count
+
+
+async def copy_again(shell: Shell, topic: str, *, change: bytes | None = None) -> None:
+    """Write the first record of a topic once more, as a worker without transactions would after a crash."""
+    full = shell.connection.topic(topic)
+    (record, *_) = [one async for one in replay(shell.connection, [full])]
+    value = record.value or b""
+    producer = idempotent_producer(shell.connection)
+    await producer.start()
+    try:
+        await producer.send_and_wait(
+            full,
+            value if change is None else value.replace(change, change[::-1], 1),
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers),
+        )
+    finally:
+        await producer.stop()
+
+
+async def test_the_oracle_bites(shell: Shell) -> None:
+    """What it calls clean is worth nothing unless it sees a repeated, a foreign and a missing record."""
+    await decided(shell, 12)
+    await copy_again(shell, topics.decisions(AGENT.name).name)
+    faults = (await findings(shell)).faults
+    assert any("appears 2 times" in fault for fault in faults), faults
+    assert any("came after a later one" in fault for fault in faults), faults
+    await copy_again(shell, topics.AUDIT.name)
+    assert any("repeated or out of order" in fault for fault in (await findings(shell)).faults)
+    await publish(shell, 1, customers=1, first=12)
+    assert any("no record of the input" in fault for fault in (await findings(shell)).faults)
+    await copy_again(shell, topics.decisions(AGENT.name).name, change=b"pay-")
+    assert any("not the one that was recorded" in fault for fault in (await findings(shell)).faults)
+    await copy_again(shell, AGENT.topic)
+    before = len((await findings(shell)).faults)
+    async with admin_client(shell.connection) as client:
+        await client.delete_topics([shell.connection.topic(topics.decisions(AGENT.name).name)])
+    await asyncio.sleep(0.5)
+    await ensure_topics(shell.connection, [topics.decisions(AGENT.name)])
+    faults = (await findings(shell)).faults
+    assert before
+    assert sum("recorded but not published" in fault for fault in faults) == 12, faults
