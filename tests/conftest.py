@@ -20,5 +20,5 @@ pytest_plugins = ["tests.broker_fixture"]
 @pytest.fixture
 def shell(kafka: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
     """A user's shell in a namespace of this test's own, so that tests never meet."""
-    name = re.sub(r"[^A-Za-z0-9-]", "-", request.node.name)[:60]
+    name = re.sub(r"[^A-Za-z0-9-]", "-", request.node.name)[:50]
     return new_shell(kafka.bootstrap_servers, f"{name}-{uuid.uuid4().hex[:8]}", tmp_path / "keys")
