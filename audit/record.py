@@ -179,7 +179,7 @@ class DecisionRecord(Model):
         chain: `<agent>/<topic>/<partition>` of the first input.
         seq: 0, 1, 2, ... in the chain.
         prev: hex SHA-256 of the payload before this one in the chain, 64 zeros for the first.
-        time: when the worker committed it, by its own clock: a claim.
+        time: when the worker decided it, by its own clock: a claim.
         attempts: how often the reasoner was asked.
         trace: W3C traceparent of the input.
         inputs: the first one is what this record ends; others were taken into account.

@@ -6,8 +6,9 @@ The protocol (the numbers come back in the code):
    open is aborted, and whatever it still tries is refused. Only then is anything read.
 2. **Restore.** State documents and chain head from the changelog, the start from the committed offset (or from the
    chain head, should Kafka have dropped the group's offsets).
-3. **Intake.** Records before the start are discarded, as fetching begins before a partition is open. The queue is
-   bounded by records and bytes; above the bounds the worker pauses the partition.
+3. **Intake.** Offsets only rise: a record from before the start, or from before the last one, means that the topic is
+   not what it was, and the partition is opened anew. The queue is bounded by records and bytes; above the bounds the
+   worker pauses the partition.
 4. *(place of the journal of model calls)*
 5. **Commit.** One transaction holds: decision events, audit records (signed here, as `seq` and `prev` are known only
    now), dead letters, state changelog, chain head, input offset. Aborted: nothing moved, the same results are

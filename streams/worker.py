@@ -45,8 +45,8 @@ MAX_REOPENS: Final = 6
 """Consecutive failures of a partition before the worker gives up and its supervisor starts it again."""
 
 REOPEN_BACKOFF_S: Final = 1.0
-"""Doubled with each failure. The second wait is longer than a heartbeat: a worker that was fenced because the group
-gave the partition to another one has heard of it by then, and does not fence that one in turn."""
+"""Doubled with each failure, the first one included. The first wait is longer than a heartbeat: a worker that was
+fenced because the group gave the partition to another one has heard of it by then, and does not fence it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         return self._done + sum(one.processor.committed_records for one in self._open.values())
 
     def stop(self) -> None:
-        """Ask the worker to end; `run` returns when it has drained."""
+        """Ask the worker to end; `run` returns when the batches in work are committed, or their grace is over."""
         self._stopping.set()
 
     async def run(self) -> None:
