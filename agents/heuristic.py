@@ -23,6 +23,11 @@ class HeuristicReasoner:
         """`heuristic`."""
         return "heuristic"
 
+    @property
+    def deterministic(self) -> bool:
+        """True: the candidates' points say it all."""
+        return True
+
     async def propose(self, request: ProposalRequest) -> Proposal | None:
         """Choose the candidate with the most points; the declaration's order breaks ties."""
         refused = [judged.proposal.action for judged in request.refused]

@@ -55,6 +55,11 @@ class Reasoner(Protocol):
         """The name that goes into every record, for example `heuristic`."""
         ...
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same request always gets the same proposal; goes into every record."""
+        ...
+
     async def propose(self, request: ProposalRequest) -> Proposal | None:
         """Propose an action, or None when nothing (more) can be proposed.
 

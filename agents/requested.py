@@ -14,6 +14,11 @@ class RequestedReasoner:
         """`requested`."""
         return "requested"
 
+    @property
+    def deterministic(self) -> bool:
+        """True: the event says it all."""
+        return True
+
     async def propose(self, request: ProposalRequest) -> Proposal | None:
         """Propose what the event asks for.
 

@@ -8,7 +8,8 @@ variable                        meaning
 `JURAT_KEYS_DIR`                folder with signing keys and `trust.json`
 `JURAT_KEYS_PASSPHRASE`         passphrase of the private keys
 `JURAT_SCHEMA_REGISTRY_URL`     Schema Registry; values are then in the Confluent wire format
-`JURAT_STATE_DIR`               where the local broker notes that it is up
+`JURAT_STATE_DIR`               where the local broker and the context stream keep their notes
+`JURAT_CACHE_DIR`               where Kafka's jars are kept
 ==============================  ====================================================================
 """
 

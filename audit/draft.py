@@ -1,7 +1,8 @@
 """A record that is complete but for its place in the chain.
 
 A worker knows what it decided long before it knows `seq` and `prev`, which follow from what commits first. A draft is
-checked when it is made, so that signing it later cannot fail for what is in it.
+checked when it is made, so that signing it later cannot fail for what is in it. One that is too large only with the
+policy engine's errors goes without them: what went wrong in a judgement must not undo it.
 """
 
 from __future__ import annotations
@@ -65,8 +66,15 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
             f"the record cannot be printed: {error}", decision_id=record.decision_id
         ) from error
     if size > MAX_PAYLOAD_BYTES:
+        if any(judged.errors for judged in record.proposals):
+            return draft(_without_errors(record), subject_name, subject_sha256)
         raise RecordInvalid(
             f"got a record of {size} bytes, expected at most {MAX_PAYLOAD_BYTES}",
             decision_id=record.decision_id,
         )
     return Draft(record.decision_id, statement, predicate)
+
+
+def _without_errors(record: DecisionRecord) -> DecisionRecord:
+    proposals = tuple([judged.model_copy(update={"errors": ()}) for judged in record.proposals])
+    return record.model_copy(update={"proposals": proposals})

@@ -71,7 +71,9 @@ def init_keys(folder: Path, agents: Iterable[str], passphrase: bytes | None = No
     try:
         folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"the key folder {folder} cannot be made: {error}") from error
+        raise ConfigurationError(
+            f"the key folder {folder} cannot be made: {error}; name another one with --keys or JURAT_KEYS_DIR"
+        ) from error
     with _locked(folder):
         return _init_keys(folder, names, passphrase)
 

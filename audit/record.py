@@ -38,6 +38,10 @@ MAX_POLICIES = 256
 MAX_MESSAGE = 2000
 """Bounds of lists in one record: far above what an agent produces, below what fits `MAX_PAYLOAD_BYTES`."""
 
+MAX_ERRORS = 16
+MAX_ERROR = 500
+"""Errors kept of one judgement, and characters kept of each: more repeat themselves, and they may quote input."""
+
 _URI = re.compile(
     r"kafka://(?P<cluster>[A-Za-z0-9_-]{1,64})/(?P<topic>[A-Za-z0-9._-]{1,249})"
     r"/(?P<partition>0|[1-9][0-9]{0,9})/(?P<offset>0|[1-9][0-9]{0,15})"
@@ -87,7 +91,8 @@ class Input(Model):
         event_id: CloudEvents id; None where the envelope could not be read.
         event_type: CloudEvents type; None where the envelope could not be read.
         sha256: of the record's value; of no bytes where it had none.
-        schema_id: Avro fingerprint in hex, `json`, or None where the value could not be read.
+        schema_id: `avro:` and the fingerprint in hex, `registry:` and the id, `json`, or None where the value
+            could not be read.
     """
 
     uri: KafkaUri
@@ -127,13 +132,18 @@ class ReasonerUsed(Model):
 
 
 class ProposalJudged(Model):
-    """One proposal with its verdict; refused ones are kept."""
+    """One proposal with its verdict; refused ones are kept.
+
+    Attributes:
+        errors: what went wrong inside the policy engine, which then denies; cut by `kept_errors`.
+    """
 
     action: Name
     parameters: JsonObject
     verdict: Verdict
     policies: Annotated[tuple[Name, ...], Field(max_length=MAX_POLICIES)]
     reasons: Annotated[tuple[str, ...], Field(max_length=MAX_POLICIES)]
+    errors: Annotated[tuple[Annotated[str, Field(max_length=MAX_ERROR)], ...], Field(max_length=MAX_ERRORS)]
 
 
 class PolicyUsed(Model):
@@ -162,10 +172,16 @@ class Rejection(Model):
     @classmethod
     def of(cls, error: Exception) -> Rejection:
         """Name an error's class and message, cut to their bounds."""
-        message = (
-            str(error)[:MAX_MESSAGE].encode(errors="replace").decode()
-        )  # a message may quote what is no Unicode
-        return cls(error=type(error).__name__[:200], message=message)
+        return cls(error=type(error).__name__[:200], message=_cut(str(error), MAX_MESSAGE))
+
+
+def kept_errors(errors: tuple[str, ...]) -> tuple[str, ...]:
+    """Cut the errors of a judgement to their bounds: they must not be what makes a record invalid."""
+    return tuple([_cut(error, MAX_ERROR) for error in errors[:MAX_ERRORS]])
+
+
+def _cut(text: str, most: int) -> str:
+    return text[:most].encode(errors="replace").decode()  # it may quote what is no Unicode
 
 
 class DecisionRecord(Model):
@@ -180,12 +196,12 @@ class DecisionRecord(Model):
         seq: 0, 1, 2, ... in the chain.
         prev: hex SHA-256 of the payload before this one in the chain, 64 zeros for the first.
         time: when the worker decided it, by its own clock: a claim.
-        attempts: how often the reasoner was asked.
+        attempts: proposals that were judged, the fallback included.
         trace: W3C traceparent of the input.
         inputs: the first one is what this record ends; others were taken into account.
         context: what was looked up.
         reasoner: None where nobody was asked.
-        proposals: every one that was made, in order.
+        proposals: every one that was judged, in order.
         policy: None where no policy was asked (rejected, skipped).
         approvals: approvals taken into account.
         code: version of the program that decided.

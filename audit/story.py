@@ -88,8 +88,8 @@ def _proposals(record: DecisionRecord) -> Iterator[str]:
         yield "Nobody was asked for a proposal."
     else:
         model = f", model {record.reasoner.model}" if record.reasoner.model else ", no model"
-        times = "once" if record.attempts == 1 else f"{record.attempts} times"
-        yield f"The reasoner {record.reasoner.name}{model}, was asked {times}."
+        judged = "1 proposal was" if record.attempts == 1 else f"{record.attempts} proposals were"
+        yield f"The reasoner was {record.reasoner.name}{model}. {judged} judged:"
     for number, each in enumerate(record.proposals, start=1):
         parameters = canonical.dumps(each.parameters).decode()
         yield f"  Proposal {number}: {each.action} {parameters}: {_VERDICTS[each.verdict]}"
@@ -97,3 +97,5 @@ def _proposals(record: DecisionRecord) -> Iterator[str]:
             yield f"    by policy {policy}"
         for reason in each.reasons:
             yield f"    because: {reason}"
+        for error in each.errors:
+            yield f"    error in the policies: {error}"

@@ -162,7 +162,12 @@ def _status_table(broker: RunningBroker, *, serves: bool) -> Table:
     alive = {node.node_id for node in local_broker.living_nodes(broker)}
     rows = [
         ("Apache Kafka", f"{broker.kafka_version}, run by {broker.engine}"),
-        ("serves", "yes" if serves else "no: no node answers (`jurat broker logs` shows why)"),
+        (
+            "serves",
+            "yes"
+            if serves
+            else "no: no node answers (`jurat broker logs` shows why, `jurat broker up` starts it again)",
+        ),
         ("bootstrap servers", broker.bootstrap_servers),
         ("cluster id", broker.cluster_id),
         ("data", str(broker.data_dir)),

@@ -7,6 +7,7 @@ command runs, as Faust takes a second to load.
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 import click
 
@@ -33,4 +34,8 @@ def command(connection: Connection, until_idle_s: float | None) -> None:
     from jurat.streams.context import run_context  # noqa: PLC0415 - see the module's docstring
 
     logging.getLogger("jurat.context").setLevel(logging.INFO)
-    run_context(connection, until_idle_s, ids=settings.schema_registry())
+    with ExitStack() as stack:
+        registry = settings.schema_registry()
+        if registry is not None:
+            stack.callback(registry.close)
+        run_context(connection, until_idle_s, ids=registry)

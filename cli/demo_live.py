@@ -17,7 +17,7 @@ from jurat.agents.catalogue import AGENTS
 from jurat.audit.record import DecisionRecord, parse
 from jurat.cli.demo_board import Board, Decided
 from jurat.cli.demo_stage import AGENT_NAMES, Stage, needed_topics
-from jurat.schemas.codec import SchemaIds, decode
+from jurat.schemas.codec import SchemaIds
 from jurat.schemas.commerce import ProductListed, WarehouseReported
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
@@ -86,15 +86,19 @@ class Reading:
         self.complete = asyncio.Event()
 
     async def follow(self, connection: Connection, topic: str, ids: SchemaIds | None) -> None:
-        """Read a topic of decisions, or the audit topic, until cancelled."""
+        """Read a topic of decisions, or the audit topic, until cancelled.
+
+        Raises:
+            SchemaError: a record that no worker of this release writes.
+        """
         async for one in subscribe(connection, topic, from_beginning=True, ids=ids):
-            # Records of the audit topic are no CloudEvents: they have no headers.
-            event = one.event or decode(one.record.value, expected=SignedRecord, ids=ids)
-            if isinstance(event, Decision):
-                self._decisions[event.id] = event
-                self._put_together(event.id)
-            elif isinstance(event, SignedRecord):
-                self._note(parse(event.payload).predicate)
+            if one.error is not None:
+                raise one.error
+            if isinstance(one.event, Decision):
+                self._decisions[one.event.id] = one.event
+                self._put_together(one.event.id)
+            elif isinstance(one.event, SignedRecord):
+                self._note(parse(one.event.payload).predicate)
 
     def missing(self) -> str:
         """Which agents have inputs without a record, in words."""

@@ -71,7 +71,7 @@ def entry(verbose: int) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format=LOG_FORMAT, stream=sys.stderr)
     # The clients repeat as errors what we report in our own words.
-    for client in ("aiokafka", "kafka", "faust", "mode"):
+    for client in ("aiokafka", "kafka", "faust", "mode", "asyncio"):
         logging.getLogger(client).setLevel(logging.CRITICAL if not verbose else level)
 
 

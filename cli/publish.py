@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import IO
 
 import click
-from pydantic import ValidationError
 
 from jurat import settings
 from jurat.cli.options import connection_options
 from jurat.schemas import avro, catalogue
 from jurat.schemas.cloudevents import MAX_ATTRIBUTE_CHARS
+from jurat.schemas.codec import decode_json
 from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import ConfigurationError, RecordTooLarge, SchemaError, UnknownSchema
+from jurat.schemas.errors import ConfigurationError, DecodeError, RecordTooLarge, SchemaError
 from jurat.schemas.model import Event
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
@@ -118,9 +118,9 @@ async def _publish(
 
 
 def _parse(event_type: type[Event], line: bytes) -> Event:
+    event = decode_json(line, event_type)
     try:
-        event = event_type.model_validate_json(line)
-        avro.write(event)  # what the model accepts but canonical JSON does not shows here
-    except ValidationError as error:
-        raise UnknownSchema(f"not a {event_type.event_type()}: {avro.explain(error)}") from error
+        avro.write(event)  # what the model accepts but Avro does not shows here
+    except SchemaError as error:
+        raise DecodeError(f"got JSON that cannot be written as Avro: {error}") from error
     return event

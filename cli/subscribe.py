@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import zip_longest
 from typing import Final
 
@@ -58,23 +58,23 @@ async def _print_all(
 ) -> int:
     unreadable = 0
     out = click.get_binary_stream("stdout")
-    received = subscribe(
-        connection,
-        topic,
-        from_beginning=from_beginning,
-        until_idle_s=until_idle_s,
-        ids=settings.schema_registry(),
-    )
-    async for one in received:
-        if one.event is None:
-            unreadable += 1
-            record = one.record
-            click.echo(f"{record.topic} {record.partition}/{record.offset}: {one.error}", err=True)
-        elif layout == "jsonl":
-            out.write(as_json_line(one, one.event))
-            out.flush()
-        else:
-            click.echo(as_row(one, one.event))
+    with ExitStack() as stack:
+        registry = settings.schema_registry()
+        if registry is not None:
+            stack.callback(registry.close)
+        received = subscribe(
+            connection, topic, from_beginning=from_beginning, until_idle_s=until_idle_s, ids=registry
+        )
+        async for one in received:
+            if one.event is None:
+                unreadable += 1
+                record = one.record
+                click.echo(f"{record.topic} {record.partition}/{record.offset}: {one.error}", err=True)
+            elif layout == "jsonl":
+                out.write(as_json_line(one, one.event))
+                out.flush()
+            else:
+                click.echo(as_row(one, one.event))
     return unreadable
 
 

@@ -29,10 +29,15 @@ def declared() -> tuple[topics.Topic, ...]:
 @command.command("apply")
 @connection_options
 def apply(connection: Connection) -> None:
-    """Create missing topics and correct settings; nothing is ever deleted."""
+    """Create missing topics and correct settings; nothing is ever deleted, no replica is moved."""
     for change in asyncio.run(apply_topics(connection, declared())):
         if change.kind is ChangeKind.MISSING:
             click.echo(f"created {change.topic} with {change.wanted} partitions")
+        elif change.kind is ChangeKind.REPLICATION:
+            click.echo(
+                f"left {change.topic} with {change.found} of {change.wanted} possible replicas: apply does not change"
+                " replicas; kafka-reassign-partitions does"
+            )
         else:
             click.echo(
                 f"set {change.topic} {change.setting}={change.wanted} (was {change.found or 'not set'})"
@@ -44,7 +49,11 @@ def apply(connection: Connection) -> None:
 @connection_options
 @click.pass_context
 def diff(ctx: click.Context, connection: Connection) -> None:
-    """Show what `apply` would do; exit code 1 when there is something."""
+    """Show what `apply` would do; exit code 1 when there is something.
+
+    Topics with fewer replicas than the cluster could hold are shown too, but are no reason for exit code 1: `apply`
+    leaves them as they are.
+    """
     changes = asyncio.run(diff_topics(connection, declared()))
     if not changes:
         click.echo(f"{len(declared())} topics are as declared")
@@ -53,4 +62,4 @@ def diff(ctx: click.Context, connection: Connection) -> None:
     for change in changes:
         table.add_row(change.topic, f"{change.kind}: {change.setting}", change.found or "-", change.wanted)
     Console().print(table)
-    ctx.exit(1)
+    ctx.exit(0 if all(change.kind is ChangeKind.REPLICATION for change in changes) else 1)

@@ -49,6 +49,9 @@ AvroSchema = dict[str, Any]
 FINGERPRINT_BYTES = 8
 """Length of a CRC-64-AVRO fingerprint."""
 
+MAX_PLACE_CHARS = 100
+"""Of one part of a field's path in a message; our own names are shorter."""
+
 _PRIMITIVES: Mapping[type, object] = {
     str: "string",
     int: "long",
@@ -125,11 +128,15 @@ def _type(annotation: Any, namespace: str, named: set[str], where: str) -> objec
         return ["null", _type(inner, namespace, named, where)]
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return {"type": "array", "items": _type(args[0], namespace, named, where)}
-    if origin is dict and args[0] is str:
+    if origin is dict and _bare(args[0]) is str:
         return {"type": "map", "values": _type(args[1], namespace, named, where)}
     raise SchemaError(
         f"got the type {annotation!r} at {where}, expected one of the table in jurat.schemas.avro"
     )
+
+
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _enum(enum: type[StrEnum], namespace: str, named: set[str]) -> object:
@@ -160,9 +167,18 @@ def fingerprint_of(event: type[Event]) -> bytes:
 
 
 def write(event: Event) -> bytes:
-    """Write an event's Avro body, without framing."""
+    """Write an event's Avro body, without framing.
+
+    Raises:
+        SchemaError: a number beyond the 64 bits of an Avro long.
+    """
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, _parsed(type(event)), event.model_dump(context=AVRO_WIRE))
+    try:
+        fastavro.schemaless_writer(out, _parsed(type(event)), event.model_dump(context=AVRO_WIRE))
+    except OverflowError as error:
+        raise SchemaError(
+            f"got a {event.event_type()} with an integer beyond 64 bits, expected one that Avro can carry"
+        ) from error
     return out.getvalue()
 
 
@@ -194,7 +210,12 @@ def read(event: type[E], body: bytes) -> E:
 def explain(error: ValidationError) -> str:
     """Say in one line what a model refused: field, expectation; never the offending value."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg']}" for fault in faults[:5])
+    return "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults[:5])
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    # Unknown fields and keys of maps are named by whoever sent them, at any length.
+    return ".".join(str(part)[:MAX_PLACE_CHARS] for part in path) or "value"
 
 
 def fingerprint_of_text(schema: str) -> bytes:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from jurat.schemas.codec import AVRO_CONTENT_TYPE
 from jurat.schemas.errors import EnvelopeError
 from jurat.schemas.model import Event
+from jurat.schemas.moments import parse_moment
 
 SPEC_VERSION = "1.0"
 MAX_ATTRIBUTE_CHARS = 2000
@@ -122,22 +123,15 @@ def format_time(time: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Parse an RFC 3339 moment.
+    """Parse an RFC 3339 moment; digits beyond microseconds are cut off.
 
     Raises:
         EnvelopeError: malformed, or without a zone.
     """
     try:
-        time = datetime.fromisoformat(text)
+        return parse_moment(text)
     except ValueError as error:
-        raise EnvelopeError(
-            f"got the time {text!r}, expected RFC 3339 such as 2026-01-31T12:00:00Z"
-        ) from error
-    if time.tzinfo is None:
-        raise EnvelopeError(
-            f"got the time {text!r} without a zone, expected one such as 2026-01-31T12:00:00Z"
-        )
-    return time
+        raise EnvelopeError(str(error)) from error
 
 
 def _trace(text: str | None) -> str | None:

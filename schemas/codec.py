@@ -11,7 +11,8 @@ Not here: asking a registry (`jurat.streams.schema_registry`).
 
 from __future__ import annotations
 
-from typing import Protocol
+import json
+from typing import NoReturn, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,11 +20,16 @@ from jurat.schemas import avro, catalogue
 from jurat.schemas.errors import DecodeError, SchemaError, UnknownSchema
 from jurat.schemas.model import Event
 
+E = TypeVar("E", bound=Event)
+
 SINGLE_OBJECT_MARK = b"\xc3\x01"
 CONFLUENT_MARK = b"\x00"
 CONFLUENT_ID_BYTES = 4
 MAX_EVENT_BYTES = 512 * 1024
 """Largest value that is read: half of Kafka's default record limit, so that a decision about it still fits."""
+
+MAX_SHOWN_CHARS = 100
+"""Of a key that somebody chose, in a message."""
 
 AVRO_CONTENT_TYPE = "application/avro"
 JSON_CONTENT_TYPE = "application/json"
@@ -81,6 +87,41 @@ def decode(
     return avro.read(event, value[start:])
 
 
+def decode_json(value: bytes, event: type[E]) -> E:
+    """Read an event from JSON, strictly: each key once, UTF-8, numbers that JSON knows, and what the model says.
+
+    Raises:
+        DecodeError: it is not; the message names the field or key.
+    """
+    try:
+        json.loads(value.decode(), object_pairs_hook=_each_once, parse_constant=_no_number)
+        return event.model_validate_json(value)
+    except ValidationError as error:
+        raise DecodeError(f"got JSON that is not a {event.event_type()}: {avro.explain(error)}") from error
+    except RecursionError as error:
+        raise DecodeError(f"got JSON that is not a {event.event_type()}: nested too deeply") from error
+    except ValueError as error:
+        raise DecodeError(f"got JSON that is not a {event.event_type()}: Invalid JSON: {error}") from error
+    except SchemaError as error:
+        raise DecodeError(f"got JSON that is not a {event.event_type()}: {error}") from error
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Readers differ in which of two they take: what is judged here must be what others read.
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise DecodeError(
+                f"got the key {key[:MAX_SHOWN_CHARS]!r} more than once in one object, expected it once"
+            )
+        found[key] = value
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise DecodeError(f"got {text}, which is no JSON")
+
+
 def schema_name(value: bytes | None) -> str | None:
     """Name how a value says it was written, for records: `avro:<fingerprint>`, `registry:<id>`, `json` or None."""
     if value is None:
@@ -115,9 +156,4 @@ def _decode_json(value: bytes, expected: type[Event] | None) -> Event:
         raise DecodeError(
             "got JSON without a ce_type header, expected the event type to be named in the envelope"
         )
-    try:
-        return expected.model_validate_json(value)
-    except ValidationError as error:
-        raise DecodeError(f"got JSON that is not a {expected.event_type()}: {avro.explain(error)}") from error
-    except SchemaError as error:
-        raise DecodeError(f"got JSON that is not a {expected.event_type()}: {error}") from error
+    return decode_json(value, expected)

@@ -11,10 +11,49 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from jurat.schemas.model import Address, Count, Event, FreeJson, Identifier, Model, Money, Percent, Timestamp
+from jurat.schemas.canonical import MAX_INTEGER
+from jurat.schemas.model import (
+    Address,
+    Count,
+    Event,
+    FreeJson,
+    Identifier,
+    MapKey,
+    Model,
+    Money,
+    Name,
+    Percent,
+    Text,
+    Timestamp,
+)
 
 MAX_ITEMS = 200
 """Items in one order; a larger basket is split by the shop."""
+
+MAX_PAYMENT_METHODS = 100
+"""Of one customer; people have a handful."""
+
+MAX_VARIANTS = 1_000
+"""Of one product: ten sizes in a hundred colours. With these, an event still fits into a record."""
+
+MAX_OPTIONS = 50
+"""What distinguishes one variant: size, colour, ...; real ones have five."""
+
+MAX_STOCK_ITEMS = 10_000
+"""Of one report: at 40 bytes each they fit into a record; a larger warehouse reports as several."""
+
+MAX_KM = 100_000
+"""Places lie on one Earth, 40,075 km around: distances and their squares stay exact integers."""
+
+EmailAddress = Annotated[str, Field(max_length=254)]
+"""As long as a mail path may be (RFC 5321, section 4.5.3.1.3)."""
+
+Kilometres = Annotated[int, Field(ge=-MAX_KM, le=MAX_KM)]
+Pieces = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+"""How many there are; below zero where more were promised than there are."""
+
+TrackingIds = Annotated[tuple[Identifier, ...], Field(max_length=MAX_ITEMS)]
+ItemIds = Annotated[tuple[Identifier, ...], Field(max_length=MAX_ITEMS)]
 
 
 class CommerceEvent(Event):
@@ -44,18 +83,18 @@ class CustomerRegistered(CommerceEvent):
     """A customer exists, with an address and payment methods; the latest one counts."""
 
     customer_id: Identifier
-    given_name: str
-    family_name: str
-    email: str
+    given_name: Name
+    family_name: Name
+    email: EmailAddress
     address: Address
-    payment_methods: tuple[PaymentMethod, ...]
+    payment_methods: Annotated[tuple[PaymentMethod, ...], Field(max_length=MAX_PAYMENT_METHODS)]
 
 
 class Variant(Model):
     """One thing that can be bought: a product in a certain size, colour, ..."""
 
     item_id: Identifier
-    options: dict[str, str]
+    options: Annotated[dict[MapKey, Name], Field(max_length=MAX_OPTIONS)]
     available: bool
     price: Money
 
@@ -67,8 +106,8 @@ class ProductListed(Event):
     key_field: ClassVar[str] = "product_id"
 
     product_id: Identifier
-    name: str
-    variants: tuple[Variant, ...]
+    name: Name
+    variants: Annotated[tuple[Variant, ...], Field(max_length=MAX_VARIANTS)]
 
 
 class WarehouseReported(Event):
@@ -78,13 +117,13 @@ class WarehouseReported(Event):
     key_field: ClassVar[str] = "warehouse_id"
 
     warehouse_id: Identifier
-    region: str
-    x_km: int
-    y_km: int
+    region: Name
+    x_km: Kilometres
+    y_km: Kilometres
     load_percent: Percent
     late_percent: Percent
     handling_cost: Money
-    stock: dict[str, int]
+    stock: Annotated[dict[MapKey, Pieces], Field(max_length=MAX_STOCK_ITEMS)]
 
 
 class OrderItem(Model):
@@ -92,7 +131,7 @@ class OrderItem(Model):
 
     item_id: Identifier
     product_id: Identifier
-    name: str
+    name: Name
     price: Money
 
 
@@ -111,8 +150,8 @@ class OrderPlaced(CommerceEvent):
     items: Annotated[tuple[OrderItem, ...], Field(min_length=1, max_length=MAX_ITEMS)]
     total: Money
     ship_to: Address
-    x_km: int = 0
-    y_km: int = 0
+    x_km: Kilometres = 0
+    y_km: Kilometres = 0
     service_level: ServiceLevel = ServiceLevel.STANDARD
     promised_by: Timestamp | None = None
     payment_method_id: Identifier
@@ -123,7 +162,7 @@ class OrderCancelled(CommerceEvent):
 
     order_id: Identifier
     customer_id: Identifier
-    reason: str
+    reason: Text
 
 
 class PaymentCaptured(CommerceEvent):
@@ -164,8 +203,8 @@ class OrderDispatched(CommerceEvent):
 
     order_id: Identifier
     customer_id: Identifier
-    tracking_ids: tuple[str, ...]
-    item_ids: tuple[Identifier, ...]
+    tracking_ids: TrackingIds
+    item_ids: ItemIds
 
 
 class OrderDelivered(CommerceEvent):
@@ -173,8 +212,8 @@ class OrderDelivered(CommerceEvent):
 
     order_id: Identifier
     customer_id: Identifier
-    tracking_ids: tuple[str, ...]
-    item_ids: tuple[Identifier, ...]
+    tracking_ids: TrackingIds
+    item_ids: ItemIds
 
 
 class AfterSalesRequested(CommerceEvent):

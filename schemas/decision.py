@@ -40,7 +40,7 @@ class Decision(Event):
         id: derived from agent and input coordinates; the same input never gets two.
         request_id: the id that the asking service gave its request, else the CloudEvents id of the input.
         subject: what the decision is about (order, payment, dispute, customer).
-        action: the action's name; `none` where nothing could be proposed.
+        action: the action's name.
         parameters: the action's parameters.
         policies: ids of the determining policies.
         reasons: their titles, in the same order, in plain words.

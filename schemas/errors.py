@@ -34,7 +34,9 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
         ├── RegistryUnreachable   (Retryable)
         ├── TopicMissing
         ├── TopicMismatch         a topic exists but is not what its declaration says
+        ├── NotAuthorized         an ACL is missing
         ├── RecordTooLarge
+        ├── ReopenPartition       (Retryable) not known whether a transaction committed
         └── PartitionFenced       another worker owns this partition now
 """
 
@@ -168,6 +170,14 @@ class TopicMissing(StreamError):
 
 class TopicMismatch(StreamError):
     """A topic exists, but not as it is declared."""
+
+
+class NotAuthorized(StreamError):
+    """The broker does not allow this to us."""
+
+
+class ReopenPartition(StreamError, Retryable):
+    """It is not known what of a partition is committed: it must be opened anew to find out."""
 
 
 class RecordTooLarge(StreamError):

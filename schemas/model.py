@@ -16,9 +16,11 @@ from pydantic import (
     Field,
     PlainSerializer,
     SerializationInfo,
+    ValidationInfo,
 )
 
 from jurat.schemas import canonical
+from jurat.schemas.moments import parse_moment
 
 AVRO_WIRE = {"wire": "avro"}
 """The serialization context in which free-form JSON is printed as a string, as Avro has no such type."""
@@ -34,8 +36,20 @@ Percent = Annotated[int, Field(ge=0, le=100)]
 MinorUnits = Annotated[int, Field(ge=-canonical.MAX_INTEGER, le=canonical.MAX_INTEGER)]
 """An amount of money in the currency's minor unit (cents); which currency stands beside it."""
 
-Timestamp = AwareDatetime
-"""A moment with a zone; written as microseconds since the epoch in UTC."""
+MapKey = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
+"""A key of a map: printable ASCII, as maps end in documents that are hashed, and canonical JSON has no other keys."""
+
+Name = Annotated[str, Field(max_length=200)]
+"""What something or somebody is called; ten times what the longest real ones need."""
+
+
+def _moment(value: object, info: ValidationInfo) -> object:
+    # By itself pydantic would read "1700000000" and "2026-W05" as moments too.
+    return parse_moment(value) if info.mode == "json" and isinstance(value, str) else value
+
+
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_moment)]
+"""A moment with a zone: RFC 3339 in JSON, microseconds since the epoch in Avro."""
 
 
 def _parse_json(value: object) -> object:

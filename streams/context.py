@@ -38,7 +38,7 @@ from jurat.schemas.errors import SchemaError, StreamError
 from jurat.streams import broker_state, topics
 from jurat.streams.context_profile import ProfileState, Source, customer_of, fold
 from jurat.streams.context_transport import LedgerConsumer, MendedTransport
-from jurat.streams.dead_letters import dead_letter_headers
+from jurat.streams.dead_letters import dead_letter
 from jurat.streams.decoding import decode_record
 from jurat.streams.kafka import (
     HEARTBEAT_MS,
@@ -202,12 +202,9 @@ class ContextStream:
     def _bury(self, record: KafkaRecord, error: Exception) -> None:
         name = type(error).__name__
         _LOG.warning("dead letter: %s %d %d (%s)", record.topic, record.partition, record.offset, name)
+        letter = dead_letter(record, error=name, reason=str(error))
         self._dead_letters.send_soon(
-            key=record.key,
-            # The client refuses to write a record with neither; the headers tell what it was.
-            value=b"" if record.key is None and record.value is None else record.value,
-            partition=record.partition,
-            headers=dead_letter_headers(record, error=name, reason=str(error)),
+            key=letter.key, value=letter.value, partition=record.partition, headers=letter.headers
         )
 
 
@@ -312,7 +309,7 @@ def _as_stream_error(reason: BaseException) -> StreamError:
         return reason
     stopped = StreamError(
         f"the context stream stopped: {type(reason).__name__}; nothing was committed past the event that caused"
-        " it, start it again"
+        " it. See that Kafka answers (`jurat broker status`), then start it again"
     )
     stopped.__cause__ = reason
     return stopped

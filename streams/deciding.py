@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,7 @@ from jurat.audit.record import (
     Rejection,
     chain_name,
     format_time,
+    kept_errors,
 )
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds, encode
@@ -126,8 +128,16 @@ class Decider:
             return self._rejected(decoded, now, error)
         except JuratError:
             raise  # not the input's fault: the partition is opened anew and tries again
-        except Exception as error:
-            log.exception("agent failed agent=%s offset=%d", self.agent.name, record.offset)
+        except Exception as error:  # noqa: BLE001 - an agent's own code may raise anything, and would again
+            # The frames alone: the message of an error may quote what the event holds.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error(  # noqa: TRY400
+                "agent failed agent=%s offset=%d error=%s\n%s",
+                self.agent.name,
+                record.offset,
+                type(error).__name__,
+                frames,
+            )
             return self._rejected(
                 decoded,
                 now,
@@ -147,7 +157,7 @@ class Decider:
             OUTCOME_OF[decision.verdict],
             attempts=len(decided.proposals),
             context=context,
-            reasoner=ReasonerUsed(name=self.reasoner.name, deterministic=True),
+            reasoner=ReasonerUsed(name=self.reasoner.name, deterministic=self.reasoner.deterministic),
             proposals=tuple(_described(judged) for judged in decided.proposals),
             policy=PolicyUsed(
                 bundle=self.agent.bundle,
@@ -301,4 +311,5 @@ def _described(judged: JudgedProposal) -> ProposalJudged:
         verdict=judged.judgement.verdict,
         policies=judged.judgement.policies,
         reasons=judged.judgement.reasons,
+        errors=kept_errors(judged.judgement.errors),
     )

@@ -7,6 +7,7 @@ offsets automatically; names carry the namespace. Not here: what is read or writ
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,14 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
-from jurat.schemas.errors import BrokerUnreachable, PartitionFenced, RecordTooLarge, StreamError, TopicMissing
+from jurat.schemas.errors import (
+    BrokerUnreachable,
+    NotAuthorized,
+    PartitionFenced,
+    RecordTooLarge,
+    StreamError,
+    TopicMissing,
+)
 
 __all__ = [
     "AIOKafkaAdminClient",
@@ -45,15 +53,20 @@ __all__ = [
     "OffsetAndMetadata",
     "TopicAlreadyExistsError",
     "TopicPartition",
+    "TopicShape",
     "admin_client",
     "describe_topic_partitions",
+    "describe_topic_shapes",
     "group_consumer",
     "idempotent_producer",
     "in_our_words",
     "record_of",
+    "stop_quietly",
     "table_consumer",
     "transactional_producer",
 ]
+
+log = logging.getLogger(__name__)
 
 TRANSACTION_TIMEOUT_MS: Final = 15_000
 """An abandoned transaction hides everything behind it from every reader for this long."""
@@ -69,6 +82,9 @@ METADATA_MAX_AGE_MS: Final = 10_000
 REQUEST_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_S: Final = 10.0
 """How long to try to reach any broker before saying so."""
+
+STOP_S: Final = 5.0
+"""How long a client may take to leave: less than what orchestrators wait before they kill."""
 
 MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
 """As large as the largest record we write: a dead letter with its headers."""
@@ -101,6 +117,19 @@ class Connection:
     def plain(self, full: str) -> str:
         """A name without the namespace."""
         return full.removeprefix(f"{self.namespace}.") if self.namespace else full
+
+
+@dataclass(frozen=True, slots=True)
+class TopicShape:
+    """How a topic is laid out.
+
+    Attributes:
+        partitions: how many it has.
+        replicas: how many brokers hold each partition; of the partition with the fewest.
+    """
+
+    partitions: int
+    replicas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +217,21 @@ def transactional_producer(connection: Connection, *, transactional_id: str) -> 
     )
 
 
+async def stop_quietly(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Stop a client within a bound, whatever the broker does: what matters was said before.
+
+    A client whose broker is gone may raise, hang, or be ended by a cancellation of its own.
+    """
+    try:
+        await asyncio.wait_for(client.stop(), STOP_S)
+    except (KafkaError, TimeoutError, OSError) as error:
+        log.info("a client did not stop cleanly: %r", error)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # it is we who are cancelled
+
+
 @asynccontextmanager
 async def admin_client(connection: Connection) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client for the time of a block.
@@ -208,12 +252,23 @@ async def admin_client(connection: Connection) -> AsyncIterator[AIOKafkaAdminCli
 
 async def describe_topic_partitions(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
     """How many partitions each of these topics has; topics that do not exist are left out."""
+    return {name: shape.partitions for name, shape in (await describe_topic_shapes(client, names)).items()}
+
+
+async def describe_topic_shapes(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, TopicShape]:
+    """How each of these topics is laid out; topics that do not exist are left out."""
     existing = set(await client.list_topics())
     wanted = [name for name in names if name in existing]
     if not wanted:
         return {}
     described = await client.describe_topics(wanted)
-    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+    return {
+        topic["topic"]: TopicShape(
+            partitions=len(topic["partitions"]),
+            replicas=min((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
+        )
+        for topic in described
+    }
 
 
 @contextmanager
@@ -237,7 +292,7 @@ def in_our_words(connection: Connection) -> Iterator[None]:
     except MessageSizeTooLargeError as error:
         raise RecordTooLarge(f"the broker at {where} refused a record as too large: {error}") from error
     except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
-        raise StreamError(
+        raise NotAuthorized(
             f"the broker at {where} does not authorize this: {error!r}; check the ACLs"
         ) from error
     except KafkaError as error:

@@ -164,6 +164,9 @@ def up(
             mended = _mend(known, settings, teller)
             broker_state.write(mended, folder)
             return Up(mended, started=mended != known)
+        if known is not None and data_dir is None and nodes is None and port is None:
+            # It died: who says `up` again means this one, with its data.
+            data_dir, nodes, port = known.data_dir, len(known.nodes), known.nodes[0].port
         wanted_nodes = 1 if nodes is None else nodes
         broker = start(
             data_dir=data_dir or broker_state.default_data_dir(settings, nodes=wanted_nodes),

@@ -4,8 +4,9 @@ The protocol (the numbers come back in the code):
 
 1. **Fence.** A producer with the transactional id `<agent>-<topic>-<partition>` starts; whatever a predecessor left
    open is aborted, and whatever it still tries is refused. Only then is anything read.
-2. **Restore.** State documents and chain head from the changelog, the start from the committed offset (or from the
-   chain head, should Kafka have dropped the group's offsets).
+2. **Restore.** State documents, chain head and next offset from the changelog. The committed offset must not be
+   beyond it: both move in one transaction, so the changelog would have lost records. (It may be behind: Kafka drops
+   the offsets of a group that was idle for a week.)
 3. **Intake.** Offsets only rise: a record from before the start, or from before the last one, means that the topic is
    not what it was, and the partition is opened anew. The queue is bounded by records and bytes; above the bounds the
    worker pauses the partition.
@@ -34,19 +35,27 @@ from jurat.audit.keys import Signer
 from jurat.audit.record import chain_name
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
-from jurat.schemas.errors import PartitionFenced, Retryable, StreamError
+from jurat.schemas.errors import (
+    NotAuthorized,
+    PartitionFenced,
+    RecordTooLarge,
+    ReopenPartition,
+    Retryable,
+    StreamError,
+    TopicMismatch,
+)
 from jurat.streams import topics
-from jurat.streams.dead_letters import dead_letter_headers
+from jurat.streams.dead_letters import dead_letter
 from jurat.streams.deciding import Decider, Verdicted
 from jurat.streams.kafka import (
     AIOKafkaProducer,
     Connection,
-    KafkaError,
     KafkaRecord,
     OffsetAndMetadata,
     TopicPartition,
     admin_client,
     in_our_words,
+    stop_quietly,
     transactional_producer,
 )
 from jurat.streams.state import PartitionState
@@ -70,12 +79,6 @@ COMMIT_ATTEMPTS: Final = 5
 COMMIT_BACKOFF_S: Final = 0.2
 CLOSE_GRACE_S: Final = 5.0
 """How long a batch in work may go on when the partition is taken away; below the session time-out."""
-
-PRODUCER_STOP_S: Final = 5.0
-
-
-class ReopenPartition(StreamError, Retryable):
-    """It is not known whether a transaction committed: the partition must be opened anew to find out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,16 @@ class PartitionProcessor:
                 self._connection, TopicPartition(changelog, self.partition.partition)
             )
             committed = await self._committed_offset()
-        self._next = max(committed, self._state.next_offset)
+        if committed > self._state.next_offset:
+            raise TopicMismatch(
+                f"inputs of {self.partition.topic}, partition {self.partition.partition}, are committed up to offset"
+                f" {committed}, but the changelog {changelog} knows of {self._state.next_offset} only: it lost records,"
+                " or the group's offsets were moved forward. Deciding on would start the audit chain anew and forget"
+                " state; restore the changelog, or move the group's offsets back",
+                topic=self.partition.topic,
+                partition=self.partition.partition,
+            )
+        self._next = self._state.next_offset
         log.info(
             "partition open agent=%s topic=%s partition=%d offset=%d seq=%d",
             self._agent,
@@ -234,10 +246,7 @@ class PartitionProcessor:
         self._arrived.set()
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                await asyncio.wait_for(producer.stop(), PRODUCER_STOP_S)
-            except (TimeoutError, KafkaError) as error:
-                log.info("producer did not stop cleanly agent=%s %s: %r", self._agent, self.partition, error)
+            await stop_quietly(producer)
 
     def _take(self) -> list[KafkaRecord]:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), COMMIT_MAX_RECORDS))]
@@ -257,9 +266,17 @@ class PartitionProcessor:
         for attempt in range(COMMIT_ATTEMPTS):
             try:
                 await self._transaction(outputs, next_offset)
-            except (PartitionFenced, ReopenPartition):
+            except AssertionError as error:
+                # The client asserts its own states: after a fatal error it can neither abort nor begin.
+                raise ReopenPartition(f"the client gave up its transaction for {self.partition}") from error
+            except (PartitionFenced, ReopenPartition, NotAuthorized, RecordTooLarge):
                 raise
             except StreamError as error:
+                if not isinstance(error, Retryable):
+                    # Not a fault that goes away in this producer: a new one fences, and finds out where we are.
+                    raise ReopenPartition(
+                        f"a transaction for {self.partition} was refused: {error}"
+                    ) from error
                 log.warning("transaction aborted agent=%s %s: %s", self._agent, self.partition, error)
                 await asyncio.sleep(COMMIT_BACKOFF_S * 2**attempt)
             else:
@@ -278,16 +295,7 @@ class PartitionProcessor:
             await producer.begin_transaction()
         try:
             with in_our_words(self._connection):
-                sent = [
-                    await producer.send(
-                        output.topic,
-                        output.value,
-                        key=output.key,
-                        partition=output.partition,
-                        headers=output.headers,
-                    )
-                    for output in outputs
-                ]
+                sent = [await self._send(producer, output) for output in outputs]
                 await producer.send_offsets_to_transaction(
                     {self.partition: OffsetAndMetadata(next_offset, "")}, self._connection.group(self._agent)
                 )
@@ -304,6 +312,18 @@ class PartitionProcessor:
             raise
         except StreamError as error:
             raise ReopenPartition(f"the commit for {self.partition} was not confirmed: {error}") from error
+
+    async def _send(self, producer: AIOKafkaProducer, output: _Output) -> asyncio.Future[object]:
+        sent: asyncio.Future[object] = await producer.send(
+            output.topic,
+            output.value,
+            key=output.key,
+            partition=output.partition,
+            headers=output.headers,
+        )
+        # Its error is looked at here too: when an earlier step fails, nobody else does.
+        sent.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return sent
 
     async def _abort(self, producer: AIOKafkaProducer) -> None:
         try:
@@ -365,7 +385,7 @@ class PartitionProcessor:
             topic = self._connection.topic(topics.decisions(self._agent).name)
             return [_Output(topic, None, one.decision.key().encode(), one.decision_value, headers)]
         if one.rejection is not None:
-            headers = dead_letter_headers(record, error=one.rejection.error, reason=one.rejection.message)
+            letter = dead_letter(record, error=one.rejection.error, reason=one.rejection.message)
             topic = self._connection.topic(topics.dead_letters(self._agent).name)
-            return [_Output(topic, self.partition.partition, record.key, record.value, headers)]
+            return [_Output(topic, self.partition.partition, letter.key, letter.value, letter.headers)]
         return []

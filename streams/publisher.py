@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import MAX_EVENT_BYTES, SchemaIds, encode
-from jurat.schemas.errors import RecordTooLarge, StreamError
+from jurat.schemas.errors import BrokerUnreachable, RecordTooLarge, StreamError
 from jurat.schemas.model import Event
 from jurat.streams import topics
-from jurat.streams.kafka import AIOKafkaProducer, Connection, idempotent_producer, in_our_words
+from jurat.streams.kafka import AIOKafkaProducer, Connection, idempotent_producer, in_our_words, stop_quietly
+
+ACKNOWLEDGED_S: Final = 30.0
+"""How long a broker may leave everything unacknowledged: twice what the client waits for one request."""
 
 MAX_OUTSTANDING: Final = 5_000
 """Records sent but not acknowledged yet: at 1 KB each, a few megabytes."""
@@ -39,7 +43,8 @@ class Publisher:
         self._ids = ids
         self._producer: AIOKafkaProducer | None = None
         self._outstanding: set[asyncio.Future[object]] = set()
-        self._failures: list[BaseException] = []
+        self._first_failure: tuple[str, BaseException] | None = None
+        self._failed = 0
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -52,7 +57,7 @@ class Publisher:
             with in_our_words(self._connection):
                 await producer.start()
         except BaseException:  # a cancelled start too: the client complains of what is left open
-            await producer.stop()
+            await stop_quietly(producer)
             raise
         self._producer = producer
         return self
@@ -67,7 +72,7 @@ class Publisher:
             if error is None:
                 await self.flush()
         finally:
-            await self._producer.stop()
+            await stop_quietly(self._producer)
             self._producer = None
 
     async def publish(
@@ -100,7 +105,7 @@ class Publisher:
                 event_id=event_id,
             )
         if len(self._outstanding) >= MAX_OUTSTANDING:
-            await asyncio.wait(self._outstanding, return_when=asyncio.FIRST_COMPLETED)
+            await self._acknowledged(asyncio.FIRST_COMPLETED)
         headers = headers_for(
             event,
             event_id=event_id,
@@ -117,23 +122,46 @@ class Publisher:
                 headers=headers,
             )
         self._outstanding.add(future)
-        future.add_done_callback(self._done)
+        future.add_done_callback(partial(self._done, event_id))
 
     async def flush(self) -> None:
         """Wait until everything sent so far is acknowledged.
 
         Raises:
-            StreamError: some events were not; the message says how many and why the first was not.
+            StreamError: some events were not; the message says how many and why the first was not. It has the class
+                of that reason, such as `RecordTooLarge` or `BrokerUnreachable`.
         """
         while self._outstanding:
-            await asyncio.wait(self._outstanding)
-        failures, self._failures = self._failures, []
-        if failures:
+            await self._acknowledged(asyncio.ALL_COMPLETED)
+        first, self._first_failure = self._first_failure, None
+        failed, self._failed = self._failed, 0
+        if first is None:
+            return
+        event_id, failure = first
+        try:
             with in_our_words(self._connection):
-                raise failures[0]
+                raise failure
+        except StreamError as error:
+            raise type(error)(
+                f"{failed} of the events were not acknowledged, the first ({event_id}) because {error}",
+                **(error.details | {"event_id": event_id, "failed": failed}),
+            ) from failure
 
-    def _done(self, future: asyncio.Future[object]) -> None:
+    async def _acknowledged(self, which: str) -> None:
+        # The client itself tries for ever: a publisher must hear of a broker that is gone.
+        done, waiting = await asyncio.wait(self._outstanding, timeout=ACKNOWLEDGED_S, return_when=which)
+        if not done and waiting:
+            raise BrokerUnreachable(
+                f"got no acknowledgement from {self._connection.bootstrap_servers} for {ACKNOWLEDGED_S:.0f} s;"
+                f" {len(waiting)} events may or may not have been written. Publish them again under the same ids when"
+                " the broker is back",
+                unacknowledged=len(waiting),
+            )
+
+    def _done(self, event_id: str, future: asyncio.Future[object]) -> None:
         self._outstanding.discard(future)
         error = None if future.cancelled() else future.exception()
         if error is not None:
-            self._failures.append(error)
+            # The first and a count: a broker that is away fails every event of a long run.
+            self._failed += 1
+            self._first_failure = self._first_failure or (event_id, error)

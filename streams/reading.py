@@ -6,10 +6,11 @@ compaction gaps included, because it compares positions with end offsets and nev
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Final
 
-from jurat.schemas.errors import TopicMissing
+from jurat.schemas.errors import BrokerUnreachable, TopicMissing
 from jurat.streams.kafka import (
     AIOKafkaConsumer,
     Connection,
@@ -19,10 +20,14 @@ from jurat.streams.kafka import (
     describe_topic_partitions,
     in_our_words,
     record_of,
+    stop_quietly,
     table_consumer,
 )
 
 POLL_MS: Final = 200
+STALL_S: Final = 60.0
+"""A reading that gets nowhere for this long will not get anywhere."""
+
 MAX_POLL_RECORDS: Final = 2_000
 """Records taken from the client at once; bounds what a slow caller holds twice."""
 
@@ -52,7 +57,7 @@ async def start_reader(connection: Connection, partitions: Iterable[TopicPartiti
         with in_our_words(connection):
             await consumer.start()
     except BaseException:  # a cancelled start too: the client complains of what is left open
-        await consumer.stop()
+        await stop_quietly(consumer)
         raise
     consumer.assign(list(partitions))
     return consumer
@@ -83,14 +88,26 @@ async def read_to_end(
             for partition in partitions:
                 consumer.seek(partition, begins[partition])
             open_ends = {p: end for p, end in ends.items() if begins[p] < end}
+            loop = asyncio.get_running_loop()
+            progress = loop.time()
+            seen = -1
             while not await positions_reached(consumer, open_ends):
                 taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
+                total = sum([await consumer.position(partition) for partition in open_ends])
+                if total != seen:
+                    seen, progress = total, loop.time()
+                elif loop.time() - progress > STALL_S:
+                    raise BrokerUnreachable(
+                        f"got nothing more of {', '.join(sorted({p.topic for p in open_ends}))} for {STALL_S:.0f} s,"
+                        " though it does not end here; a partition may be without a leader",
+                        bootstrap_servers=connection.bootstrap_servers,
+                    )
                 for partition, records in taken.items():
                     for record in records:
                         if record.offset < ends[partition]:
                             yield record_of(record)
     finally:
-        await consumer.stop()
+        await stop_quietly(consumer)
 
 
 async def replay(connection: Connection, topics: Sequence[str]) -> AsyncGenerator[KafkaRecord, None]:

@@ -9,6 +9,8 @@ Source: https://docs.confluent.io/platform/current/schema-registry/develop/api.h
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from typing import Final
 
 import httpx
@@ -24,11 +26,19 @@ MAX_SCHEMA_ID: Final = 2**31 - 1
 MAX_UNKNOWN: Final = 1_000
 """Unknown ids remembered, so that a flood of them does not become a flood of requests."""
 
+UNKNOWN_FOR_S: Final = 30.0
+"""So long an unknown id stays unknown: a publisher may register its schema a moment after its first event is read."""
+
 
 class SchemaRegistry:
-    """Ids of event schemas, asked once each and kept."""
+    """Ids of event schemas, asked once each and kept; that an id is unknown is kept for a while.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: the registry's http:// or https:// address.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         if not url.startswith(("http://", "https://")):
             raise ConfigurationError(
                 f"got the Schema Registry {url!r}, expected an http:// or https:// address"
@@ -43,7 +53,8 @@ class SchemaRegistry:
         self._client = httpx.Client(timeout=TIMEOUT_S)
         self._ids: dict[type[Event], int] = {}
         self._events: dict[int, type[Event]] = {}
-        self._unknown: dict[int, str] = {}
+        self._clock = clock
+        self._unknown: dict[int, tuple[float, str]] = {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -77,8 +88,9 @@ class SchemaRegistry:
             UnknownSchema: there is no such id, or it is not a schema of this release.
             StreamError: the registry did not answer.
         """
+        self._forget_old()
         if schema_id in self._unknown:
-            raise UnknownSchema(self._unknown[schema_id])
+            raise UnknownSchema(self._unknown[schema_id][1])
         if schema_id not in self._events:
             try:
                 answer = self._ask("GET", f"/schemas/ids/{schema_id}", None)
@@ -87,9 +99,18 @@ class SchemaRegistry:
                 )
             except UnknownSchema as error:
                 if len(self._unknown) < MAX_UNKNOWN:
-                    self._unknown[schema_id] = f"schema id {schema_id}: {error}"
+                    self._unknown[schema_id] = (self._clock(), f"schema id {schema_id}: {error}")
                 raise
         return self._events[schema_id]
+
+    def _forget_old(self) -> None:
+        # In the order in which they were learned: the oldest is the first.
+        now = self._clock()
+        while self._unknown:
+            oldest = next(iter(self._unknown))
+            if now - self._unknown[oldest][0] < UNKNOWN_FOR_S:
+                return
+            del self._unknown[oldest]
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, object]:
         try:

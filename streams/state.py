@@ -19,10 +19,13 @@ from pydantic import ValidationError
 
 from jurat.audit.chain import ChainHead
 from jurat.schemas import canonical
-from jurat.schemas.errors import StreamError
+from jurat.schemas.errors import InputRejected, StreamError
 from jurat.schemas.model import Count, Model
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.reading import read_to_end
+
+MAX_DOCUMENT_BYTES: Final = 512 * 1024
+"""Half of Kafka's default record limit: a document that cannot be written must not be held."""
 
 STATE_PREFIX: Final = "state/"
 CHAIN_PREFIX: Final = "chain/"
@@ -67,8 +70,14 @@ class PartitionState:
 
         Raises:
             CanonicalError: the document has no canonical form; nothing was set.
+            InputRejected: the document is too large to be written; nothing was set.
         """
         value = canonical.dumps(document.model_dump(mode="json"))
+        if len(value) > MAX_DOCUMENT_BYTES:
+            raise InputRejected(
+                f"got a decision after which the state of {key!r} takes {len(value)} bytes, expected at most"
+                f" {MAX_DOCUMENT_BYTES}"
+            )
         self._documents[key] = document  # after printing it: what cannot be written must not be held
         return f"{STATE_PREFIX}{self._input_topic}/{key}".encode(), value
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 from jurat.schemas.codec import SchemaIds
 from jurat.streams.decoding import Decoded, decode_record
-from jurat.streams.kafka import Connection, in_our_words, record_of
+from jurat.streams.kafka import Connection, in_our_words, record_of, stop_quietly
 from jurat.streams.reading import MAX_POLL_RECORDS, POLL_MS, partitions_of, positions_reached, start_reader
 
 
@@ -56,4 +56,4 @@ async def subscribe(
                         return
                     last = loop.time()
     finally:
-        await consumer.stop()
+        await stop_quietly(consumer)

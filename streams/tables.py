@@ -13,14 +13,13 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 from jurat.agents.agent import View
 from jurat.schemas import canonical
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import JuratError, StreamError
-from jurat.schemas.model import Model
+from jurat.schemas.model import Event, Model
 from jurat.streams.decoding import decode_record
 from jurat.streams.kafka import (
     AIOKafkaConsumer,
@@ -29,6 +28,7 @@ from jurat.streams.kafka import (
     TopicPartition,
     in_our_words,
     record_of,
+    stop_quietly,
 )
 from jurat.streams.reading import MAX_POLL_RECORDS, POLL_MS, partitions_of, positions_reached, start_reader
 
@@ -41,19 +41,19 @@ REFRESH_S: Final = 5.0
 """How long a missing document may take to appear before its absence is believed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Document:
-    """A document of a view and the record that last changed it."""
+    """A document of a view and the record that last changed it.
+
+    Attributes:
+        sha256: digest of the document's canonical form.
+    """
 
     model: Model
     topic: str
     partition: int
     offset: int
-
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of the document's canonical form."""
-        return digest_of(self.model)
+    sha256: str
 
 
 def digest_of(model: Model) -> str:
@@ -112,7 +112,7 @@ class Tables:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         if self._consumer is not None:
-            await self._consumer.stop()
+            await stop_quietly(self._consumer)
             self._consumer = None
 
     def get(self, view: str, key: str) -> Document | None:
@@ -176,18 +176,30 @@ class Tables:
     def _fold(self, record: KafkaRecord) -> None:
         received = decode_record(record, ids=self._ids)
         if received.event is None:
-            self.unreadable += 1
-            log.warning(
-                "table record skipped topic=%s partition=%d offset=%d error=%s",
-                record.topic,
-                record.partition,
-                record.offset,
-                type(received.error).__name__,
-            )
+            self._skip(record, type(received.error).__name__)
             return
         for view in self._views_of[record.topic]:
             documents = self._documents[view.name]
-            for key in view.keys(received.event):
-                known = documents.get(key)
-                model = view.fold(known.model if known else None, received.event, key)
-                documents[key] = Document(model, record.topic, record.partition, record.offset)
+            try:
+                folded = {
+                    key: self._folded(view, received.event, key, record) for key in view.keys(received.event)
+                }
+            except Exception as error:  # noqa: BLE001 - one odd record must not blind every agent; it is counted
+                self._skip(record, type(error).__name__)
+            else:
+                documents.update(folded)
+
+    def _folded(self, view: View, event: Event, key: str, record: KafkaRecord) -> Document:
+        known = self._documents[view.name].get(key)
+        model = view.fold(known.model if known else None, event, key)
+        return Document(model, record.topic, record.partition, record.offset, digest_of(model))
+
+    def _skip(self, record: KafkaRecord, error: str) -> None:
+        self.unreadable += 1
+        log.warning(
+            "table record skipped topic=%s partition=%d offset=%d error=%s",
+            record.topic,
+            record.partition,
+            record.offset,
+            error,
+        )

@@ -1,13 +1,13 @@
 """Creating and comparing topics: what is declared in `topics.py` against what the cluster has.
 
-Rules upheld here: nothing is ever deleted; a topic's partitions are never changed; `ensure_topics` only creates what
-is missing, `apply` also corrects settings.
+Rules upheld here: nothing is ever deleted; a topic's partitions and replicas are never changed; `ensure_topics` only
+creates what is missing, `apply` also corrects settings, and keeps those of a topic that somebody else made.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -21,6 +21,7 @@ from jurat.streams.kafka import (
     NewTopic,
     admin_client,
     describe_topic_partitions,
+    describe_topic_shapes,
     in_our_words,
 )
 from jurat.streams.topics import Topic
@@ -29,6 +30,12 @@ MAX_REPLICATION: Final = 3
 """Three replicas survive the loss of one broker while two still agree; more costs writes and gains little."""
 
 TOPIC_ALREADY_EXISTS: Final = 36
+SOURCES_SINCE_VERSION: Final = 1
+"""Of DescribeConfigs responses: the first that tells where a setting comes from."""
+
+SET_ON_TOPIC: Final = 1
+"""Kafka's DYNAMIC_TOPIC_CONFIG: the source of a setting that was made for this topic, not inherited."""
+
 VISIBLE_ATTEMPTS: Final = 50
 VISIBLE_WAIT_S: Final = 0.1
 """A new topic reaches every broker within five seconds, or something is wrong."""
@@ -40,6 +47,8 @@ class ChangeKind(StrEnum):
     MISSING = "missing"
     SETTING = "setting"
     PARTITIONS = "partitions"
+    REPLICATION = "replication"
+    """Fewer replicas than the cluster could hold; only told: moving data is the operator's choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,14 @@ class Change:
     wanted: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """A topic's setting: `own` when it was made for this topic, not inherited."""
+
+    value: str | None
+    own: bool
+
+
 async def diff_topics(connection: Connection, topics: Sequence[Topic]) -> tuple[Change, ...]:
     """Compare the declared topics with the cluster's."""
     async with admin_client(connection) as client:
@@ -60,24 +77,25 @@ async def diff_topics(connection: Connection, topics: Sequence[Topic]) -> tuple[
 
 
 async def apply_topics(connection: Connection, topics: Sequence[Topic]) -> tuple[Change, ...]:
-    """Create missing topics and correct settings.
+    """Create missing topics and correct settings; other settings made for a topic stay as they are.
 
     Returns:
-        What was changed.
+        What was changed, and topics with few replicas (`ChangeKind.REPLICATION`), which were left as they are.
 
     Raises:
         TopicMismatch: a topic has another number of partitions; nothing is changed then.
+        StreamError: the broker refused, or does not tell which settings were made for a topic.
     """
     async with admin_client(connection) as client:
         changes = await _diff(client, connection, topics)
         _refuse_partitions(changes)
         await _create(client, connection, _missing(connection, topics, changes))
-        wrong = {change.topic for change in changes if change.kind is ChangeKind.SETTING}
-        replication = await _replication(client)
-        for topic in topics:
-            name = connection.topic(topic.name)
-            if name in wrong:
-                await _alter(client, name, topic.configs(replication=replication))
+        declared: dict[str, dict[str, str]] = {}
+        for change in changes:
+            if change.kind is ChangeKind.SETTING:
+                declared.setdefault(change.topic, {})[change.setting] = change.wanted
+        for name, wanted in declared.items():
+            await _alter(client, name, wanted)
         return changes
 
 
@@ -133,41 +151,73 @@ async def _diff(
     client: AIOKafkaAdminClient, connection: Connection, topics: Sequence[Topic]
 ) -> tuple[Change, ...]:
     names = [connection.topic(topic.name) for topic in topics]
-    found = await describe_topic_partitions(client, names)
-    replication = await _replication(client)
+    found = await describe_topic_shapes(client, names)
+    possible = await _replication(client)
     settings = await _settings(client, sorted(found))
     changes: list[Change] = []
     for topic in topics:
         name = connection.topic(topic.name)
-        changes += _compare_partitions(connection, topic, found.get(name))
-        if name in found:
-            changes += [
-                Change(ChangeKind.SETTING, name, key, settings[name].get(key, ""), wanted)
-                for key, wanted in sorted(topic.configs(replication=replication).items())
-                if settings[name].get(key, "") != wanted
-            ]
+        shape = found.get(name)
+        changes += _compare_partitions(connection, topic, None if shape is None else shape.partitions)
+        if shape is None:
+            continue
+        # Of its own replicas: brokers that came later, or are down now, hold none of it.
+        changes += [
+            Change(ChangeKind.SETTING, name, key, found_value, wanted)
+            for key, wanted in sorted(topic.configs(replication=shape.replicas).items())
+            if (found_value := _value(settings[name], key)) != wanted
+        ]
+        if shape.replicas < possible:
+            changes.append(
+                Change(ChangeKind.REPLICATION, name, "replicas", str(shape.replicas), str(possible))
+            )
     return tuple(changes)
+
+
+def _value(settings: Mapping[str, _Setting], key: str) -> str:
+    return (settings[key].value if key in settings else None) or ""
 
 
 async def _replication(client: AIOKafkaAdminClient) -> int:
     return min(MAX_REPLICATION, len((await client.describe_cluster())["brokers"]))
 
 
-async def _settings(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+async def _settings(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, _Setting]]:
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    settings: dict[str, dict[str, str]] = {}
+    settings: dict[str, dict[str, _Setting]] = {}
     for response in await client.describe_configs(resources):
+        if response.API_VERSION < SOURCES_SINCE_VERSION:
+            raise StreamError(
+                f"the broker answers DescribeConfigs in version {response.API_VERSION}, expected"
+                f" {SOURCES_SINCE_VERSION} or later (Kafka 1.1), which tells where a setting comes from"
+            )
         for resource in response.resources:
             code, message, _kind, name, entries = resource[:5]
             if code:
                 raise StreamError(f"the broker does not show the settings of {name}: error {code} {message}")
-            settings[name] = {entry[0]: entry[1] for entry in entries}
+            # Name, value, read only, source, sensitive, and from here on synonyms.
+            settings[name] = {
+                entry[0]: _Setting(value=entry[1], own=entry[3] == SET_ON_TOPIC) for entry in entries
+            }
     return settings
 
 
-async def _alter(client: AIOKafkaAdminClient, name: str, configs: dict[str, str]) -> None:
+async def _alter(client: AIOKafkaAdminClient, name: str, wanted: Mapping[str, str]) -> None:
+    # The request replaces every setting of the topic (the client has no incremental one), so that what somebody
+    # else set goes into it too.
+    configs: dict[str, str] = {}
+    for key, setting in (await _settings(client, [name]))[name].items():
+        if setting.own and key not in wanted:
+            if setting.value is None:
+                raise StreamError(
+                    f"the broker hides the value of {key} of {name}, so that setting {', '.join(sorted(wanted))} would"
+                    " lose it; remove that setting, or make the change with kafka-configs --alter",
+                    topic=name,
+                )
+            configs[key] = setting.value
+    configs |= wanted
     response = await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=configs)])
     for answer in response:
         for code, message, *_rest in answer.resources:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,7 +20,7 @@ from jurat.agents.reasoner import Reasoner
 from jurat.audit.keys import Signer
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds
-from jurat.schemas.errors import PartitionFenced, Retryable, TopicMismatch
+from jurat.schemas.errors import BrokerUnreachable, PartitionFenced, Retryable, TopicMismatch
 from jurat.streams import topics
 from jurat.streams.deciding import Decider
 from jurat.streams.kafka import (
@@ -32,8 +32,10 @@ from jurat.streams.kafka import (
     group_consumer,
     in_our_words,
     record_of,
+    stop_quietly,
 )
 from jurat.streams.partition import PartitionProcessor
+from jurat.streams.reading import positions_reached
 from jurat.streams.tables import Tables
 from jurat.streams.topic_admin import ensure_topics
 
@@ -74,29 +76,16 @@ class WorkerConfig:
     until_idle_s: float | None = None
 
 
-@dataclass(slots=True)
-class _Open:
-    processor: PartitionProcessor
-    task: asyncio.Task[None]
-    paused: bool = False
-
-
-@dataclass(slots=True)
-class _Failed:
-    count: int
-    retry_at_s: float
-
-
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types
     """Runs one agent on one cluster."""
 
     def __init__(self, connection: Connection, config: WorkerConfig) -> None:
         self._connection = connection
         self._config = config
-        self._open: dict[TopicPartition, _Open] = {}
-        self._failed: dict[TopicPartition, _Failed] = {}
+        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._open: dict[TopicPartition, PartitionProcessor] = {}
+        self._paused: set[TopicPartition] = set()
         self._joined = False
-        self._moving = asyncio.Lock()  # one at a time: what the group moves, and what is opened anew
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
@@ -106,7 +95,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
     @property
     def committed_records(self) -> int:
         """Inputs committed by this worker so far."""
-        return self._done + sum(one.processor.committed_records for one in self._open.values())
+        return self._done + sum(one.committed_records for one in self._open.values())
 
     def stop(self) -> None:
         """Ask the worker to end; `run` returns when the batches in work are committed, or their grace is over."""
@@ -150,16 +139,23 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             raise self._failure
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Open what the group gave us; called by the client, which swallows what is raised here."""
+        """Begin to serve what the group gave us.
+
+        Called by the client, which sends no heartbeat until this returns and swallows what is raised here: so the
+        partitions are only paused, and opened by tasks of their own.
+        """
         self._joined = True
-        async with self._moving:
-            await asyncio.gather(*(self._open_partition(partition) for partition in assigned))
+        if self._consumer is None:
+            return
+        for partition in assigned:
+            self._consumer.pause(partition)
+            self._tasks[partition] = asyncio.create_task(
+                self._serve(self._consumer, partition), name=f"{partition.topic}-{partition.partition}"
+            )
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Close what the group takes away, before it goes on."""
-        async with self._moving:
-            self._failed.clear()
-            await asyncio.gather(*(self._close_partition(partition) for partition in revoked))
+        await self._close(list(revoked))
 
     async def _poll(self, consumer: AIOKafkaConsumer, tables: Tables) -> None:
         loop = asyncio.get_running_loop()
@@ -167,52 +163,75 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         while not self._stopping.is_set() and self._failure is None:
             taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
             for partition, records in taken.items():
-                one = self._open.get(partition)
-                if one is not None:
-                    one.processor.feed([record_of(record) for record in records])
-            await self._reopen_failed(consumer)
+                processor = self._open.get(partition)
+                if processor is not None:
+                    processor.feed([record_of(record) for record in records])
             self._balance_flow(consumer)
             if tables.failure is not None:
                 self._failure = tables.failure
-            working = any(one.processor.busy for one in self._open.values())
-            if taken or working or self._moving.locked() or self._failed or not self._joined:
+            if taken or self._busy():
                 last_busy = loop.time()
             limit = self._config.until_idle_s
             if limit is not None and loop.time() - last_busy >= limit:
-                return
+                if await self._at_the_end(consumer):
+                    return
+                last_busy = loop.time()
+
+    def _busy(self) -> bool:
+        opening = len(self._tasks) != len(self._open)
+        return opening or not self._joined or any(processor.busy for processor in self._open.values())
+
+    async def _at_the_end(self, consumer: AIOKafkaConsumer) -> bool:
+        # Silence alone may be a broker that is slow: only the positions tell that there is nothing more.
+        partitions = list(self._open)
+        try:
+            with in_our_words(self._connection):
+                return not partitions or await positions_reached(
+                    consumer, await consumer.end_offsets(partitions)
+                )
+        except BrokerUnreachable:
+            return False
 
     def _balance_flow(self, consumer: AIOKafkaConsumer) -> None:
-        for partition, one in self._open.items():
-            if one.processor.full and not one.paused:
+        for partition, processor in self._open.items():
+            if processor.full and partition not in self._paused:
                 consumer.pause(partition)
-                one.paused = True
-            elif one.paused and one.processor.drained:
+                self._paused.add(partition)
+            elif partition in self._paused and processor.drained:
                 consumer.resume(partition)
-                one.paused = False
+                self._paused.discard(partition)
 
-    async def _open_partition(self, partition: TopicPartition) -> None:
-        if self._decider is None or self._consumer is None:
-            return
-        processor = PartitionProcessor(
-            self._connection,
-            partition,
-            decider=self._decider,
-            signer=self._config.signer,
-        )
-        try:
-            start = await processor.open()
-            await self._check_start(self._consumer, partition, start)
-            if partition not in self._consumer.assignment():
-                await processor.abandon()
+    async def _serve(self, consumer: AIOKafkaConsumer, partition: TopicPartition) -> None:
+        """Open a partition and decide its records until it is closed; open it anew after what may pass."""
+        failures = 0
+        while self._failure is None and self._decider is not None:
+            processor = PartitionProcessor(
+                self._connection, partition, decider=self._decider, signer=self._config.signer
+            )
+            try:
+                start = await processor.open()
+                await self._check_start(consumer, partition, start)
+                consumer.seek(partition, start)
+                consumer.resume(partition)
+                self._open[partition] = processor
+                await processor.run()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is raised by `run` or waited out
+                failures = 1 if processor.committed_records else failures + 1
+                log.warning("partition failed attempt=%d %s: %s", failures, partition, error)
+                # Being fenced is the group's way of saying who owns a partition, or Kafka's of ending a transaction
+                # that took too long: neither is a fault as long as the group goes on assigning it to us.
+                if not isinstance(error, Retryable | PartitionFenced) or failures >= MAX_REOPENS:
+                    self._failure = error
+                    return
+            else:
                 return
-            self._consumer.seek(partition, start)
-            self._consumer.resume(partition)  # it may have been paused when its last processor failed
-        except Exception as error:  # noqa: BLE001 - the client would log and drop it, so it is recorded here
-            await processor.abandon()
-            self._count_failure(partition, error)
-            return
-        task = asyncio.create_task(processor.run(), name=f"partition-{partition.partition}")
-        self._open[partition] = _Open(processor, task)
+            finally:
+                self._open.pop(partition, None)
+                self._paused.discard(partition)
+                self._done += processor.committed_records
+                await processor.abandon()
+            consumer.pause(partition)
+            await asyncio.sleep(REOPEN_BACKOFF_S * 2**failures)
 
     async def _check_start(self, consumer: AIOKafkaConsumer, partition: TopicPartition, start: int) -> None:
         with in_our_words(self._connection):
@@ -235,50 +254,19 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 begin,
             )
 
-    async def _close_partition(self, partition: TopicPartition) -> None:
-        one = self._open.pop(partition, None)
-        if one is None:
-            return
-        await one.processor.close()
-        one.task.cancel()
-        await asyncio.gather(one.task, return_exceptions=True)
-        self._done += one.processor.committed_records
-
-    async def _reopen_failed(self, consumer: AIOKafkaConsumer) -> None:
-        if self._moving.locked():
-            return  # the group is moving partitions; the next turn looks again
-        async with self._moving:
-            await self._reopen(consumer, asyncio.get_running_loop().time())
-
-    async def _reopen(self, consumer: AIOKafkaConsumer, now: float) -> None:
-        for partition, one in list(self._open.items()):
-            if not one.task.done():
-                if one.processor.committed_records:
-                    self._failed.pop(partition, None)
-                continue
-            error = one.task.exception()
-            await self._close_partition(partition)
-            if error is not None:
-                self._count_failure(partition, error)
-        for partition in set(self._failed) - consumer.assignment():
-            del self._failed[partition]  # the group gave it to another worker
-        for partition, failed in list(self._failed.items()):
-            if self._failure is None and partition not in self._open and now >= failed.retry_at_s:
-                await self._open_partition(partition)
-
-    def _count_failure(self, partition: TopicPartition, error: BaseException) -> None:
-        known = self._failed.get(partition)
-        count = known.count + 1 if known else 1
-        wait_s = REOPEN_BACKOFF_S * 2**count
-        self._failed[partition] = _Failed(count, asyncio.get_running_loop().time() + wait_s)
-        log.warning("partition failed attempt=%d %s: %s", count, partition, error)
-        # Being fenced is the group's way of saying who owns a partition, or Kafka's of ending a transaction that took
-        # too long: neither is a fault as long as the group goes on assigning it to us.
-        if not isinstance(error, Retryable | PartitionFenced) or count >= MAX_REOPENS:
-            self._failure = error
+    async def _close(self, partitions: Sequence[TopicPartition]) -> None:
+        """Let batches in work end within their grace, then end the partitions' tasks."""
+        closing = [self._open[partition].close() for partition in partitions if partition in self._open]
+        ended = await asyncio.gather(*closing, return_exceptions=True)
+        tasks = [self._tasks.pop(partition) for partition in partitions if partition in self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException) and self._failure is None:
+                self._failure = error
 
     async def _shut_down(self, consumer: AIOKafkaConsumer, tables: Tables) -> None:
-        for partition in list(self._open):
-            await self._close_partition(partition)
-        await consumer.stop()
+        await self._close(list(self._tasks))
+        await stop_quietly(consumer)
         await tables.stop()

@@ -24,6 +24,7 @@ class Insisting:
     """A reasoner that proposes one action, whatever it is told."""
 
     name = "insisting"
+    deterministic = True
 
     def __init__(self, action: Action) -> None:
         self.action = action
@@ -36,6 +37,7 @@ class Down:
     """A reasoner that cannot be reached."""
 
     name = "down"
+    deterministic = True
 
     async def propose(self, request: ProposalRequest) -> Proposal:
         raise ReasonerUnavailable("got no answer within 5 s")

@@ -72,7 +72,7 @@ def test_bad_lines_are_left_out_or_stop_and_subscribers_get_the_rest(shell: Shel
     lines = lines_of(1) + b"{oops\n" + lines_of(2)
     words = ("publish", TOPIC, "--type", "PaymentFailed")
     skipped = shell.run(*words, "-", stdin=lines, expect=1).stderr.decode()
-    assert skipped.startswith("line 2: not a jurat.commerce.PaymentFailed")
+    assert skipped.startswith("line 2: got JSON that is not a jurat.commerce.PaymentFailed")
     assert f"2 published to {shell.connection.topic(TOPIC)}, 1 bad" in skipped
     stopped = shell.run(*words, "--on-error", "stop", stdin=lines, expect=1).stderr.decode()
     assert "1 published" in stopped

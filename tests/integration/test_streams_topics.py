@@ -22,6 +22,7 @@ from jurat.streams.topic_admin import Change, ChangeKind, apply_topics, diff_top
 from tests.command import Shell
 
 pytestmark = pytest.mark.integration
+THEIRS = {"compression.type": "gzip", "segment.ms": "3600000"}
 SOME = (topics.ORDERS, topics.AUDIT, topics.state("x"), topics.dead_letters("x"))
 
 
@@ -62,7 +63,7 @@ async def test_a_wrong_setting_is_corrected_and_ensure_leaves_it_alone(shell: Sh
     await ensure_topics(connection, SOME)
     name = connection.topic(topics.AUDIT.name)
     async with admin_client(connection) as client:
-        wrong = {"cleanup.policy": "delete", "retention.ms": "1000", "retention.bytes": "-1"}
+        wrong = {"cleanup.policy": "delete", "retention.ms": "1000", "retention.bytes": "-1"} | THEIRS
         await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=wrong)])
     expected = (ChangeKind.SETTING, name, "retention.ms", "1000", "-1")
     assert await ensure_topics(connection, SOME) == ()
@@ -70,6 +71,10 @@ async def test_a_wrong_setting_is_corrected_and_ensure_leaves_it_alone(shell: Sh
     assert [(c.kind, c.topic, c.setting, c.found, c.wanted) for c in found] == [expected]
     assert await apply_topics(connection, SOME) == found
     assert await eventually(connection, differences=0) == ()
+    async with admin_client(connection) as client:
+        (answer,) = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    now = {entry[0]: entry[1] for entry in answer.resources[0][4]}
+    assert {key: now[key] for key in THEIRS} == THEIRS, "what an operator set is not ours to take back"
 
 
 async def test_another_number_of_partitions_is_refused_and_nothing_is_changed(shell: Shell) -> None:

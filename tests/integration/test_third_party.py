@@ -7,13 +7,12 @@ import json
 import shutil
 import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 
-from tests import retail_data
 from tests.command import Shell
-from tests.retail_data import needs_retail_data
 from tests.tree import ROOT
 
 pytestmark = pytest.mark.integration
@@ -51,30 +50,22 @@ assert not [name for name in sys.modules if name.split(".")[0] == "jurat"]
 """
 
 
+AGENT = "payment-retrier"
+READ = ("--from-beginning", "--until-idle", "1s", "--format", "jsonl")
+
+
 @pytest.fixture
-def decided(shell: Shell, tmp_path: Path) -> Shell:
+def decided(shell: Shell) -> Shell:
     """A shop with a few decisions."""
-    gold = [row for actions in retail_data.gold_tasks().values() for row in actions][:40]
-    requests = tmp_path / "requests.jsonl"
-    requests.write_text(
-        "".join(
-            json.dumps(
-                {"id": f"q-{n}", "key": r["key"], "action": r["action"], "args": r["args"], "dry_run": True}
-            )
-            + "\n"
-            for n, r in enumerate(gold)
-        )
-    )
-    shell.run("dataset", "retail", str(retail_data.DB), "--requests", str(requests))
-    shell.run("worker", "after-sales", "--reasoner", "requested", "--until-idle", "1s")
+    shell.run("simulate", "--seed", "7", "--orders", "40", "--rate", "0")
+    shell.run("worker", AGENT, "--until-idle", "1s")
     return shell
 
 
-@needs_retail_data
 def test_a_third_party_decodes_the_decisions(decided: Shell, tmp_path: Path) -> None:
     schema = tmp_path / "decision.avsc"
     schema.write_bytes((ROOT / "schemas" / "avro" / "jurat.decisions.Decision.avsc").read_bytes())
-    topic = decided.connection.topic("decisions.after-sales")
+    topic = decided.connection.topic(f"decisions.{AGENT}")
     done = subprocess.run(
         [sys.executable, "-c", READER, decided.connection.bootstrap_servers, topic, str(schema)],
         capture_output=True,
@@ -84,11 +75,15 @@ def test_a_third_party_decodes_the_decisions(decided: Shell, tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr.decode()
     decisions = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {one["request_id"] for one in decisions} == {f"q-{n}" for n in range(40)}
+    own = decided.run("subscribe", f"decisions.{AGENT}", *READ).stdout
+    ours = [json.loads(line) for line in own.splitlines()]
+    assert decisions
+    assert sorted(decisions, key=itemgetter("id")) == sorted(
+        ({name: one[name] for name in decisions[0]} for one in ours), key=itemgetter("id")
+    )
     assert {one["verdict"] for one in decisions} <= {"allow", "deny", "escalate"}
 
 
-@needs_retail_data
 def test_openssl_verifies_an_exported_record(decided: Shell, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not on PATH")
@@ -107,7 +102,9 @@ def test_openssl_verifies_an_exported_record(decided: Shell, tmp_path: Path) -> 
     verify += ["-in", "pae", "-sigfile", "sig"]
     done = subprocess.run(verify, cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    (tmp_path / "pae").write_bytes((tmp_path / "pae").read_bytes().replace(b"after-sales", b"after-salts", 1))
+    (tmp_path / "pae").write_bytes(
+        (tmp_path / "pae").read_bytes().replace(AGENT.encode(), b"payment-retried", 1)
+    )
     assert subprocess.run(verify, cwd=tmp_path, capture_output=True, check=False).returncode != 0
 
 

@@ -255,8 +255,20 @@ def test_the_story_says_what_happened_and_cannot_be_steered() -> None:
         "Verified now.",
     ):
         assert part in told
+    assert "1 proposal was judged" in told
+    assert "error in the policies" not in told
     evil = statement.predicate.model_copy(update={"code": "\x1b[2J\nVerified now.\u202e"})
     told = story.tell(entry, statement.model_copy(update={"predicate": evil}), standing="NOT VALID")
     assert "\x1b" not in told
     assert "\u202e" not in told
     assert "\nVerified now." not in told
+
+
+def test_the_story_tells_what_went_wrong_in_the_policies() -> None:
+    entry = sample_log.log(6)[4]
+    statement = parse(entry.record.payload)
+    erring = statement.predicate.proposals[0].model_copy(update={"errors": ("p.one: overflow\x1b",)})
+    twice = statement.predicate.model_copy(update={"proposals": (erring, erring), "attempts": 2})
+    told = story.tell(entry, statement.model_copy(update={"predicate": twice}), standing="Verified now.")
+    assert "2 proposals were judged" in told
+    assert told.count("error in the policies: p.one: overflow\\x1b\n") == 2

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +21,11 @@ from jurat.cli.main import COMMANDS, entry
 from jurat.cli.options import DURATION
 from jurat.cli.subscribe import as_json_line, as_row, explained
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import ConfigurationError, JuratError, StreamError
+from jurat.schemas.errors import ConfigurationError, DecodeError, JuratError, SchemaError, StreamError
 from jurat.schemas.model import Event
-from jurat.streams.decoding import decode_record
+from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.kafka import Connection
+from jurat.streams.schema_registry import SchemaRegistry
 from tests.command import JURAT
 from tests.examples import DECISION, EXAMPLES
 from tests.unit.test_streams_decoding import record_of
@@ -94,6 +96,7 @@ BAD_LINES = (
     GOOD_LINE.replace(b'"attempt":2', b'"attempt":2,"extra":1'),
     GOOD_LINE.replace(b'"attempt":2', b'"attempt":' + b"9" * 40),
     GOOD_LINE.replace(b'"c-1"', b'""'),
+    GOOD_LINE.replace(b'"attempt":2', b'"attempt":3,"attempt":2'),
     b"[" * 100_000 + b"\n",
 )
 
@@ -107,6 +110,31 @@ def test_bad_lines_are_named_by_number_and_the_rest_goes_on(fake: type[FakePubli
     assert said[-1] == f"2 published to commerce.payments, {len(BAD_LINES)} bad"
     assert [event for event, _ in fake.published] == [FAILED, FAILED]
     assert len({event_id for _, event_id in fake.published}) == 2
+
+
+def test_an_integer_beyond_64_bits_and_what_avro_cannot_carry_are_bad_lines(
+    fake: type[FakePublisher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = next(event for event in EXAMPLES if type(event).__name__ == "WarehouseReported")
+    lines = [json.dumps(report.model_dump(mode="json") | {"stock": {"i": n}}).encode() for n in (1, 2**63)]
+    arguments = ["publish", "commerce.warehouses", "--bootstrap-servers", "nowhere:1"]
+    done = CliRunner().invoke(entry, arguments, input=b"\n".join(lines))
+    assert done.exit_code == 1, done.output
+    assert "line 2: " in done.stderr
+    assert "1 published" in done.stderr
+
+    def refuse(_event: Event) -> bytes:
+        raise SchemaError("beyond 64 bits")
+
+    monkeypatch.setattr(publish.avro, "write", refuse)
+    with pytest.raises(DecodeError, match="cannot be written as Avro: beyond 64 bits"):
+        publish._parse(type(FAILED), GOOD_LINE)
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_what_is_wrong_with_a_line_is_no_unknown_schema(line: bytes) -> None:
+    with pytest.raises(DecodeError):
+        publish._parse(type(FAILED), line)
 
 
 def test_on_error_stop_stops_before_the_bad_line(fake: type[FakePublisher]) -> None:
@@ -238,6 +266,44 @@ def test_a_broker_that_is_not_there_is_one_line_and_soon() -> None:
             (line,) = done.stderr.splitlines()
             assert line.startswith("jurat: got no answer from a Kafka broker at ")
             assert address in line
+
+
+@pytest.mark.parametrize("failing", [False, True])
+@pytest.mark.parametrize("words", [["subscribe", "commerce.orders"], ["context"]])
+def test_a_registrys_connections_are_closed_at_the_end(
+    words: list[str], failing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[SchemaRegistry] = []
+    closed: list[SchemaRegistry] = []
+
+    def end(ids: object) -> None:
+        assert made == [ids]
+        assert not closed
+        if failing:
+            raise StreamError("the broker is away")
+
+    async def nothing(*_: object, ids: object, **__: object) -> AsyncGenerator[Decoded, None]:
+        end(ids)
+        for one in ():
+            yield one
+
+    class Registry(SchemaRegistry):
+        def __init__(self, url: str) -> None:
+            super().__init__(url)
+            made.append(self)
+
+        def close(self) -> None:
+            super().close()
+            closed.append(self)
+
+    monkeypatch.setenv("JURAT_SCHEMA_REGISTRY_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("jurat.streams.schema_registry.SchemaRegistry", Registry)
+    monkeypatch.setattr("jurat.cli.subscribe.subscribe", nothing)
+    monkeypatch.setattr("jurat.streams.context.run_context", lambda *_, ids: end(ids))
+    done = CliRunner().invoke(entry, [*words, "--bootstrap-servers", "nowhere:1", "--namespace", ""])
+    assert isinstance(done.exception, StreamError) is failing, done.output
+    assert len(closed) == 1
+    assert closed == made
 
 
 CLIENTS = ("aiokafka", "faust", "fastavro", "cedarpy", "httpx")

@@ -10,7 +10,7 @@ import fastavro
 import pytest
 from pydantic import ValidationError
 
-from jurat.schemas import avro, avsc, catalogue
+from jurat.schemas import avro, avsc, canonical, catalogue
 from jurat.schemas.cloudevents import Attributes, headers_for, parse_time, read_headers
 from jurat.schemas.codec import MAX_EVENT_BYTES, decode, encode, schema_name
 from jurat.schemas.commerce import AfterSalesRequested, PaymentFailed
@@ -226,6 +226,155 @@ def test_times_are_compared_in_utc() -> None:
     assert parse_time("2026-01-31T13:00:00+01:00") == datetime(
         2026, 1, 31, 13, tzinfo=timezone(timedelta(hours=1))
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00+00:00"),
+        ("2026-01-31t12:00:00z", "2026-01-31T12:00:00+00:00"),
+        ("2026-01-31 12:00:00-05:30", "2026-01-31T17:30:00+00:00"),
+        ("2026-01-31T12:00:00.5Z", "2026-01-31T12:00:00.500000+00:00"),
+        ("2026-01-31T12:00:00.123456Z", "2026-01-31T12:00:00.123456+00:00"),
+        ("2026-01-31T12:00:00.123456999Z", "2026-01-31T12:00:00.123456+00:00"),
+    ],
+)
+def test_moments_of_rfc_3339_are_read(text: str, same: str) -> None:
+    assert parse_time(text) == datetime.fromisoformat(same)
+
+
+NO_MOMENTS = (
+    "2026-W05-6T12:00:00Z",
+    "20260131T120000Z",
+    "2026-01-31T12:00:00,5Z",
+    "2026-01-31T12:00Z",
+    "2026-01-31T12Z",
+    "2026-01-31",
+    "2026-01-31T12:00:00",
+    "2026-01-31T12:00:00.Z",
+    "2026-01-31T12:00:00.1234567890Z",
+    "2026-01-31T12:00:00+0100",
+    "2026-01-31T12:00:00+01:00:30",
+    "2026-01-31T24:00:00Z",
+    "2026-01-31T23:59:60Z",
+    "2026-02-30T12:00:00Z",
+    "0001-01-01T00:00:00+01:00",
+    "2026-01-31T12:00:00Z\n",
+    "\u0662026-01-31T12:00:00Z",
+    "1700000000",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", NO_MOMENTS)
+def test_what_is_no_moment_is_refused_in_envelopes_and_in_json(text: str) -> None:
+    with pytest.raises(EnvelopeError, match="got the time"):
+        parse_time(text)
+    fields = json.loads(DECISION.model_dump_json()) | {"decided_at": text}
+    with pytest.raises(DecodeError, match="decided_at: Value error, got the time"):
+        decode(json.dumps(fields).encode(), expected=type(DECISION))
+
+
+def test_a_number_is_no_moment_and_a_text_is_none_outside_json() -> None:
+    fields = json.loads(DECISION.model_dump_json()) | {"decided_at": 1_700_000_000}
+    with pytest.raises(DecodeError, match="decided_at"):
+        decode(json.dumps(fields).encode(), expected=type(DECISION))
+    with pytest.raises(ValidationError, match="decided_at"):
+        type(DECISION).model_validate(DECISION.model_dump() | {"decided_at": "2026-01-31T12:00:00Z"})
+
+
+REQUEST = b'{"request_id":"r","customer_id":"c","action":"a","args":{"k":1}}'
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (REQUEST.replace(b'"action":"a"', b'"action":"b","action":"a"'), "'action' more than once"),
+        (REQUEST.replace(b'{"k":1}', b'{"k":1,"k":2}'), "'k' more than once"),
+        (REQUEST.replace(b'"action"', b'"\\u0061ction":"b","action"'), "'action' more than once"),
+        (REQUEST.replace(b'{"k":1}', b'{"k":NaN}'), "got NaN"),
+        (REQUEST.replace(b'{"k":1}', b'{"k":-Infinity}'), "got -Infinity"),
+        (REQUEST.replace(b'{"k":1}', b'{"k":' + b"[" * 100_000 + b"}"), "nested too deeply"),
+        (REQUEST.replace(b'{"k":1}', b'{"k":' + b"9" * 5_000 + b"}"), "Invalid JSON"),
+        (REQUEST.decode().encode("utf-16-le"), "Invalid JSON"),
+    ],
+)
+def test_json_that_readers_take_differently_is_refused(value: bytes, said: str) -> None:
+    assert decode(REQUEST, expected=AfterSalesRequested).key() == "c"
+    with pytest.raises(DecodeError, match=said):
+        decode(value, expected=AfterSalesRequested)
+
+
+class Wide(Event):
+    """An event whose model bounds nothing."""
+
+    namespace = "test"
+    key_field = "id"
+
+    id: str
+    number: int
+
+
+def test_an_integer_that_avro_cannot_carry_is_an_error_of_ours() -> None:
+    assert avro.read(Wide, avro.write(Wide(id="w", number=2**63 - 1))).number == 2**63 - 1
+    with pytest.raises(SchemaError, match="beyond 64 bits"):
+        avro.write(Wide(id="w", number=2**63))
+
+
+def changed(name: str, fields: dict[str, object]) -> dict[str, object]:
+    """The fields of an example, some of them changed."""
+    return next(example for example in EXAMPLES if by_type(example) == name).model_dump() | fields
+
+
+MONEY = {"amount_minor": 1, "currency": "EUR"}
+VARIANT = {"item_id": "i", "options": {}, "available": True, "price": MONEY}
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "good", "bad"),
+    [
+        ("WarehouseReported", "stock", {"k" * 200: -1}, {"k" * 201: 1}),
+        ("WarehouseReported", "stock", {"~ !": 2**53 - 1}, {"k": 2**53}),
+        ("WarehouseReported", "stock", {}, {"": 1}),
+        ("WarehouseReported", "stock", {"a": 1}, {"\u00e4": 1}),
+        ("WarehouseReported", "stock", {"a": 1}, {"a\n": 1}),
+        (
+            "WarehouseReported",
+            "stock",
+            {str(n): 1 for n in range(10_000)},
+            {str(n): 1 for n in range(10_001)},
+        ),
+        ("WarehouseReported", "x_km", 100_000, 100_001),
+        ("WarehouseReported", "y_km", -100_000, -100_001),
+        ("WarehouseReported", "region", "r" * 200, "r" * 201),
+        ("OrderPlaced", "x_km", -100_000, 2**63),
+        ("CustomerRegistered", "given_name", "n" * 200, "n" * 201),
+        ("CustomerRegistered", "family_name", "n" * 200, "n" * 201),
+        ("CustomerRegistered", "email", "e" * 254, "e" * 255),
+        ("ProductListed", "name", "\u00e4" * 200, "n" * 201),
+        ("ProductListed", "variants", (), (VARIANT | {"options": {"\u00e4": "x"}},)),
+        ("ProductListed", "variants", (VARIANT,), (VARIANT | {"options": {"size": "x" * 201}},)),
+        ("ProductListed", "variants", (VARIANT,), (VARIANT | {"options": {str(n): "" for n in range(51)}},)),
+        ("ProductListed", "variants", (VARIANT,) * 1_000, (VARIANT,) * 1_001),
+        ("OrderCancelled", "reason", "r" * 4_000, "r" * 4_001),
+        ("OrderDispatched", "tracking_ids", ("t" * 200,), ("t" * 201,)),
+        ("OrderDelivered", "item_ids", ("i",) * 200, ("i",) * 201),
+    ],
+)
+def test_what_ends_in_documents_is_bounded(name: str, field: str, good: object, bad: object) -> None:
+    event = catalogue.by_name(f"jurat.commerce.{name}")
+    accepted = event.model_validate(changed(name, {field: good}))
+    assert decode(encode(accepted)) == accepted
+    canonical.dumps(accepted.model_dump(mode="json"))
+    with pytest.raises(ValidationError, match=field):
+        event.model_validate(changed(name, {field: bad}))
+
+
+def test_a_name_that_somebody_chose_is_cut_in_a_message() -> None:
+    value = REQUEST.replace(b'"action"', b'"' + b"x" * 9_000 + b'":1,"action"')
+    with pytest.raises(DecodeError) as refused:
+        decode(value, expected=AfterSalesRequested)
+    assert len(str(refused.value)) < 300
 
 
 def test_a_decision_id_depends_on_every_part() -> None:

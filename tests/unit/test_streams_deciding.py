@@ -14,7 +14,7 @@ from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.payment_retrier import PAYMENT_RETRIER, AskForNewMethod, GiveUp, RetryCharge
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
 from jurat.audit.chain import ChainHead
-from jurat.audit.record import MAX_CONTEXT, DecisionRecord, Outcome, Statement, parse
+from jurat.audit.record import MAX_CONTEXT, MAX_ERROR, MAX_ERRORS, DecisionRecord, Outcome, Statement, parse
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.cloudevents import headers_for
@@ -30,7 +30,7 @@ from jurat.schemas.model import Event, Model
 from jurat.streams.deciding import MAX_RATIONALE_CHARS, Decider, Verdicted
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.state import PartitionState
-from jurat.streams.tables import Document, Tables
+from jurat.streams.tables import Document, Tables, digest_of
 from tests.shop import Down, Insisting, profile, shop_engine
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -53,7 +53,7 @@ class FakeTables:
         self.late: dict[tuple[str, str], Document] = {}
         self.reaches_the_end = reaches_the_end
         self.waits = 0
-        held = Document(profile(orders=3), "context.customers", 1, 5)
+        held = Document(profile(orders=3), "context.customers", 1, 5, digest_of(profile(orders=3)))
         (self.late if late else self.documents)["customers", KEY] = held
 
     def get(self, view: str, key: str) -> Document | None:
@@ -249,6 +249,7 @@ class Raises:
     """A reasoner that fails."""
 
     name = "raises"
+    deterministic = True
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -350,6 +351,51 @@ async def test_refused_proposals_are_recorded_in_order() -> None:
     assert record.attempts == len(record.proposals) > 1
     assert result.decision is not None
     assert result.decision.attempts == record.attempts
+
+
+class Errs(Says):
+    """A judge in which something goes wrong, so it denies."""
+
+    def __init__(self, *errors: str, normalised: dict[str, Any] | None = None) -> None:
+        super().__init__(Verdict.DENY)
+        self.errors = errors
+        self.normalised = normalised or {}
+
+    def judge(self, request: PolicyRequest) -> Judgement:
+        return replace(super().judge(request), errors=self.errors, normalised=self.normalised)
+
+
+async def test_the_errors_of_every_judgement_are_recorded() -> None:
+    _, record, _ = await ended(decider(engine=Errs("p.one: overflow", "p.two: no such attribute")))
+    assert record.outcome is Outcome.DENIED
+    assert len(record.proposals) > 1
+    assert {one.errors for one in record.proposals} == {("p.one: overflow", "p.two: no such attribute")}
+
+
+async def test_errors_that_no_record_could_hold_are_cut_and_the_judgement_stands() -> None:
+    wild = ("got \ud800\n", "x" * 100_000, *("y" * MAX_ERROR,) * MAX_ERRORS)
+    _, record, _ = await ended(decider(engine=Errs(*wild)))
+    assert record.outcome is Outcome.DENIED
+    kept = record.proposals[0].errors
+    assert kept[:2] == ("got ?\n", "x" * MAX_ERROR)
+    assert len(kept) == MAX_ERRORS
+
+
+async def test_errors_that_make_a_record_too_large_are_left_out_and_the_judgement_stands() -> None:
+    large = {"context": "x" * 60_000}
+    _, record, _ = await ended(decider(engine=Errs(*("e" * MAX_ERROR,) * MAX_ERRORS, normalised=large)))
+    assert record.outcome is Outcome.DENIED
+    assert {one.errors for one in record.proposals} == {()}
+    assert record.proposals[0].reasons == ("because",)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+async def test_a_record_says_whether_the_reasoner_is_deterministic(deterministic: bool) -> None:
+    reasoner = Insisting(GiveUp())
+    reasoner.deterministic = deterministic
+    _, record, _ = await ended(decider(reasoner=reasoner))
+    assert record.reasoner is not None
+    assert record.reasoner.deterministic is deterministic
 
 
 async def test_the_same_input_gets_the_same_decision_id() -> None:

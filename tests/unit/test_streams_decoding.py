@@ -11,7 +11,7 @@ import pytest
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import MAX_EVENT_BYTES, encode
 from jurat.schemas.model import Event
-from jurat.streams.dead_letters import dead_letter_headers
+from jurat.streams.dead_letters import KEPT_KEY_BYTES, KEPT_VALUE_BYTES, MAX_LETTER_BYTES, dead_letter
 from jurat.streams.decoding import decode_record
 from jurat.streams.kafka import KafkaRecord
 from tests.examples import EXAMPLES, WHEN
@@ -126,8 +126,28 @@ def test_a_trace_is_carried_and_a_broken_one_is_dropped() -> None:
 
 def test_a_dead_letter_keeps_the_headers_and_replaces_its_own() -> None:
     again = replace(GOOD, headers=(("x", b"1"), ("x", b"2"), ("jurat-error", b"old")))
-    headers = dead_letter_headers(again, error="DecodeError", reason="got \N{SNOWMAN}")
+    headers = dead_letter(again, error="DecodeError", reason="got \N{SNOWMAN}").headers
     assert headers[:2] == [("x", b"1"), ("x", b"2")]
     assert [value for name, value in headers if name == "jurat-error"] == [b"DecodeError"]
     assert dict(headers)["jurat-reason"].decode() == "got \N{SNOWMAN}"
     assert (dict(headers)["jurat-topic"], dict(headers)["jurat-offset"]) == (b"commerce.payments", b"7")
+
+
+def test_a_dead_letter_larger_than_any_record_keeps_the_beginning() -> None:
+    large = replace(GOOD, value=b"v" * MAX_LETTER_BYTES, key=b"k" * 5000)
+    letter = dead_letter(large, error="DecodeError", reason="r" * 10_000)
+    assert letter.value == b"v" * KEPT_VALUE_BYTES
+    assert letter.key == b"k" * KEPT_KEY_BYTES
+    headers = dict(letter.headers)
+    assert int(headers["jurat-truncated"]) > MAX_LETTER_BYTES
+    assert not [name for name in headers if not name.startswith("jurat-")]
+    size = sum(len(name) + len(value) for name, value in letter.headers)
+    assert len(letter.key) + len(letter.value) + size < MAX_LETTER_BYTES
+    whole = dead_letter(replace(large, value=b"v" * 1000), error="e", reason="r")
+    assert "jurat-truncated" not in dict(whole.headers)
+    assert whole.value == b"v" * 1000
+
+
+def test_a_dead_letter_of_a_record_with_nothing_can_be_written() -> None:
+    letter = dead_letter(replace(GOOD, key=None, value=None), error="e", reason="r")
+    assert (letter.key, letter.value) == (None, b"")

@@ -13,7 +13,7 @@ import pytest
 from jurat.schemas.codec import decode, encode
 from jurat.schemas.decision import Decision
 from jurat.schemas.errors import ConfigurationError, DecodeError, StreamError, UnknownSchema
-from jurat.streams.schema_registry import SchemaRegistry
+from jurat.streams.schema_registry import UNKNOWN_FOR_S, SchemaRegistry
 from tests.examples import DECISION, EXAMPLES
 from tests.registry_server import FIRST_ID, RegistryServer, registry_server
 
@@ -56,6 +56,21 @@ def test_an_unknown_id_is_remembered(server: RegistryServer, registry: SchemaReg
         with pytest.raises(UnknownSchema, match="77"):
             registry.event_of(77)
     assert server.requests == [("GET", "/schemas/ids/77")]
+
+
+def test_an_unknown_id_is_asked_for_again_after_a_while(server: RegistryServer) -> None:
+    now = [100.0]
+    client = SchemaRegistry(server.url, clock=lambda: now[0])
+    for now[0] in (100.0, 100.0 + UNKNOWN_FOR_S - 0.1):
+        with pytest.raises(UnknownSchema):
+            client.event_of(FIRST_ID)
+    assert len(server.requests) == 1
+    writer = SchemaRegistry(server.url)
+    assert writer.id_of(Decision) == FIRST_ID
+    writer.close()
+    now[0] = 100.0 + UNKNOWN_FOR_S
+    assert client.event_of(FIRST_ID) is Decision
+    client.close()
 
 
 @pytest.mark.parametrize(

@@ -115,31 +115,38 @@ async def test_records_that_cannot_be_read_are_counted_and_blind_nobody(
     await tables.stop()
 
 
-async def test_a_fold_that_fails_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fold(_document: Model | None, _event: Event, _key: str) -> Model:
-        raise KeyError("defect")
+async def test_one_odd_record_is_skipped_and_counted_and_the_others_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fold(document: Model | None, event: Event, key: str) -> Model:
+        folded = CUSTOMERS.fold(document, event, key)
+        if getattr(folded, "orders", 0) == 2:
+            raise KeyError("defect")
+        return folded
 
-    tables, consumer = tables_over(monkeypatch, [], replace(CUSTOMERS, fold=fold))
+    records = [record_of(profile(orders=orders), offset) for offset, orders in enumerate((1, 2))]
+    tables, consumer = tables_over(monkeypatch, records, replace(CUSTOMERS, fold=fold))
     await tables.start()
-    before = tables.failure
-    assert before is None
-    consumer.records += [record_of(profile(orders=1), 0), record_of(profile(orders=2), 1)]
-    monkeypatch.setattr(consumer, "position", _never_there)
-    with pytest.raises(StreamError, match="KeyError"):
-        async with asyncio.timeout(2):
-            await tables.caught_up()
-    assert isinstance(tables.failure, KeyError)
+    kept = tables.get(CUSTOMERS.name, profile(orders=1).customer_id)
+    assert kept is not None
+    assert kept.model == profile(orders=1), "the document before the odd record stands"
+    assert tables.unreadable == 1
+    consumer.records.append(record_of(profile(orders=3), 2))
+    assert await tables.caught_up(2)
+    after = tables.get(CUSTOMERS.name, profile(orders=1).customer_id)
+    assert after is not None
+    assert after.model == profile(orders=3)
+    assert tables.failure is None
     await tables.stop()
 
 
-async def test_a_fold_that_fails_in_the_first_reading_ends_the_start_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fold(_document: Model | None, _event: Event, _key: str) -> Model:
+async def test_a_reading_that_fails_ends_the_start_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, consumer = tables_over(monkeypatch, [record_of(profile(orders=1), 0)])
+
+    async def broken(**_: object) -> object:
         raise KeyError("defect")
 
-    records = [record_of(profile(orders=1), 0), record_of(profile(orders=2), 1)]
-    tables, consumer = tables_over(monkeypatch, records, replace(CUSTOMERS, fold=fold))
+    monkeypatch.setattr(consumer, "getmany", broken)
     monkeypatch.setattr(consumer, "position", _never_there)
     with pytest.raises(StreamError, match="KeyError"):
         async with asyncio.timeout(2):

@@ -88,10 +88,10 @@ def record(
                 event_id=f"request-{offset}",
                 event_type="jurat.commerce.AfterSalesRequested",
                 sha256=sha256(f"input {offset}".encode()).hexdigest(),
-                schema_id="c3f1a0b2d4e5f607",
+                schema_id="avro:c3f1a0b2d4e5f607",
             ),
         ),
-        context=(ContextRead(name="order", key="#W100", uri=None, sha256=None),) if verdict else (),
+        context=(ContextRead(name="orders", key="#W100", uri=None, sha256=None),) if verdict else (),
         reasoner=ReasonerUsed(name="requested", deterministic=True) if verdict else None,
         proposals=(
             ProposalJudged(
@@ -100,6 +100,7 @@ def record(
                 verdict=verdict,
                 policies=("return.delivered-only",),
                 reasons=("Only delivered orders can be returned.",),
+                errors=(),
             ),
         )
         if verdict

@@ -1,0 +1,150 @@
+"""Comparing and correcting topics against answers laid out as aiokafka's: what an operator made stays."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka.protocol.admin import (
+    AlterConfigsResponse_v1,
+    DescribeConfigsResponse_v0,
+    DescribeConfigsResponse_v2,
+)
+from click.testing import CliRunner
+
+from jurat.cli import topics as topics_command
+from jurat.cli.main import entry
+from jurat.schemas.errors import StreamError
+from jurat.streams import topic_admin, topics
+from jurat.streams.kafka import ConfigResource, Connection
+from jurat.streams.topic_admin import Change, ChangeKind, apply_topics, diff_topics
+
+NOWHERE = Connection("nowhere:1")
+ON_TOPIC, ON_BROKER, BY_DEFAULT = 1, 4, 5
+AUDIT = topics.AUDIT
+NAME = AUDIT.name
+ENTRIES = {
+    "cleanup.policy": ("delete", BY_DEFAULT),
+    "min.insync.replicas": ("1", ON_TOPIC),
+    "retention.ms": ("-1", ON_TOPIC),
+    "retention.bytes": ("-1", BY_DEFAULT),
+    "compression.type": ("zstd", ON_TOPIC),
+    "segment.bytes": ("1048576", ON_BROKER),
+}
+
+
+class Cluster:
+    """The admin client's seam: one topic on some brokers; it keeps what it is told to alter."""
+
+    def __init__(self) -> None:
+        self.brokers = 3
+        self.replicas: Sequence[Sequence[int]] = [[1]] * AUDIT.partitions
+        self.entries: dict[str, tuple[str | None, int]] = dict(ENTRIES)
+        self.old_protocol = False
+        self.altered: list[dict[str, str]] = []
+
+    async def list_topics(self) -> list[str]:
+        return [NAME]
+
+    async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
+        return [
+            {"topic": name, "partitions": [{"replicas": held} for held in self.replicas]} for name in names
+        ]
+
+    async def describe_cluster(self) -> dict[str, Any]:
+        return {"brokers": [{}] * self.brokers}
+
+    async def describe_configs(self, resources: list[ConfigResource]) -> list[Any]:
+        (name,) = (resource.name for resource in resources)
+        if self.old_protocol:
+            old = [(key, value, False, False, False) for key, (value, _source) in self.entries.items()]
+            return [DescribeConfigsResponse_v0(0, [(0, None, 2, name, old)])]
+        entries = [
+            (key, value, False, source, value is None, []) for key, (value, source) in self.entries.items()
+        ]
+        return [DescribeConfigsResponse_v2(0, [(0, None, 2, name, entries)])]
+
+    async def alter_configs(self, resources: list[ConfigResource]) -> list[Any]:
+        (resource,) = resources
+        self.altered.append(dict(resource.configs))
+        return [AlterConfigsResponse_v1(0, [(0, None, 2, resource.name)])]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    one = Cluster()
+
+    @asynccontextmanager
+    async def client(_connection: Connection) -> AsyncIterator[Cluster]:
+        yield one
+
+    monkeypatch.setattr(topic_admin, "admin_client", client)
+    return one
+
+
+async def test_what_an_operator_set_stays_when_a_setting_is_corrected(cluster: Cluster) -> None:
+    cluster.brokers = 1
+    cluster.entries["retention.ms"] = ("1000", ON_TOPIC)
+    found = await apply_topics(NOWHERE, [AUDIT])
+    assert found == (Change(ChangeKind.SETTING, NAME, "retention.ms", "1000", "-1"),)
+    assert cluster.altered == [
+        {"min.insync.replicas": "1", "retention.ms": "-1", "compression.type": "zstd"}
+    ], "inherited settings stay inherited"
+
+
+async def test_replicas_that_must_agree_follow_the_topic_and_not_the_brokers(cluster: Cluster) -> None:
+    assert await diff_topics(NOWHERE, [AUDIT]) == (
+        Change(ChangeKind.REPLICATION, NAME, "replicas", "1", "3"),
+    )
+    cluster.replicas = [[1, 2, 3]] * AUDIT.partitions
+    cluster.brokers = 1  # two are down: no reason to ask for less
+    assert await diff_topics(NOWHERE, [AUDIT]) == (
+        Change(ChangeKind.SETTING, NAME, "min.insync.replicas", "1", "2"),
+    )
+    cluster.replicas = [[1, 2], *[[1, 2, 3]] * (AUDIT.partitions - 1)]
+    cluster.brokers = 3
+    assert await diff_topics(NOWHERE, [AUDIT]) == (
+        Change(ChangeKind.REPLICATION, NAME, "replicas", "2", "3"),
+    )
+
+
+async def test_more_than_three_replicas_are_never_asked_for(cluster: Cluster) -> None:
+    cluster.brokers = 5
+    cluster.replicas = [[1, 2, 3]] * AUDIT.partitions
+    cluster.entries["min.insync.replicas"] = ("2", ON_TOPIC)
+    assert await diff_topics(NOWHERE, [AUDIT]) == ()
+
+
+async def test_few_replicas_are_told_and_left(cluster: Cluster) -> None:
+    found = await apply_topics(NOWHERE, [AUDIT])
+    assert [change.kind for change in found] == [ChangeKind.REPLICATION]
+    assert cluster.altered == []
+
+
+def test_the_command_says_that_replicas_are_left(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics_command, "declared", lambda: (AUDIT,))
+    where = ["--bootstrap-servers", "nowhere:1", "--namespace", ""]
+    applied = CliRunner().invoke(entry, ["topics", "apply", *where])
+    assert applied.exit_code == 0, applied.output
+    assert f"left {NAME} with 1 of 3 possible replicas: apply does not change replicas" in applied.output
+    compared = CliRunner().invoke(entry, ["topics", "diff", *where])
+    assert compared.exit_code == 0, "apply would do nothing about it"
+    assert "replication" in compared.output
+    cluster.entries["retention.ms"] = ("1000", ON_TOPIC)
+    assert CliRunner().invoke(entry, ["topics", "diff", *where]).exit_code == 1
+
+
+async def test_a_hidden_setting_is_never_lost(cluster: Cluster) -> None:
+    cluster.entries["retention.ms"] = ("1000", ON_TOPIC)
+    cluster.entries["their.secret"] = (None, ON_TOPIC)
+    with pytest.raises(StreamError, match=r"hides the value of their\.secret"):
+        await apply_topics(NOWHERE, [AUDIT])
+    assert cluster.altered == []
+
+
+async def test_a_broker_that_does_not_tell_sources_is_refused(cluster: Cluster) -> None:
+    cluster.old_protocol = True
+    with pytest.raises(StreamError, match="version 0, expected 1"):
+        await diff_topics(NOWHERE, [AUDIT])
