@@ -40,6 +40,7 @@ from jurat.schemas.errors import (
 )
 
 __all__ = [
+    "STOP_S",
     "AIOKafkaAdminClient",
     "AIOKafkaConsumer",
     "AIOKafkaProducer",

@@ -24,6 +24,7 @@ from jurat.schemas.errors import BrokerUnreachable, PartitionFenced, Retryable, 
 from jurat.streams import topics
 from jurat.streams.deciding import Decider
 from jurat.streams.kafka import (
+    STOP_S,
     AIOKafkaConsumer,
     Connection,
     ConsumerRebalanceListener,
@@ -256,12 +257,18 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
 
     async def _close(self, partitions: Sequence[TopicPartition]) -> None:
         """Let batches in work end within their grace, then end the partitions' tasks."""
-        closing = [self._open[partition].close() for partition in partitions if partition in self._open]
-        ended = await asyncio.gather(*closing, return_exceptions=True)
-        tasks = [self._tasks.pop(partition) for partition in partitions if partition in self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        opened = [partition for partition in partitions if partition in self._open]
+        tasks = {one: self._tasks.pop(one) for one in partitions if one in self._tasks}
+        for partition, task in tasks.items():
+            if partition not in opened:
+                task.cancel()  # it is being opened, or waits to be
+        ended = await asyncio.gather(*(self._open[one].close() for one in opened), return_exceptions=True)
+        if tasks:
+            # The others end by themselves, their producers stopped; what overran its grace is cancelled.
+            _done, overdue = await asyncio.wait(tasks.values(), timeout=STOP_S)
+            for task in overdue:
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
         for error in ended:
             if isinstance(error, BaseException) and self._failure is None:
                 self._failure = error
