@@ -21,11 +21,7 @@ from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.commerce import PaymentCaptured, PaymentFailed
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import (
-    InputRejected,
-    ProposalInvalid,
-    Retryable,
-)
+from jurat.schemas.errors import InputRejected, ProposalInvalid, Retryable
 from jurat.schemas.model import Event, Model
 from jurat.streams.deciding import MAX_RATIONALE_CHARS, Decider, Verdicted
 from jurat.streams.kafka import KafkaRecord
