@@ -267,7 +267,7 @@ class _Marketplace:
             order,
             customer=customer,
             seller=self._world.seller_of(order.items[0]),
-            delivery=Delivery(due_s, None if route.lost else arrives_s),
+            delivery=Delivery(due_s, leaves_s, None if route.lost else arrives_s),
         )
         if complaint is not None:
             self._plan(complaint.opens_s, complaint)

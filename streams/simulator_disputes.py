@@ -117,6 +117,7 @@ class Delivery:
     """How a delivery ended: `arrived_s` is None for a lost parcel; `due_s` is when it was promised."""
 
     due_s: int
+    left_s: int
     arrived_s: int | None
 
 
@@ -146,7 +147,8 @@ class Disputes:
             return None
         category = draws.weighted(_CATEGORIES[cause])
         if delivery.arrived_s is None or cause is DisputeCause.PARCEL_LATE:
-            opens_s = delivery.due_s + draws.between(18, 96) * 3600
+            # Before the parcel leaves, the shop would be asked, and not the marketplace.
+            opens_s = max(delivery.due_s, delivery.left_s) + draws.between(18, 96) * 3600
         else:
             opens_s = delivery.arrived_s + 3600 + draws.wait(4 * _HOURS_PER_DAY * 3600)
         # Nobody misses a parcel that is on time: a late one is disputed while it is under way.
