@@ -1,6 +1,6 @@
 """jurat: signed, policy-bounded decisions on Kafka.
 
-Everything a service or a builder of agents needs is here; what is not in `__all__` may change without notice.
+What a service needs to publish events and read decisions; what is not in `__all__` may change without notice.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from jurat.agents.agent import Action, Agent, Candidate, Judged, Lookup, Signal, Situation, View
-    from jurat.policies.request import Entity, Facts
-    from jurat.running import run_agent
     from jurat.schemas.decision import Decision, Verdict
     from jurat.schemas.errors import JuratError
-    from jurat.schemas.model import Event, Model, Money
+    from jurat.schemas.model import Event, Money
     from jurat.settings import connection
     from jurat.streams.decoding import Decoded
     from jurat.streams.kafka import Connection
@@ -22,52 +19,28 @@ if TYPE_CHECKING:
     from jurat.streams.subscriber import subscribe
 
 __all__ = [
-    "Action",
-    "Agent",
-    "Candidate",
     "Connection",
     "Decision",
     "Decoded",
-    "Entity",
     "Event",
-    "Facts",
-    "Judged",
     "JuratError",
-    "Lookup",
-    "Model",
     "Money",
     "Publisher",
-    "Signal",
-    "Situation",
     "Verdict",
-    "View",
     "connection",
-    "run_agent",
     "subscribe",
 ]
 
 _HOME: Final = {
-    "Action": "jurat.agents.agent",
-    "Agent": "jurat.agents.agent",
-    "Candidate": "jurat.agents.agent",
     "Connection": "jurat.streams.kafka",
     "Decision": "jurat.schemas.decision",
     "Decoded": "jurat.streams.decoding",
-    "Entity": "jurat.policies.request",
     "Event": "jurat.schemas.model",
-    "Facts": "jurat.policies.request",
-    "Judged": "jurat.agents.agent",
     "JuratError": "jurat.schemas.errors",
-    "Lookup": "jurat.agents.agent",
-    "Model": "jurat.schemas.model",
     "Money": "jurat.schemas.model",
     "Publisher": "jurat.streams.publisher",
-    "Signal": "jurat.agents.agent",
-    "Situation": "jurat.agents.agent",
     "Verdict": "jurat.schemas.decision",
-    "View": "jurat.agents.agent",
     "connection": "jurat.settings",
-    "run_agent": "jurat.running",
     "subscribe": "jurat.streams.subscriber",
 }
 
