@@ -22,7 +22,14 @@ from jurat.agents.kernel import RESOLUTION_OF, Answer, Decided, Resolution, deci
 from jurat.agents.payment_retrier import PAYMENT_RETRIER, AskForNewMethod, GiveUp, RetryCharge
 from jurat.agents.reasoner import Proposal
 from jurat.schemas.canonical import MAX_INTEGER
-from jurat.schemas.commerce import OrderItem, OrderPlaced, PaymentFailed, ServiceLevel, WarehouseReported
+from jurat.schemas.commerce import (
+    MAX_KM,
+    OrderItem,
+    OrderPlaced,
+    PaymentFailed,
+    ServiceLevel,
+    WarehouseReported,
+)
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import ProposalInvalid, ReasonerError
 from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party, Statement
@@ -43,7 +50,7 @@ warehouses = st.builds(
     WarehouseReported,
     warehouse_id=st.sampled_from(["wh-1", "wh-2", "wh-3"]),
     region=st.just("west"),
-    x_km=st.integers(-500, 500) | st.integers(-(2**63), 2**63 - 1),
+    x_km=st.integers(-500, 500) | st.integers(-MAX_KM, MAX_KM),
     y_km=st.integers(-500, 500),
     load_percent=percents,
     late_percent=percents,
