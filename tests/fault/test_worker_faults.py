@@ -17,7 +17,7 @@ from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.audit.key_store import load_signer
 from jurat.schemas.commerce import PaymentFailed
-from jurat.schemas.errors import BrokerUnreachable, TopicMismatch
+from jurat.schemas.errors import BrokerUnreachable, StreamError, TopicMismatch
 from jurat.streams import local_broker, topics
 from jurat.streams.kafka import SESSION_TIMEOUT_MS, admin_client, idempotent_producer, transactional_producer
 from jurat.streams.partition import MAX_QUEUED_RECORDS
@@ -214,7 +214,7 @@ async def recreate(shell: Shell) -> None:
         while name in await client.list_topics():  # noqa: ASYNC110 - Kafka says when
             await asyncio.sleep(0.05)
     for _ in range(50):
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(StreamError):
             await ensure_topics(shell.connection, [topics.PAYMENTS])
             return
         await asyncio.sleep(0.1)
