@@ -10,7 +10,7 @@ ROOMS := agents api audit cli policies schemas streams
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint bench lock clean FORCE
+.PHONY: help setup demo test chaos lint bench lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,9 @@ demo: setup ## the whole way once, on a local Kafka: decide, record, verify, tam
 
 test: setup ## the whole suite, the tests against a real broker included (ARGS="-k name" for some of it)
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: setup ## 1,000 workers killed, frozen and fenced under broker restarts; nothing lost or repeated (half an hour)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: setup ## ruff, mypy --strict and the direction of imports between rooms
 	@$(BIN)/ruff check .

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from jurat.agents.agent import Action, Agent, Candidate, Judged, Lookup, Signal, Situation, View
+from jurat.agents.agent import (
+    Action,
+    Agent,
+    Candidate,
+    ContextTable,
+    GlobalTable,
+    Judged,
+    Lookup,
+    Signal,
+    Situation,
+    View,
+)
 from jurat.agents.kernel import Decided, decide
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
 
@@ -10,7 +21,9 @@ __all__ = [
     "Action",
     "Agent",
     "Candidate",
+    "ContextTable",
     "Decided",
+    "GlobalTable",
     "Judged",
     "Lookup",
     "Proposal",

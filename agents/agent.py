@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import ClassVar, Generic, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, TypeVar
 
 from jurat.policies.request import Entity, Facts
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Event, Model
+from jurat.schemas.timers import TimerFired
 
 MAX_PROPOSALS = 3
 """Proposals per decision: a reasoner that is refused three times will not get better by asking again."""
 
+R = TypeVar("R")
 E = TypeVar("E", bound=Event)
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
@@ -40,7 +42,9 @@ class Action(Model):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A keyed view over topics, folded from their events, that an agent may read while deciding.
+    """Documents by key, folded from the events of topics, that an agent may read while deciding.
+
+    Declare one of its two kinds: a `GlobalTable` or a `ContextTable`.
 
     Attributes:
         name: the view's name, for example `orders`.
@@ -48,12 +52,28 @@ class View:
         keys: the keys of the documents that an event concerns; none when the event does not concern this view.
         fold: the document of one of these keys after the event. It must not depend on the order of events of
             different topics, and an event that is folded twice must change nothing the second time.
+        document: the class of the documents, which are printed and read again where there are many.
     """
 
     name: str
     topics: tuple[str, ...]
     keys: Callable[[Event], tuple[str, ...]]
     fold: Callable[[Model | None, Event, str], Model]
+    document: type[Model]
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalTable(View):
+    """A view that every worker reads whole: reference data, or documents under other keys than the input's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextTable(View):
+    """A view joined by key: its topics are keyed and partitioned as the agent's input is.
+
+    A worker reads only the partitions that it serves. An event concerns the document of its own key or none, and an
+    input sees the document of its own key only. A record without a value forgets the document of its key.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +102,15 @@ class Situation(Generic[E_co]):
     occurred_at: datetime | None = None
     documents: Mapping[tuple[str, str], Model | None] = field(default_factory=dict)
     state: Model | None = None
+    _worked_out: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, work: Callable[[Situation[Any]], R]) -> R:
+        """What a pure function makes of this situation, worked out when first asked for and kept as long as it."""
+        try:
+            kept: R = self._worked_out[work]
+        except KeyError:
+            kept = self._worked_out[work] = work(self)
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +131,7 @@ class Candidate:
     @property
     def score(self) -> int:
         """The sum of the signals' points."""
-        return sum(signal.points for signal in self.signals)
+        return sum([signal.points for signal in self.signals])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +159,9 @@ class Agent(Generic[E]):
         reads: the documents that deciding an event needs.
         state_model: the model of its keyed state, None for a stateless agent.
         effect: the state after an allowed, effective action; required with `state_model`.
+        timers: the timers of the event's key that stand after an allowed, effective action, by name, with the moments
+            when they are due; those that stood before are replaced. One that is due comes back as a `TimerFired`.
+        expires_after: an input that is older than this when its turn comes ends `expired`; None decides it anyway.
         request_id: the id by which the asking service knows its request; None means the CloudEvents id.
         dry_run: whether the event asks for a judgement without effect.
         fallback: the action to propose when the reasoner is down or out of attempts.
@@ -147,6 +179,8 @@ class Agent(Generic[E]):
     reads: Callable[[E], tuple[Lookup, ...]] = lambda _event: ()
     state_model: type[Model] | None = None
     effect: Callable[[Situation[E], Action], Model] | None = None
+    timers: Callable[[Situation[E], Action], Mapping[str, datetime]] | None = None
+    expires_after: timedelta | None = None
     request_id: Callable[[E], str | None] = lambda _event: None
     dry_run: Callable[[E], bool] = lambda _event: False
     fallback: Callable[[Situation[E]], Action | None] = lambda _situation: None
@@ -172,6 +206,29 @@ class Agent(Generic[E]):
         """The topic that the agent reads, without namespace."""
         return next(iter(self.listens))
 
+    def lookups(self, event: E) -> tuple[Lookup, ...]:
+        """The documents that deciding an event needs.
+
+        Raises:
+            ConfigurationError: the agent reads a view that it does not declare, or a context table by another key
+                than the event's: that document may be in another partition, with another worker.
+        """
+        lookups = self.reads(event)
+        for lookup in lookups:
+            view = next((view for view in self.views if view.name == lookup.view), None)
+            if view is None:
+                raise ConfigurationError(
+                    f"agent {self.name}: reads {lookup.view!r}, which is none of its views"
+                )
+            if isinstance(view, ContextTable) and lookup.key != event.key():
+                raise ConfigurationError(
+                    f"agent {self.name}: reads the context table {view.name!r} by another key than that of the"
+                    " event, expected the event's key; declare a GlobalTable to read by any key"
+                )
+        return lookups
+
     def decides(self, event: Event) -> bool:
-        """Tell whether the agent decides events of this type."""
+        """Tell whether the agent decides events of this type; its own timers where it sets any."""
+        if isinstance(event, TimerFired):
+            return self.timers is not None and event.agent == self.name
         return isinstance(event, self.listens[self.topic])

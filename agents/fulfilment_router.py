@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from heapq import nsmallest
 from itertools import combinations
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from jurat.agents.agent import Action, Agent, Candidate, Judged, Lookup, Signal, Situation
 from jurat.agents.shop_views import CUSTOMERS, NETWORK, NETWORK_KEY, network_of, profile_of, standing_of
@@ -45,6 +46,13 @@ KM_AN_HOUR = MappingProxyType({ServiceLevel.STANDARD: 20, ServiceLevel.EXPRESS: 
 
 MAX_PAIRS = 20
 """Split shipments scored per order, those nearest and calmest at first sight: a hundred warehouses make 4950 pairs."""
+
+
+KEPT_SIGNALS = 2_048
+"""Signals kept for the next order: there are ten names with a hundred points or so each."""
+
+KEPT_ACTIONS = 128
+"""Actions kept for the next order: somewhat more than a network has warehouses."""
 
 
 class RoutedOrder(Entity):
@@ -129,11 +137,12 @@ class Backorder(Action):
     facts: ClassVar[type[Facts]] = BackorderFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A warehouse as seen from one order."""
+class Option(NamedTuple):
+    """A warehouse as seen from one order, or two as one: `report` is then that of the dearer one."""
 
     report: WarehouseReported
+    load_percent: int
+    late_percent: int
     distance_km: int
     estimated_hours: int
     on_time: bool
@@ -150,12 +159,12 @@ class Options:
     @property
     def lowest_load_single(self) -> int:
         """The lowest load of a warehouse that holds everything."""
-        return min((option.report.load_percent for option in self.single), default=NO_LOAD)
+        return min([option.load_percent for option in self.single], default=NO_LOAD)
 
     @property
     def lowest_load_on_time(self) -> int:
         """The lowest load of a warehouse that holds everything and keeps the promise."""
-        return min((option.report.load_percent for option in self.single if option.on_time), default=NO_LOAD)
+        return min([option.load_percent for option in self.single if option.on_time], default=NO_LOAD)
 
     def pairs(self) -> Iterator[tuple[Option, Option]]:
         """Find the pairs that hold everything together, where neither does so alone."""
@@ -172,38 +181,44 @@ class Options:
 
 def covers(need: Mapping[str, int], *warehouses: WarehouseReported) -> bool:
     """Tell whether these warehouses together hold every item as often as it was ordered."""
-    return all(
-        sum(max(0, warehouse.stock.get(item, 0)) for warehouse in warehouses) >= count
-        for item, count in need.items()
-    )
+    for item, count in need.items():
+        missing = count
+        for warehouse in warehouses:
+            missing -= max(0, warehouse.stock.get(item, 0))
+        if missing > 0:
+            return False
+    return True
 
 
 def options_of(situation: Situation[OrderPlaced]) -> Options:
     """Work out what each warehouse could do for the order."""
     order = situation.event
+    need = Counter([item.item_id for item in order.items])
+    promised = order.promised_by
     # From the order's own moment: an order that is read late is routed as it would have been in time.
     begins = situation.occurred_at or situation.now
-    need = Counter(item.item_id for item in order.items)
+    hours_left = None if promised is None else (promised - begins) // timedelta(hours=1)
+    base_hours, km_an_hour = (
+        HANDLING_HOURS + CARRIER_HOURS[order.service_level],
+        KM_AN_HOUR[order.service_level],
+    )
     known: dict[str, Option] = {}
     for report in network_of(situation):
         distance_km = min(
             MAX_DISTANCE_KM, math.isqrt((report.x_km - order.x_km) ** 2 + (report.y_km - order.y_km) ** 2)
         )
-        hours = (
-            HANDLING_HOURS
-            + CARRIER_HOURS[order.service_level]
-            + report.load_percent * LOAD_HOURS // 100
-            + -(-distance_km // KM_AN_HOUR[order.service_level])
+        hours = base_hours + report.load_percent * LOAD_HOURS // 100 + -(-distance_km // km_an_hour)
+        on_time = hours_left is None or hours <= hours_left
+        known[report.warehouse_id] = Option(
+            report, report.load_percent, report.late_percent, distance_km, hours, on_time
         )
-        on_time = order.promised_by is None or begins + timedelta(hours=hours) <= order.promised_by
-        known[report.warehouse_id] = Option(report, distance_km, hours, on_time)
-    single = tuple(option for option in known.values() if covers(need, option.report))
+    single = tuple([option for option in known.values() if covers(need, option.report)])
     return Options(need, known, single)
 
 
 def judged(situation: Situation[OrderPlaced], action: Action) -> Judged:
     """State the facts by which policies judge a routing action."""
-    options = options_of(situation)
+    options = situation.once(options_of)
     if isinstance(action, ShipFrom):
         return Judged(_order(situation.event), _ship_facts(options, action))
     if isinstance(action, SplitShipment):
@@ -215,7 +230,7 @@ def judged(situation: Situation[OrderPlaced], action: Action) -> Judged:
                 warehouses_known=len(options.known),
                 lowest_load_single_percent=options.lowest_load_single,
                 lowest_load_pair_percent=min(
-                    (max(a.report.load_percent, b.report.load_percent) for a, b in options.pairs()),
+                    (max(a.load_percent, b.load_percent) for a, b in options.pairs()),
                     default=NO_LOAD,
                 ),
             ),
@@ -228,12 +243,12 @@ def judged(situation: Situation[OrderPlaced], action: Action) -> Judged:
 def candidates(situation: Situation[OrderPlaced]) -> tuple[Candidate, ...]:
     """Score every warehouse that holds the order, the best splits, and the backorder."""
     order = situation.event
-    options = options_of(situation)
+    options = situation.once(options_of)
     standing = standing_of(profile_of(situation, order.customer_id))
     found = [
         Candidate(
-            ShipFrom(warehouse_id=option.report.warehouse_id),
-            (Signal("one parcel", 100), *_signals(order, standing, option)),
+            _ship_from(option.report.warehouse_id),
+            (_signal("one parcel", 100), *_signals(order, standing, option)),
         )
         for option in options.single
     ]
@@ -242,27 +257,37 @@ def candidates(situation: Situation[OrderPlaced]) -> tuple[Candidate, ...]:
             SplitShipment(
                 first_warehouse_id=first.report.warehouse_id, second_warehouse_id=second.report.warehouse_id
             ),
-            (Signal("two parcels", 40), *_signals(order, standing, _worse(first, second))),
+            (_signal("two parcels", 40), *_signals(order, standing, _worse(first, second))),
         )
         for first, second in nsmallest(MAX_PAIRS, options.pairs(), key=_burden)
     ]
     waiting = (
-        Signal("express customer waits", -30)
+        _signal("express customer waits", -30)
         if order.service_level is ServiceLevel.EXPRESS
-        else Signal("waits", -10)
+        else _signal("waits", -10)
     )
-    found.append(Candidate(Backorder(), (waiting, Signal("customer standing", -max(0, standing)))))
+    found.append(Candidate(Backorder(), (waiting, _signal("customer standing", -max(0, standing)))))
     return tuple(found)
+
+
+@lru_cache(KEPT_SIGNALS)
+def _signal(name: str, points: int) -> Signal:
+    return Signal(name, points)
+
+
+@lru_cache(KEPT_ACTIONS)
+def _ship_from(warehouse_id: str) -> ShipFrom:
+    return ShipFrom(warehouse_id=warehouse_id)
 
 
 def fallback(situation: Situation[OrderPlaced]) -> Action:
     """Choose the calmest warehouse that holds the order, one that keeps the promise first; else wait."""
-    single = options_of(situation).single
+    single = situation.once(options_of).single
     if not single:
         return Backorder()
     calmest = min(
         single,
-        key=lambda option: (not option.on_time, option.report.load_percent, option.report.warehouse_id),
+        key=lambda option: (not option.on_time, option.load_percent, option.report.warehouse_id),
     )
     return ShipFrom(warehouse_id=calmest.report.warehouse_id)
 
@@ -284,8 +309,8 @@ def _ship_facts(options: Options, action: ShipFrom) -> ShipFromFacts:
         warehouse_id=action.warehouse_id,
         warehouse_known=option is not None,
         stock_covers_order=option is not None and covers(options.need, option.report),
-        load_percent=option.report.load_percent if option else 0,
-        late_percent=option.report.late_percent if option else 0,
+        load_percent=option.load_percent if option else 0,
+        late_percent=option.late_percent if option else 0,
         distance_km=option.distance_km if option else 0,
         estimated_hours=option.estimated_hours if option else 0,
         on_time=option is not None and option.on_time,
@@ -306,8 +331,8 @@ def _split_facts(options: Options, action: SplitShipment) -> SplitFacts:
         stock_covers_order=bool(
             first and second and apart and covers(options.need, first.report, second.report)
         ),
-        load_percent=worse.report.load_percent if worse else 0,
-        late_percent=worse.report.late_percent if worse else 0,
+        load_percent=worse.load_percent if worse else 0,
+        late_percent=worse.late_percent if worse else 0,
         distance_km=worse.distance_km if worse else 0,
         lowest_load_single_percent=options.lowest_load_single,
     )
@@ -315,11 +340,11 @@ def _split_facts(options: Options, action: SplitShipment) -> SplitFacts:
 
 def _worse(first: Option, second: Option) -> Option:
     """Make one option of two, the worse of each number: an order is complete with its later parcel."""
-    load_percent = max(first.report.load_percent, second.report.load_percent)
-    late_percent = max(first.report.late_percent, second.report.late_percent)
     dearer = max(first.report, second.report, key=lambda report: report.handling_cost.amount_minor)
     return Option(
-        dearer.model_copy(update={"load_percent": load_percent, "late_percent": late_percent}),
+        dearer,
+        max(first.load_percent, second.load_percent),
+        max(first.late_percent, second.late_percent),
         max(first.distance_km, second.distance_km),
         max(first.estimated_hours, second.estimated_hours),
         first.on_time and second.on_time,
@@ -329,22 +354,21 @@ def _worse(first: Option, second: Option) -> Option:
 def _burden(pair: tuple[Option, Option]) -> int:
     """Say in points what speaks against a pair at first sight; cheap, as there are many pairs."""
     first, second = pair
-    load_percent = max(first.report.load_percent, second.report.load_percent)
+    load_percent = max(first.load_percent, second.load_percent)
     return max(first.distance_km, second.distance_km) // 10 + load_percent
 
 
 def _signals(order: OrderPlaced, standing: int, option: Option) -> tuple[Signal, ...]:
-    report = option.report
     promise = 0 if order.promised_by is None else 20 if option.on_time else -60
-    value_at_risk = max(0, order.total.amount_minor) // 2_500 * report.late_percent // 10
+    value_at_risk = max(0, order.total.amount_minor) // 2_500 * option.late_percent // 10
     return (
-        Signal("distance", -min(80, option.distance_km // 10)),
-        Signal("load", -max(0, report.load_percent - 70)),
-        Signal("late parcels", -report.late_percent),
-        Signal("promise", promise),
-        Signal("handling cost", -min(40, max(0, report.handling_cost.amount_minor) // 50)),
-        Signal("value at risk", -min(100, value_at_risk)),
-        Signal("loyal customer", -max(0, standing) * report.late_percent // 40),
+        _signal("distance", -min(80, option.distance_km // 10)),
+        _signal("load", -max(0, option.load_percent - 70)),
+        _signal("late parcels", -option.late_percent),
+        _signal("promise", promise),
+        _signal("handling cost", -min(40, max(0, option.report.handling_cost.amount_minor) // 50)),
+        _signal("value at risk", -min(100, value_at_risk)),
+        _signal("loyal customer", -max(0, standing) * option.late_percent // 40),
     )
 
 

@@ -34,18 +34,19 @@ class HeuristicReasoner:
         candidates = [c for c in request.agent.candidates(request.situation) if c.action not in refused]
         if not candidates:
             return None
-        ranked = sorted(candidates, key=lambda candidate: -candidate.score)
-        best = ranked[0]
-        margin = best.score - ranked[1].score if len(ranked) > 1 else FULL_MARGIN
+        scores = [candidate.score for candidate in candidates]
+        ranked = sorted(range(len(candidates)), key=lambda number: -scores[number])
+        first, best = ranked[0], candidates[ranked[0]]
+        margin = scores[first] - scores[ranked[1]] if len(ranked) > 1 else FULL_MARGIN
         return Proposal(
             action=best.action,
-            rationale=_explain(best),
+            rationale=_explain(best, scores[first]),
             confidence=50 + min(margin, FULL_MARGIN) * 50 // FULL_MARGIN,
-            alternatives=tuple(candidate.action.action_name for candidate in ranked[1:]),
+            alternatives=tuple([candidates[number].action.action_name for number in ranked[1:]]),
         )
 
 
-def _explain(candidate: Candidate) -> str:
+def _explain(candidate: Candidate, score: int) -> str:
     strongest = sorted(candidate.signals, key=lambda signal: -abs(signal.points))[:TOP_SIGNALS]
     named = ", ".join(f"{signal.name} {signal.points:+d}" for signal in strongest if signal.points)
-    return f"{candidate.action.title}: {candidate.score} points ({named or 'no signal'})"
+    return f"{candidate.action.title}: {score} points ({named or 'no signal'})"

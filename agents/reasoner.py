@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from jurat.agents.agent import Action, Agent, Situation
 from jurat.policies.request import Judgement
+from jurat.schemas import canonical
+from jurat.schemas.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,20 @@ class JudgedProposal:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRequest:
-    """What a reasoner is asked: the situation, and what was refused before in this decision."""
+    """What a reasoner is asked: the situation, and what was refused before in this decision.
+
+    Attributes:
+        agent: the agent that decides.
+        situation: everything that the decision may depend on.
+        refused: what was proposed before and refused, with the reasons.
+        call_id: the same each time this is asked for the same input, attempt and question: send it where a service
+            takes an idempotency key. Empty for deterministic reasoners.
+    """
 
     agent: Agent[Any]
     situation: Situation[Any]
     refused: tuple[JudgedProposal, ...] = ()
+    call_id: str = ""
 
 
 class Reasoner(Protocol):
@@ -69,3 +80,41 @@ class Reasoner(Protocol):
             ProposalInvalid: the reasoner answered with something that is no action of this agent.
         """
         ...
+
+
+def request_digest(request: ProposalRequest) -> str:
+    """Name what a reasoner is asked, by the lower-case hex SHA-256 of its canonical JSON.
+
+    The moment of the decision and the call's id are left out: they differ each time.
+
+    Raises:
+        CanonicalError: a document or the state has no canonical form.
+    """
+    situation = request.situation
+    return canonical.digest(
+        {
+            "actions": sorted(action.action_name for action in request.agent.actions),
+            "agent": request.agent.name,
+            "documents": [
+                [view, key, _dumped(situation.documents[view, key])]
+                for view, key in sorted(situation.documents)
+            ],
+            "event": [situation.event.event_type(), _dumped(situation.event)],
+            "occurred_at": situation.occurred_at.isoformat() if situation.occurred_at else None,
+            "refused": [
+                {
+                    "action": judged.proposal.action.action_name,
+                    "parameters": _dumped(judged.proposal.action),
+                    "policies": judged.judgement.policies,
+                    "reasons": judged.judgement.reasons,
+                    "verdict": judged.judgement.verdict.value,
+                }
+                for judged in request.refused
+            ],
+            "state": _dumped(situation.state),
+        }
+    )
+
+
+def _dumped(model: Model | None) -> dict[str, Any] | None:
+    return None if model is None else model.model_dump(mode="json")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TypeVar
 
-from jurat.agents.agent import View
+from jurat.agents.agent import ContextTable, GlobalTable
 from jurat.schemas.commerce import (
     CustomerRegistered,
     OrderCancelled,
@@ -162,12 +162,28 @@ def _kept(document: Model | None, event: Event) -> Model:
     return document
 
 
-CUSTOMERS_VIEW = View(name=CUSTOMERS, topics=("commerce.customers",), keys=customer_keys, fold=fold_customer)
-VARIANTS_VIEW = View(name=VARIANTS, topics=("commerce.products",), keys=variant_keys, fold=fold_variant)
-ORDERS_VIEW = View(
+CUSTOMERS_VIEW = ContextTable(
+    name=CUSTOMERS,
+    topics=("commerce.customers",),
+    keys=customer_keys,
+    fold=fold_customer,
+    document=CustomerRegistered,
+)
+VARIANTS_VIEW = GlobalTable(
+    name=VARIANTS,
+    topics=("commerce.products",),
+    keys=variant_keys,
+    fold=fold_variant,
+    document=VariantDocument,
+)
+ORDERS_VIEW = GlobalTable(
     name=ORDERS,
     topics=("commerce.orders", "commerce.payments", "commerce.deliveries"),
     keys=order_keys,
     fold=fold_order,
+    document=OrderDocument,
 )
+"""Global, though its events are keyed by customer: a request may name an order of somebody else, and is then denied for
+that, not rejected as if the order did not exist."""
+
 VIEWS = (CUSTOMERS_VIEW, ORDERS_VIEW, VARIANTS_VIEW)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from jurat.agents.agent import Situation, View
+from jurat.agents.agent import ContextTable, GlobalTable, Situation
 from jurat.schemas.commerce import CustomerProfile, WarehouseReported
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Event, Model
@@ -76,8 +76,17 @@ def fold_profile(_document: Model | None, event: Event, _key: str) -> Model:
     return event
 
 
-NETWORK = View(name="network", topics=(WAREHOUSES_TOPIC,), keys=network_keys, fold=fold_network)
-CUSTOMERS = View(name="customers", topics=(PROFILES_TOPIC,), keys=profile_keys, fold=fold_profile)
+NETWORK = GlobalTable(
+    name="network", topics=(WAREHOUSES_TOPIC,), keys=network_keys, fold=fold_network, document=Network
+)
+CUSTOMERS = ContextTable(
+    name="customers",
+    topics=(PROFILES_TOPIC,),
+    keys=profile_keys,
+    fold=fold_profile,
+    document=CustomerProfile,
+)
+"""A profile stands in the partition of the customer's events: the context stream writes it there."""
 
 
 def network_of(situation: Situation[Any]) -> tuple[WarehouseReported, ...]:

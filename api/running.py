@@ -20,7 +20,11 @@ from jurat.policies.bundle import load_bundle
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.folder import shipped_bundle
 from jurat.schemas.errors import ConfigurationError, KeyNotFound
+from jurat.streams import logs
+from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.kafka import Connection
+from jurat.streams.metrics import Meters
+from jurat.streams.tracing_otel import tracing
 from jurat.streams.worker import Worker, WorkerConfig
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,8 @@ async def run_agent(
     reasoner: Reasoner,
     keys: Path | None = None,
     until_idle_s: float | None = None,
+    max_in_flight: int = MAX_IN_FLIGHT,
+    metrics_at: tuple[str, int] | None = None,
 ) -> int:
     """Run an agent until it is stopped (SIGTERM, SIGINT), or until nothing came for `until_idle_s`.
 
@@ -42,12 +48,14 @@ async def run_agent(
         reasoner: who proposes.
         keys: folder of signing keys; None takes `JURAT_KEYS_DIR`, else the user's own folder.
         until_idle_s: end when nothing came for this long, in seconds; None goes on.
+        max_in_flight: how many decisions may be in work at once.
+        metrics_at: host and port of the worker's health and metrics; port 0 takes a free one, None serves none.
 
     Returns:
         How many inputs were committed.
 
     Raises:
-        ConfigurationError: the agent cannot use this reasoner.
+        ConfigurationError: the agent cannot use this reasoner, the port is taken, or OpenTelemetry is not installed.
         KeyNotFound: the agent has no signing key in a folder that was named.
         BundleError: its policies do not load.
         StreamError: Kafka refused for good.
@@ -62,6 +70,11 @@ async def run_agent(
         registry = settings.schema_registry()
         if registry is not None:
             stack.callback(registry.close)
+        meters = Meters(agent.name)
+        if metrics_at is not None:
+            from jurat.streams.health import HealthServer  # noqa: PLC0415 - a tenth of a second, for those who ask
+
+            stack.enter_context(HealthServer(meters, host=metrics_at[0], port=metrics_at[1]))
         config = WorkerConfig(
             agent=agent,
             reasoner=reasoner,
@@ -71,9 +84,13 @@ async def run_agent(
             code=f"jurat {version('jurat')}",
             ids=registry,
             until_idle_s=until_idle_s,
+            max_in_flight=max_in_flight,
+            meters=meters,
+            tracing=stack.enter_context(tracing(agent.name, group=connection.group(agent.name))),
         )
         worker = Worker(connection, config)
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(logs.report)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
             stack.callback(loop.remove_signal_handler, number)

@@ -4,10 +4,23 @@
 variable                        meaning
 ==============================  ====================================================================
 `JURAT_BOOTSTRAP_SERVERS`       Kafka; without it, the local broker that is up
+`JURAT_SECURITY_PROTOCOL`       `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`, as Kafka calls them
+`JURAT_SASL_MECHANISM`          `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`
+`JURAT_SASL_USERNAME`           for PLAIN and SCRAM
+`JURAT_SASL_PASSWORD`           for PLAIN and SCRAM; or `JURAT_SASL_PASSWORD_FILE`
+`JURAT_SASL_TOKEN_FILE`         for OAUTHBEARER; read anew at every authentication
+`JURAT_SSL_CA_FILE`             authorities of the brokers' certificates; without it, the system's
+`JURAT_SSL_CERT_FILE`           the client's own certificate
+`JURAT_SSL_KEY_FILE`            its private key; without it, in the certificate's file
+`JURAT_SSL_KEY_PASSWORD`        of an encrypted private key
 `JURAT_NAMESPACE`               prefix of every topic, group and transactional id
 `JURAT_KEYS_DIR`                folder with signing keys and `trust.json`
 `JURAT_KEYS_PASSPHRASE`         passphrase of the private keys
 `JURAT_SCHEMA_REGISTRY_URL`     Schema Registry; values are then in the Confluent wire format
+`JURAT_METRICS_PORT`            where a worker serves its health and metrics; without it, nowhere
+`JURAT_METRICS_HOST`            the address that it listens on; without it, the loopback interface
+`JURAT_LOG_FORMAT`              how a worker's log lines look: `text` or `json`
+`JURAT_LOG_LEVEL`               how much a worker logs: `debug`, `info`, `warning`, `error`
 `JURAT_STATE_DIR`               where the local broker and the context stream keep their notes
 `JURAT_CACHE_DIR`               where Kafka's jars are kept
 ==============================  ====================================================================
@@ -23,7 +36,9 @@ from typing import TYPE_CHECKING, Final
 import platformdirs
 
 from jurat.schemas.errors import ConfigurationError
+from jurat.streams import security
 from jurat.streams.kafka import Connection
+from jurat.streams.logs import LogFormat, LogLevel
 
 if TYPE_CHECKING:
     from jurat.streams.schema_registry import SchemaRegistry
@@ -33,6 +48,13 @@ NAMESPACE: Final = "JURAT_NAMESPACE"
 KEYS_DIR: Final = "JURAT_KEYS_DIR"
 KEYS_PASSPHRASE: Final = "JURAT_KEYS_PASSPHRASE"
 SCHEMA_REGISTRY_URL: Final = "JURAT_SCHEMA_REGISTRY_URL"
+METRICS_PORT: Final = "JURAT_METRICS_PORT"
+METRICS_HOST: Final = "JURAT_METRICS_HOST"
+LOG_FORMAT: Final = "JURAT_LOG_FORMAT"
+LOG_LEVEL: Final = "JURAT_LOG_LEVEL"
+
+LOOPBACK: Final = "127.0.0.1"
+"""Where health and metrics are served unless something else is said: to this machine alone."""
 
 MAX_NAMESPACE_CHARS: Final = 128
 """Leaves room for the longest topic and agent name in what is bounded to 200: topic names in records, chain names."""
@@ -45,9 +67,16 @@ def connection(*, bootstrap_servers: str | None = None, namespace: str | None = 
     """How to reach Kafka: what is given, else the environment, else the local broker that is up.
 
     Raises:
-        ConfigurationError: nothing says where Kafka is, or what is said is malformed.
+        ConfigurationError: nothing says where Kafka is, what is said is malformed, or its security is not whole.
     """
-    servers = bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS) or _local_broker()
+    protected = security.security_from(os.environ)
+    servers = bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS)
+    if not servers and protected is not None:
+        raise ConfigurationError(
+            f"got {security.PROTOCOL}={protected.protocol} and no Kafka, expected one in --bootstrap-servers or"
+            f" {BOOTSTRAP_SERVERS}: the local broker has neither TLS nor SASL"
+        )
+    servers = servers or _local_broker()
     for server in servers.split(","):
         named = _SERVER.fullmatch(server.strip())
         if named is None or not 0 < int(named["port"]) < 65_536:
@@ -61,7 +90,7 @@ def connection(*, bootstrap_servers: str | None = None, namespace: str | None = 
             f"got the namespace {chosen!r}, expected letters, digits, - and _, in at most four parts joined by dots,"
             f" {MAX_NAMESPACE_CHARS} characters in all"
         )
-    return Connection(servers, chosen)
+    return Connection(servers, chosen, protected)
 
 
 def keys_dir(given: Path | None = None) -> Path:
@@ -91,6 +120,58 @@ def schema_registry() -> SchemaRegistry | None:
     from jurat.streams.schema_registry import SchemaRegistry  # noqa: PLC0415 - half a second that most need not pay
 
     return SchemaRegistry(url)
+
+
+def metrics_address(*, port: int | None = None, host: str | None = None) -> tuple[str, int] | None:
+    """Where a worker serves its health and metrics: what is given, else the environment; None for nowhere.
+
+    Raises:
+        ConfigurationError: a host without a port, or what is no port.
+    """
+    text = os.environ.get(METRICS_PORT, "") if port is None else str(port)
+    chosen_host = host or os.environ.get(METRICS_HOST)
+    if not text:
+        if host:
+            raise ConfigurationError(
+                f"got the host {host!r} for metrics, but no port: add --metrics-port or {METRICS_PORT}"
+            )
+        return None
+    if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
+        raise ConfigurationError(
+            f"got the port {text!r} for metrics, expected a number up to 65535, or 0 for one that is free"
+            f" (--metrics-port or {METRICS_PORT})"
+        )
+    return chosen_host or LOOPBACK, int(text)
+
+
+def log_format(given: str | None = None) -> LogFormat:
+    """How a worker's log lines look: what is given, else the environment, else text.
+
+    Raises:
+        ConfigurationError: there is no such format.
+    """
+    text = given or os.environ.get(LOG_FORMAT) or LogFormat.TEXT.value
+    if text not in list(LogFormat):
+        raise ConfigurationError(
+            f"got the log format {text!r}, expected {' or '.join(LogFormat)} (--log-format or {LOG_FORMAT})"
+        )
+    return LogFormat(text)
+
+
+def log_level(given: str | None = None) -> LogLevel | None:
+    """How much a worker logs: what is given, else the environment; None leaves it to `jurat -v`.
+
+    Raises:
+        ConfigurationError: there is no such level.
+    """
+    text = given or os.environ.get(LOG_LEVEL)
+    if not text:
+        return None
+    if text not in list(LogLevel):
+        raise ConfigurationError(
+            f"got the log level {text!r}, expected one of {', '.join(LogLevel)} (--log-level or {LOG_LEVEL})"
+        )
+    return LogLevel(text)
 
 
 def _local_broker() -> str:

@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
-
+from jurat.audit import printing
 from jurat.audit.chain import ChainHead
-from jurat.audit.record import GENESIS, MAX_PAYLOAD_BYTES, DecisionRecord, check_coherence, statement_of
-from jurat.schemas import canonical
+from jurat.audit.record import GENESIS, MAX_PAYLOAD_BYTES, DecisionRecord, check_coherence
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 
-PLACE_BYTES: Final = 16
-"""Digits of the largest `seq`: how much longer a payload gets when its place is filled in."""
+PLACE_BYTES: Final = len(f'"{GENESIS}"') + 17
+"""How much longer a payload gets when its place is filled in: `prev`, and the digits of the largest `seq` and one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +28,11 @@ class Draft:
     """
 
     decision_id: str
-    _statement: dict[str, object]
-    _predicate: dict[str, object]
+    _pieces: printing.Pieces
 
     def finish(self, head: ChainHead) -> bytes:
         """Print the payload for this place in the chain."""
-        self._predicate["seq"] = head.next_seq
-        self._predicate["prev"] = head.prev
-        return canonical.dumps(self._statement)
+        return printing.joined(self._pieces, seq=head.next_seq, prev=head.prev)
 
 
 def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Draft:
@@ -54,17 +49,13 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
     if (record.seq, record.prev) != (0, GENESIS):
         raise RecordInvalid("got a draft that has its place already, expected seq 0 and prev of zeros")
     check_coherence(record, subject_name, subject_sha256)
-    statement = statement_of(record, subject_name, subject_sha256)
-    predicate = statement["predicate"]
-    if not isinstance(predicate, dict):
-        raise RecordInvalid("got a statement without a predicate")
     try:
-        canonical.check(statement)
-        size = len(orjson.dumps(statement)) + PLACE_BYTES
-    except (CanonicalError, orjson.JSONEncodeError) as error:
+        pieces = printing.pieces(record, subject_name, subject_sha256)
+    except CanonicalError as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
         ) from error
+    size = sum(map(len, pieces)) + PLACE_BYTES
     if size > MAX_PAYLOAD_BYTES:
         if any(judged.errors for judged in record.proposals):
             return draft(_without_errors(record), subject_name, subject_sha256)
@@ -72,7 +63,7 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
             f"got a record of {size} bytes, expected at most {MAX_PAYLOAD_BYTES}",
             decision_id=record.decision_id,
         )
-    return Draft(record.decision_id, statement, predicate)
+    return Draft(record.decision_id, pieces)
 
 
 def _without_errors(record: DecisionRecord) -> DecisionRecord:

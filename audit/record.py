@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from jurat.schemas import canonical
-from jurat.schemas.decision import InputRef, Verdict, decision_id
+from jurat.audit import printing
+from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 from jurat.schemas.model import Count, Identifier, Model
+from jurat.schemas.moments import print_moment
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "urn:jurat:decision-record:v1"
 GENESIS = "0" * 64
 """`prev` of the first record of a chain."""
 
@@ -56,7 +55,7 @@ def _check_time(text: str) -> str:
 
 def format_time(moment: datetime) -> str:
     """Print a moment as RFC 3339 in UTC, always with microseconds and `Z`."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return print_moment(moment)
 
 
 Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -69,18 +68,24 @@ JsonObject = dict[str, Any]
 
 
 class Outcome(StrEnum):
-    """How an input ended; `expired` and `duplicate` are reserved."""
+    """How an input ended.
+
+    `expired`: it was older than its agent decides. `duplicate`: the same event was decided before; the record's
+    `context` names that decision.
+    """
 
     DECIDED = "decided"
     DENIED = "denied"
     ESCALATED = "escalated"
     REJECTED = "rejected"
     SKIPPED = "skipped"
+    EXPIRED = "expired"
+    DUPLICATE = "duplicate"
 
     @property
     def has_decision(self) -> bool:
         """Whether a decision event was emitted with this record."""
-        return self not in (Outcome.REJECTED, Outcome.SKIPPED)
+        return self in (Outcome.DECIDED, Outcome.DENIED, Outcome.ESCALATED)
 
 
 class Input(Model):
@@ -295,7 +300,7 @@ def build(record: DecisionRecord, subject_name: str, subject_sha256: str) -> byt
     """
     check_coherence(record, subject_name, subject_sha256)
     try:
-        payload = canonical.dumps(statement_of(record, subject_name, subject_sha256))
+        payload = _printed(record, subject_name, subject_sha256)
     except CanonicalError as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
@@ -323,7 +328,7 @@ def parse(payload: bytes) -> Statement:
         raise RecordInvalid(f"the payload breaks its schema: {_first_fault(error)}") from error
     subject = statement.subject[0]
     try:
-        printed = canonical.dumps(statement_of(statement.predicate, subject.name, subject.digest.sha256))
+        printed = _printed(statement.predicate, subject.name, subject.digest.sha256)
     except CanonicalError as error:
         raise RecordInvalid(f"the payload is outside the canonical JSON profile: {error}") from error
     if printed != payload:
@@ -336,14 +341,9 @@ def parse(payload: bytes) -> Statement:
     return statement
 
 
-def statement_of(record: DecisionRecord, subject_name: str, subject_sha256: str) -> dict[str, object]:
-    """The in-toto statement around a record, as JSON types."""
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": subject_name, "digest": {"sha256": subject_sha256}}],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": record.model_dump(mode="json"),
-    }
+def _printed(record: DecisionRecord, subject_name: str, subject_sha256: str) -> bytes:
+    made = printing.pieces(record, subject_name, subject_sha256)
+    return printing.joined(made, seq=record.seq, prev=record.prev)
 
 
 def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: str) -> None:
@@ -359,8 +359,9 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
         raise RecordInvalid(
             f"got the chain {record.chain!r}, expected {expected_chain!r} from agent and input"
         )
-    where = InputRef(topic=at.topic, partition=at.partition, offset=at.offset)
-    expected_id = decision_id(record.agent, where, cluster_id=at.cluster_id)
+    expected_id = decision_id_at(
+        record.agent, at.cluster_id, topic=at.topic, partition=at.partition, offset=at.offset
+    )
     if record.decision_id != expected_id:
         raise RecordInvalid(
             f"got the decision id {record.decision_id!r}, expected {expected_id!r} from agent and input"

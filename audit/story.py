@@ -20,6 +20,8 @@ _ENDINGS = {
     Outcome.ESCALATED: "It was handed to people: no approval was there yet.",
     Outcome.REJECTED: "The input could not be decided at all, and went to the dead letters.",
     Outcome.SKIPPED: "The agent does not listen to this kind of event; nothing was decided.",
+    Outcome.EXPIRED: "The event was older than the agent decides; nothing was decided.",
+    Outcome.DUPLICATE: "The same event came before; nothing was decided again.",
 }
 _VERDICTS = {Verdict.ALLOW: "allowed", Verdict.DENY: "refused", Verdict.ESCALATE: "to be approved by people"}
 

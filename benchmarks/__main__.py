@@ -19,14 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import breakdown, machine, retail, startup, throughput
+from benchmarks import breakdown, machine, restore, retail, startup, throughput
 from benchmarks.stage import BenchmarkFailedError, Stage, middle, new_stage, wanted
 from jurat.schemas.commerce import OrderPlaced
 from jurat.schemas.errors import JuratError
 from jurat.streams import local_broker
 from jurat.streams.simulator import SimulatedEvent, simulate
 
-NAMES: Final = ("throughput", "startup", "breakdown", "after-sales")
+NAMES: Final = ("throughput", "startup", "breakdown", "after-sales", "restore")
 SEED: Final = 7
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 STOP_S: Final = 1.0
@@ -43,10 +43,13 @@ class Size:
     starts: int
     pieces: int
     requests: int
+    entries: int
 
 
-FULL: Final = Size(warm_up=500, orders=20_000, rounds=3, starts=3, pieces=2_000, requests=5_000)
-SHORT: Final = Size(warm_up=0, orders=1_000, rounds=1, starts=1, pieces=200, requests=200)
+FULL: Final = Size(
+    warm_up=500, orders=20_000, rounds=3, starts=3, pieces=2_000, requests=5_000, entries=100_000
+)
+SHORT: Final = Size(warm_up=0, orders=1_000, rounds=1, starts=1, pieces=200, requests=200, entries=2_000)
 
 
 @dataclass(slots=True)
@@ -78,6 +81,11 @@ async def measure(session: Session, names: list[str]) -> None:
             _print(retail.report(await retail.measure(session.stage(), requests=session.size.requests)))
         else:
             _print([f"after-sales: SKIPPED, {why_not}"])
+    if "restore" in names:
+        size = session.size
+        _print(
+            restore.report(await restore.measure(session.stage(), entries=size.entries, rounds=size.rounds))
+        )
 
 
 async def _measure_orders(session: Session, names: list[str]) -> None:

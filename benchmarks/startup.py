@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
@@ -55,7 +55,8 @@ async def measure(stage: Stage, orders: Sequence[SimulatedEvent], *, rounds: int
     bare = bare_command(await bare_plan(stage))
     found = Startup([], [], [], [])
     for order in orders[:rounds]:
-        await publish(stage, [order])
+        # Under an id of its own: where the stage has seen this order, it would end as a duplicate, without a decision.
+        await publish(stage, [replace(order, event_id=f"{order.event_id}-startup")])
         found.worker.append(await _first_commit(stage, worker_command, topics.decisions(AGENT.name)))
         found.bare.append(await _first_commit(stage, bare, BARE_OUTPUTS[0]))
         found.worker_imports.append(_imports("jurat.cli.main, jurat.cli.worker"))

@@ -29,7 +29,7 @@ from benchmarks.stage import (
 )
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.streams import kafka, topics
-from jurat.streams.partition import COMMIT_MAX_RECORDS
+from jurat.streams.batching import COMMIT_MAX_RECORDS
 from jurat.streams.simulator import SimulatedEvent
 from jurat.streams.topic_admin import ensure_topics
 from jurat.streams.topics import Topic

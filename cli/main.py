@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "broker": "Start and stop a local Kafka.",
     "context": "Run the context stream: customer profiles.",
     "dataset": "Publish a data set as events.",
+    "dead-letters": "List, replay and drop inputs that could not be decided.",
     "demo": "See the whole way once.",
     "keys": "Make and list signing keys.",
     "policy": "Check and test policies.",
@@ -53,7 +54,7 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"jurat.cli.{cmd_name}")
+        module = importlib.import_module(f"jurat.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import click
 
+from jurat import settings
 from jurat.agents.catalogue import AGENTS, REASONERS
+from jurat.cli.main import LOG_FORMAT
 from jurat.cli.options import DURATION, connection_options
 from jurat.running import run_agent
+from jurat.schemas.errors import JuratError
+from jurat.streams import logs
+from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.kafka import Connection
+
+log = logging.getLogger(__name__)
 
 
 @click.command("worker")
@@ -20,25 +28,78 @@ from jurat.streams.kafka import Connection
     "--until-idle", "until_idle_s", type=DURATION, help="End when nothing came for this long, e.g. 10s."
 )
 @click.option(
+    "--max-in-flight",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=MAX_IN_FLIGHT,
+    show_default=True,
+    help="Decisions in work at once.",
+)
+@click.option(
     "--keys",
     type=click.Path(path_type=Path, file_okay=False),
     help="Key folder; else JURAT_KEYS_DIR, else the user's.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help=f"Serve /metrics, /livez and /readyz there, 0 for a free port; else {settings.METRICS_PORT}, else nowhere.",
+)
+@click.option(
+    "--metrics-host",
+    metavar="ADDRESS",
+    help=f"Listen on this address; else {settings.METRICS_HOST}, else on 127.0.0.1.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(list(map(str, logs.LogFormat))),
+    help=f"How log lines look; else {settings.LOG_FORMAT}, else text.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(list(map(str, logs.LogLevel))),
+    help=f"How much is logged; else {settings.LOG_LEVEL}, else warnings (see jurat -v).",
+)
 @connection_options
 def command(
-    connection: Connection, agent: str, reasoner: str, *, until_idle_s: float | None, keys: Path | None
+    connection: Connection,
+    agent: str,
+    reasoner: str,
+    *,
+    until_idle_s: float | None,
+    max_in_flight: int,
+    keys: Path | None,
+    metrics_port: int | None,
+    metrics_host: str | None,
+    log_format: str | None,
+    log_level: str | None,
 ) -> None:
     """Run AGENT: it decides the events of its topic, inside its policies, and signs every decision.
 
-    SIGTERM and Ctrl-C stop it after the batch in work.
+    SIGTERM and Ctrl-C stop it after the decisions in work.
     """
-    decided = asyncio.run(
-        run_agent(
-            AGENTS[agent],
-            connection=connection,
-            reasoner=REASONERS[reasoner](),
-            keys=keys,
-            until_idle_s=until_idle_s,
+    lines = settings.log_format(log_format)
+    logs.configure(lines, level=settings.log_level(log_level), text=LOG_FORMAT)
+    try:
+        decided = asyncio.run(
+            run_agent(
+                AGENTS[agent],
+                connection=connection,
+                reasoner=REASONERS[reasoner](),
+                keys=keys,
+                until_idle_s=until_idle_s,
+                max_in_flight=max_in_flight,
+                metrics_at=settings.metrics_address(port=metrics_port, host=metrics_host),
+            )
         )
-    )
-    click.echo(f"{agent}: {decided} inputs committed", err=True)
+    except JuratError as error:
+        if lines is logs.LogFormat.TEXT:
+            raise
+        # Who reads JSON reads nothing else.
+        log.error("worker failed agent=%s error=%s: %s", agent, type(error).__name__, error)  # noqa: TRY400
+        raise SystemExit(1) from error
+    if lines is logs.LogFormat.TEXT:
+        click.echo(f"{agent}: {decided} inputs committed", err=True)
+    else:
+        log.info("worker ended agent=%s inputs=%d", agent, decided)

@@ -57,6 +57,9 @@ MAX_ERROR_LENGTH = 500
 """Characters kept of one error: Cedar quotes the input, and input may be hostile."""
 
 
+_ALLOW, _NO_DECISION = cedarpy.Decision.Allow, cedarpy.Decision.NoDecision
+
+
 class Uid(TypedDict):
     """An entity's identity in Cedar's JSON form."""
 
@@ -218,13 +221,13 @@ class Case:
             result = cedarpy.is_authorized(
                 {**self.request, "context": context}, self.policies, self.entities, self.schema
             )
-            errors = _bounded(result.diagnostics.errors)
-            decision = result.decision
-            if decision is cedarpy.Decision.NoDecision and not errors:
+            diagnostics, decision = result.diagnostics, result.decision
+            errors = _bounded(diagnostics.errors)
+            if decision is _NO_DECISION and not errors:
                 errors = ("Cedar came to no decision",)
             return Evaluation(
-                allowed=decision is cedarpy.Decision.Allow and not errors,
-                reasons=tuple(sorted(result.diagnostics.reasons)),
+                allowed=decision is _ALLOW and not errors,
+                reasons=tuple(sorted(diagnostics.reasons)),
                 errors=errors,
             )
         except BaseException as error:  # noqa: BLE001  # rule 2; _failure raises what is not the binding's
@@ -257,6 +260,8 @@ def _failure(error: BaseException) -> Evaluation:
 
 
 def _bounded(errors: list[str]) -> tuple[str, ...]:
+    if not errors:
+        return ()
     return tuple(sorted(error[:MAX_ERROR_LENGTH] for error in errors)[:MAX_ERRORS])
 
 

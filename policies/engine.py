@@ -48,7 +48,8 @@ class PolicyEngine:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._types = {kind: f"{bundle.namespace}::{kind}" for kind in ("Agent", "Action")}
+        self._agent_type, self._action_type = f"{bundle.namespace}::Agent", f"{bundle.namespace}::Action"
+        self._actions = frozenset(bundle.actions)
 
     @property
     def bundle(self) -> Bundle:
@@ -67,8 +68,8 @@ class PolicyEngine:
             "id": request.resource.id,
         }
         asked: JsonObject = {
-            "principal": {"type": self._types["Agent"], "id": request.agent},
-            "action": {"type": self._types["Action"], "id": request.action},
+            "principal": {"type": self._agent_type, "id": request.agent},
+            "action": {"type": self._action_type, "id": request.action},
             "resource": resource,
         }
         try:  # 1
@@ -149,10 +150,10 @@ class PolicyEngine:
 
     def _unknown(self, uids: cedar.Uids) -> str | None:
         agent, action = uids["principal"], uids["action"]
-        if agent["type"] != self._types["Agent"] or agent["id"] not in self._bundle.agents:
+        if agent["type"] != self._agent_type or agent["id"] not in self._bundle.agents:
             known = ", ".join(self._bundle.agents)
             return f"got the agent {printable(agent['id'])}, expected one of roles.yaml: {known}"
-        if action["type"] != self._types["Action"] or action["id"] not in self._bundle.actions:
+        if action["type"] != self._action_type or action["id"] not in self._actions:
             known = ", ".join(self._bundle.actions)
             return f"got the action {printable(action['id'])}, expected one of the schema: {known}"
         return None

@@ -38,8 +38,9 @@ import fastavro
 from fastavro.schema import SchemaParseException, fingerprint, parse_schema, to_parsing_canonical_form
 from pydantic import AwareDatetime, ValidationError
 
+from jurat.schemas.avro_writer import Write, writer
 from jurat.schemas.errors import DecodeError, SchemaError, UnknownSchema
-from jurat.schemas.model import AVRO_WIRE, Event, FreeJson, Model
+from jurat.schemas.model import Event, FreeJson, Model
 
 E = TypeVar("E", bound=Event)
 
@@ -161,6 +162,11 @@ def _parsed(event: type[Event]) -> AvroSchema:
 
 
 @cache
+def _writer(event: type[Event]) -> Write:
+    return writer(schema_of(event))
+
+
+@cache
 def fingerprint_of(event: type[Event]) -> bytes:
     """The CRC-64-AVRO fingerprint of an event's schema, in the byte order of single-object encoding."""
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema_of(event)), "CRC-64-AVRO"))
@@ -172,14 +178,14 @@ def write(event: Event) -> bytes:
     Raises:
         SchemaError: a number beyond the 64 bits of an Avro long.
     """
-    out = io.BytesIO()
+    out = bytearray()
     try:
-        fastavro.schemaless_writer(out, _parsed(type(event)), event.model_dump(context=AVRO_WIRE))
+        _writer(type(event))(out, event)
     except OverflowError as error:
         raise SchemaError(
             f"got a {event.event_type()} with an integer beyond 64 bits, expected one that Avro can carry"
         ) from error
-    return out.getvalue()
+    return bytes(out)
 
 
 def read(event: type[E], body: bytes) -> E:

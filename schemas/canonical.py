@@ -50,6 +50,16 @@ def dumps(value: object) -> bytes:
         raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
 
 
+def fits(value: object, *, depth: int = 0) -> bool:
+    """Tell whether a value is inside the profile; what strings hold is only told by printing.
+
+    Args:
+        value: the value.
+        depth: how deep it stands in the value that will be printed.
+    """
+    return _fits(value, depth)
+
+
 def check(value: object) -> None:
     """Check that a value is inside the profile, without printing it.
 
@@ -94,22 +104,29 @@ def digest(value: object) -> str:
 def _fits(value: object, depth: int) -> bool:
     # The common case, decided without building the path that only an error message needs.
     kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
+    if kind is dict:
+        return depth < MAX_DEPTH and _object_fits(value, depth)  # type: ignore[arg-type]  # kind is dict here
+    if kind is list or kind is tuple:
+        return depth < MAX_DEPTH and all(type(item) is str or _fits(item, depth + 1) for item in value)  # type: ignore[attr-defined]  # kind is list or tuple here
     if kind is int:
         return -MAX_INTEGER <= value <= MAX_INTEGER  # type: ignore[operator]  # kind is int here
-    if depth >= MAX_DEPTH:
-        return False
-    if kind is dict:
-        for key, item in value.items():  # type: ignore[attr-defined]  # kind is dict here
-            if type(key) is not str or not key.isascii():
+    return kind is str or kind is bool or value is None
+
+
+def _object_fits(value: dict[object, object], depth: int) -> bool:
+    # Most of what objects hold is looked at in this loop: a call for each would cost more than the look.
+    for key, item in value.items():
+        if type(key) is not str or not key.isascii():
+            return False
+        kind = type(item)
+        if kind is str or item is None or kind is bool:
+            continue
+        if kind is int:
+            if not -MAX_INTEGER <= item <= MAX_INTEGER:  # type: ignore[operator]  # kind is int here
                 return False
-            if type(item) is not str and not _fits(item, depth + 1):
-                return False
-        return True
-    if kind is list or kind is tuple:
-        return all(type(item) is str or _fits(item, depth + 1) for item in value)  # type: ignore[attr-defined]
-    return False
+        elif not _fits(item, depth + 1):
+            return False
+    return True
 
 
 def _refuse(value: object, where: str, depth: int) -> None:

@@ -10,6 +10,7 @@ from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import UnknownSchema
 from jurat.schemas.model import Event
+from jurat.schemas.timers import TimerFired
 
 EVENTS: tuple[type[Event], ...] = (
     commerce.AfterSalesRequested,
@@ -30,6 +31,7 @@ EVENTS: tuple[type[Event], ...] = (
     simulation.RetryOutcome,
     Decision,
     SignedRecord,
+    TimerFired,
 )
 
 BY_NAME: Mapping[str, type[Event]] = {event.event_type(): event for event in EVENTS}

@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from types import MappingProxyType
 
 from jurat.schemas.codec import AVRO_CONTENT_TYPE
 from jurat.schemas.errors import EnvelopeError
 from jurat.schemas.model import Event
-from jurat.schemas.moments import parse_moment
+from jurat.schemas.moments import parse_moment, print_moment
 
 SPEC_VERSION = "1.0"
 MAX_ATTRIBUTE_CHARS = 2000
@@ -29,7 +30,23 @@ MAX_ID_CHARS = 200
 Headers = Sequence[tuple[str, bytes]]
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _REQUIRED = ("ce_specversion", "ce_id", "ce_source", "ce_type")
-_READ = frozenset((*_REQUIRED, "ce_time", "ce_subject", "content-type", "traceparent", "ce_traceparent"))
+_LIMITS = MappingProxyType(
+    {
+        "ce_specversion": MAX_ATTRIBUTE_CHARS,
+        "ce_id": MAX_ID_CHARS,
+        "ce_source": MAX_ATTRIBUTE_CHARS,
+        "ce_type": MAX_ID_CHARS,
+        "ce_time": MAX_ATTRIBUTE_CHARS,
+        "ce_subject": MAX_ATTRIBUTE_CHARS,
+        "content-type": MAX_ATTRIBUTE_CHARS,
+        "traceparent": MAX_ATTRIBUTE_CHARS,
+        "ce_traceparent": MAX_ATTRIBUTE_CHARS,
+    }
+)
+"""The headers that are read, and how long each may be."""
+
+_SPEC_VERSION_BYTES = SPEC_VERSION.encode()
+_AVRO_BYTES = AVRO_CONTENT_TYPE.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +82,20 @@ def headers_for(
     traceparent: str | None = None,
 ) -> list[tuple[str, bytes]]:
     """Write the headers of an event whose value is Avro."""
-    named: list[tuple[str, str | None]] = [
-        ("ce_specversion", SPEC_VERSION),
-        ("ce_id", event_id),
-        ("ce_source", source),
-        ("ce_type", event.event_type()),
-        ("ce_time", None if time is None else format_time(time)),
-        ("ce_subject", subject),
-        ("content-type", AVRO_CONTENT_TYPE),
-        ("traceparent", traceparent),
+    headers = [
+        ("ce_specversion", _SPEC_VERSION_BYTES),
+        ("ce_id", event_id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", event.event_type().encode()),
     ]
-    return [(name, text.encode()) for name, text in named if text is not None]
+    if time is not None:
+        headers.append(("ce_time", format_time(time).encode()))
+    if subject is not None:
+        headers.append(("ce_subject", subject.encode()))
+    headers.append(("content-type", _AVRO_BYTES))
+    if traceparent is not None:
+        headers.append(("traceparent", traceparent.encode()))
+    return headers
 
 
 def read_headers(headers: Iterable[tuple[str, bytes]]) -> Attributes:
@@ -87,7 +107,8 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Attributes:
     found: dict[str, str] = {}
     for raw_name, raw in headers:
         name = raw_name.lower()
-        if name not in _READ:
+        limit = _LIMITS.get(name)
+        if limit is None:
             continue
         if name in found:
             raise EnvelopeError(f"got the header {name} twice, expected it once")
@@ -95,12 +116,11 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Attributes:
             text = raw.decode()
         except (UnicodeDecodeError, AttributeError) as error:
             raise EnvelopeError(f"got a header {name} that is not UTF-8 text") from error
-        limit = MAX_ID_CHARS if name in ("ce_id", "ce_type") else MAX_ATTRIBUTE_CHARS
         if len(text) > limit:
             raise EnvelopeError(f"got a header {name} of {len(text)} characters, expected at most {limit}")
         found[name] = text
-    missing = [name for name in _REQUIRED if not found.get(name)]
-    if missing:
+    if not all(map(found.get, _REQUIRED)):
+        missing = [name for name in _REQUIRED if not found.get(name)]
         raise EnvelopeError(
             f"got a record without {', '.join(missing)}, expected CloudEvents 1.0 attributes as Kafka headers"
         )
@@ -119,7 +139,7 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Attributes:
 
 def format_time(time: datetime) -> str:
     """Print a moment as RFC 3339 in UTC with microseconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return print_moment(time)
 
 
 def parse_time(text: str) -> datetime:

@@ -77,7 +77,12 @@ def decision_id(agent: str, where: InputRef, *, cluster_id: str) -> str:
     Returns:
         `dec_` and 32 hex digits of SHA-256 over the parts, each followed by a line feed.
     """
-    parts = (agent, cluster_id, where.topic, str(where.partition), str(where.offset))
-    return (
-        DECISION_ID_PREFIX + hashlib.sha256("".join(f"{part}\n" for part in parts).encode()).hexdigest()[:32]
+    return decision_id_at(
+        agent, cluster_id, topic=where.topic, partition=where.partition, offset=where.offset
     )
+
+
+def decision_id_at(agent: str, cluster_id: str, *, topic: str, partition: int, offset: int) -> str:
+    """Derive a decision's id, like `decision_id`, from coordinates that stand alone."""
+    parts = f"{agent}\n{cluster_id}\n{topic}\n{partition}\n{offset}\n"
+    return DECISION_ID_PREFIX + hashlib.sha256(parts.encode()).hexdigest()[:32]

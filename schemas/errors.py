@@ -34,6 +34,7 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
         ├── RegistryUnreachable   (Retryable)
         ├── TopicMissing
         ├── TopicMismatch         a topic exists but is not what its declaration says
+        ├── NotAuthenticated      the broker does not take us for who we say we are, or we do not trust it
         ├── NotAuthorized         an ACL is missing
         ├── RecordTooLarge
         ├── ReopenPartition       (Retryable) not known whether a transaction committed
@@ -170,6 +171,10 @@ class TopicMissing(StreamError):
 
 class TopicMismatch(StreamError):
     """A topic exists, but not as it is declared."""
+
+
+class NotAuthenticated(StreamError):
+    """The broker does not take us for who we say we are, or its certificate is not to be trusted."""
 
 
 class NotAuthorized(StreamError):

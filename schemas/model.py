@@ -14,16 +14,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
-    SerializationInfo,
     ValidationInfo,
 )
 
 from jurat.schemas import canonical
 from jurat.schemas.moments import parse_moment
-
-AVRO_WIRE = {"wire": "avro"}
-"""The serialization context in which free-form JSON is printed as a string, as Avro has no such type."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 """An id given by a domain: of bounded length so that keys, subjects and records stay small."""
@@ -59,17 +54,7 @@ def _parse_json(value: object) -> object:
     return value
 
 
-def _print_json(value: dict[str, Any], info: SerializationInfo) -> object:
-    if info.context == AVRO_WIRE:
-        return canonical.dumps(value).decode()
-    return value
-
-
-FreeJson = Annotated[
-    dict[str, Any],
-    BeforeValidator(_parse_json),
-    PlainSerializer(_print_json),
-]
+FreeJson = Annotated[dict[str, Any], BeforeValidator(_parse_json)]
 """A JSON object whose fields depend on something else (an action's parameters); canonical JSON text in Avro."""
 
 

@@ -21,6 +21,8 @@ _MOMENT = re.compile(
     rf"(?:\.(?P<fraction>[0-9]{{1,{MAX_FRACTION_DIGITS}}}))?"
     r"(?P<zone>[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
 )
+_PRINTED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z")
+"""The form that `print_moment` prints, which is nearly all that is read: nothing of it has to be cut off or moved."""
 
 
 def parse_moment(text: str) -> datetime:
@@ -32,6 +34,11 @@ def parse_moment(text: str) -> datetime:
     Raises:
         ValueError: not that, without a zone, a leap second, or outside the years 1 to 9999 in UTC.
     """
+    if _PRINTED.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            pass  # no calendar has it; said below
     shown = repr(text[:64])
     found = _MOMENT.fullmatch(text)
     if found is None:
@@ -45,3 +52,8 @@ def parse_moment(text: str) -> datetime:
     except (ValueError, OverflowError) as error:
         raise ValueError(f"got the time {shown}, which no calendar has: {error}") from error
     return moment
+
+
+def print_moment(moment: datetime) -> str:
+    """Print a moment as RFC 3339 in UTC, always with six digits of microseconds and `Z`."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -37,7 +37,7 @@ from jurat.schemas.codec import SchemaIds, encode
 from jurat.schemas.errors import SchemaError, StreamError
 from jurat.streams import broker_state, topics
 from jurat.streams.context_profile import ProfileState, Source, customer_of, fold
-from jurat.streams.context_transport import LedgerConsumer, MendedTransport
+from jurat.streams.context_transport import LedgerConsumer, MendedTransport, credentials
 from jurat.streams.dead_letters import dead_letter
 from jurat.streams.decoding import decode_record
 from jurat.streams.kafka import (
@@ -323,6 +323,7 @@ def _app(connection: Connection) -> faust.App:
     app = _App(
         group,
         broker=[f"aiokafka://{server.strip()}" for server in connection.bootstrap_servers.split(",")],
+        broker_credentials=credentials(connection),
         datadir=folder,
         store="memory://",
         processing_guarantee="at_least_once",

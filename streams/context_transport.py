@@ -18,7 +18,8 @@ faust-streaming 0.15.3, held at least once, has faults that this module takes ou
 Rules upheld here: the position committed is the lowest offset delivered and not done, or one past the last one
 done (1-3); offsets are committed only when everything sent before is acknowledged, else the app crashes and the
 events come again (4, 5); readers are `read_committed` (6); what was being fetched during a
-seek is fetched again, and nothing is dropped (7). Not here: what is done with the events (`context.py`).
+seek is fetched again, and nothing is dropped (7). What Faust is told of a connection's security stands here
+too. Not here: what is done with the events (`context.py`).
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from time import monotonic
 from typing import Any, Final
 
+from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, FutureMessage, HeadersArg, Message, RecordMetadata
 
 from jurat.schemas.errors import StreamError
+from jurat.streams.connection import Connection
+from jurat.streams.kafka_security import client_security
 
 FLUSH_WITHIN_S: Final = 30.0
 """Twice the client's request time-out: by then every record has been acknowledged or has failed."""
@@ -286,3 +290,25 @@ class MendedTransport(driver.Transport):
 
     Consumer = LedgerConsumer
     Producer = DurableProducer
+
+
+def credentials(connection: Connection) -> Credentials | None:
+    """A connection's security as Faust takes it; None connects in plaintext.
+
+    Raises:
+        ConfigurationError: a file of certificates or keys cannot be used.
+    """
+    settings = client_security(connection)
+    if not settings:
+        return None
+    context = settings["ssl_context"]
+    if "sasl_mechanism" not in settings:
+        return SSLCredentials(context)
+    if "sasl_oauth_token_provider" in settings:
+        return OAuthCredentials(oauth_cb=settings["sasl_oauth_token_provider"], ssl_context=context)
+    return SASLCredentials(
+        username=settings["sasl_plain_username"],
+        password=settings["sasl_plain_password"],
+        ssl_context=context,
+        mechanism=settings["sasl_mechanism"],
+    )

@@ -1,7 +1,10 @@
 """From one input record to what will be committed about it: the kernel, driven with a reasoner, tables and state.
 
-Rules upheld here: whatever a record holds, one `Verdicted` comes out of it; only faults of ours or of Kafka raise.
-Not here: signing and committing (`partition.py`), as `seq` and `prev` are known only at the commit.
+Rules upheld here: whatever a record holds, one `Verdicted` comes out of it; what may pass (`Retryable`) raises and is
+tried again, what will not pass rejects the input; only faults of ours or of Kafka end the worker. The effect on state
+comes last, so that whatever fails before leaves the state as it was.
+
+Not here: signing and committing (`outputs.py`), as `seq` and `prev` are known only then; waiting (`partition.py`).
 """
 
 from __future__ import annotations
@@ -10,30 +13,19 @@ import hashlib
 import logging
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from jurat.agents.agent import Agent, Lookup, Situation
 from jurat.agents.kernel import Answer, Ask, Decided, decide
-from jurat.agents.reasoner import JudgedProposal, Reasoner
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
 from jurat.audit.draft import Draft, draft
-from jurat.audit.record import (
-    GENESIS,
-    ContextRead,
-    DecisionRecord,
-    Outcome,
-    PolicyUsed,
-    ProposalJudged,
-    ReasonerUsed,
-    Rejection,
-    chain_name,
-    format_time,
-    kept_errors,
-)
+from jurat.audit.record import MAX_MESSAGE, ContextRead, Outcome, Rejection
 from jurat.policies.engine import PolicyEngine
+from jurat.schemas.cloudevents import Attributes
 from jurat.schemas.codec import SchemaIds, encode
-from jurat.schemas.decision import Decision, Verdict, decision_id
+from jurat.schemas.decision import Decision, InputRef, Verdict, decision_id
 from jurat.schemas.errors import (
     BrokerUnreachable,
     CanonicalError,
@@ -42,24 +34,44 @@ from jurat.schemas.errors import (
     ProposalInvalid,
     ReasonerError,
     RecordInvalid,
+    Retryable,
     SchemaError,
 )
 from jurat.schemas.model import Event, Model
 from jurat.streams.decoding import Decoded, decode_record
+from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
-from jurat.streams.state import PartitionState
-from jurat.streams.tables import Document, Tables, digest_of
+from jurat.streams.recording import Recorder
+from jurat.streams.state import STATE, TIMER, Entry, PartitionState
+from jurat.streams.tables import Tables
+from jurat.streams.timers import standing_timers
+from jurat.streams.tracing import OFF, DecisionTrace, Tracing
 
 log = logging.getLogger(__name__)
 
-MAX_RATIONALE_CHARS: Final = 4_000
-"""As much as a decision event carries; a model may say more."""
+FIRST: Final = "duplicate-of"
+"""Under this name a duplicate's record says which decision came first."""
 
-OUTCOME_OF: Final = {
-    Verdict.ALLOW: Outcome.DECIDED,
-    Verdict.DENY: Outcome.DENIED,
-    Verdict.ESCALATE: Outcome.ESCALATED,
-}
+
+class Calls(Protocol):
+    """Who puts a request to the reasoner; the journal does, and remembers what was answered."""
+
+    async def propose(
+        self,
+        reasoner: Reasoner,
+        request: ProposalRequest,
+        *,
+        where: InputRef,
+        decision_id: str,
+        attempt: int,
+        ask: int,
+    ) -> Proposal | None:
+        """Ask the reasoner, or return what it answered to this before.
+
+        Raises:
+            ReasonerError: as the reasoner does.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +81,24 @@ class Verdicted:
     Attributes:
         decoded: the input.
         at: when it was decided.
+        outcome: how it ended.
         draft: the audit record, complete but for its place in the chain.
-        decision: the decision event, None for rejected and skipped inputs.
+        decision: the decision event, None where none was made.
         decision_value: the decision event's bytes.
+        traceparent: the trace that goes on from here.
         rejection: why it was rejected.
-        changelog: the state record to commit, if the decision had an effect.
+        changelog: what of the state changed.
     """
 
     decoded: Decoded
     at: datetime
+    outcome: Outcome
     draft: Draft
+    traceparent: str | None
     decision: Decision | None = None
     decision_value: bytes | None = None
     rejection: Rejection | None = None
-    changelog: tuple[bytes, bytes] | None = None
-
-    @property
-    def traceparent(self) -> str | None:
-        """The trace that the input belongs to."""
-        return self.decoded.attributes.traceparent if self.decoded.attributes else None
+    changelog: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,7 @@ class Decider:
         clock: the present moment.
         code: version of the program, for the records.
         ids: a Schema Registry's ids, if one is configured.
+        tracing: who makes spans of it.
     """
 
     agent: Agent[Any]
@@ -113,135 +125,167 @@ class Decider:
     clock: Callable[[], datetime]
     code: str
     ids: SchemaIds | None = None
+    tracing: Tracing = OFF
+    recorder: Recorder = field(init=False)
 
-    async def decide(self, record: KafkaRecord, state: PartitionState) -> Verdicted:
-        """Decide one input; a changed state document is put into `state` at once."""
+    def __post_init__(self) -> None:
+        recorder = Recorder(self.agent, self.reasoner, self.engine, self.cluster_id, self.code)
+        object.__setattr__(self, "recorder", recorder)
+
+    async def decide(
+        self, record: KafkaRecord, state: PartitionState, *, calls: Calls, attempt: int = 0
+    ) -> Verdicted:
+        """Decide one input; what of the state changes is changed at once.
+
+        Args:
+            record: the input.
+            state: what its partition remembers.
+            calls: who puts requests to the reasoner.
+            attempt: how often deciding it failed before.
+
+        Raises:
+            Retryable: what failed may pass.
+            JuratError: a fault that is not the input's.
+        """
         decoded = decode_record(record, ids=self.ids)
-        now = self.clock()
-        if decoded.event is None:
-            return self._rejected(decoded, now, decoded.error or SchemaError("the record holds no event"))
-        if not self.agent.decides(decoded.event):
-            return self._ended(decoded, now, Outcome.SKIPPED)
-        try:
-            return await self._judged(decoded, decoded.event, state, now)
-        except (CanonicalError, InputRejected, ProposalInvalid, RecordInvalid) as error:
-            return self._rejected(decoded, now, error)
-        except JuratError:
-            raise  # not the input's fault: the partition is opened anew and tries again
-        except Exception as error:  # noqa: BLE001 - an agent's own code may raise anything, and would again
-            # The frames alone: the message of an error may quote what the event holds.
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            log.error(  # noqa: TRY400
-                "agent failed agent=%s offset=%d error=%s\n%s",
-                self.agent.name,
-                record.offset,
-                type(error).__name__,
-                frames,
-            )
-            return self._rejected(
-                decoded,
-                now,
-                InputRejected(f"the agent's own code failed on this input: {type(error).__name__}"),
-            )
+        attributes = decoded.attributes
+        with self.tracing.decision(
+            attributes.traceparent if attributes else None,
+            where=decoded.where,
+            event_id=attributes.id if attributes else None,
+        ) as trace:
+            one = _Deciding(self, decoded, state, calls, attempt, trace, self.clock())
+            verdicted = await one.decide()
+            trace.ended(verdicted.outcome.value, verdicted.draft.decision_id)
+        return verdicted
 
-    async def _judged(
-        self, decoded: Decoded, event: Event, state: PartitionState, now: datetime
-    ) -> Verdicted:
-        situation, context = await self._situation(decoded, event, state, now)
-        decided = await self._reason(situation)
-        decision = self._decision(decoded, event, decided, now)
-        value = encode(decision, ids=self.ids)
-        record = self._record(
-            decoded,
-            now,
-            OUTCOME_OF[decision.verdict],
-            attempts=len(decided.proposals),
-            context=context,
-            reasoner=ReasonerUsed(name=self.reasoner.name, deterministic=self.reasoner.deterministic),
-            proposals=tuple(_described(judged) for judged in decided.proposals),
-            policy=PolicyUsed(
-                bundle=self.agent.bundle,
-                digest=self.engine.digest,
-                engine=self.engine.version,
-                input=decided.chosen.judgement.normalised,
-            ),
+    def given_up(self, record: KafkaRecord, error: JuratError, *, attempts: int) -> Verdicted:
+        """Reject an input that failed too often."""
+        decoded = decode_record(record, ids=self.ids)
+        last = Rejection.of(error)
+        told = Rejection(
+            error=last.error, message=f"tried {attempts} times; at last: {last.message}"[:MAX_MESSAGE]
         )
-        made = draft(record, decision.id, hashlib.sha256(value).hexdigest())
-        # The effect comes last: whatever fails before leaves the state as it was.
-        changelog = self._effect(situation, decided, decision, state)
-        return Verdicted(decoded, now, made, decision=decision, decision_value=value, changelog=changelog)
+        traceparent = decoded.attributes.traceparent if decoded.attributes else None
+        return self.ended(decoded, Outcome.REJECTED, at=self.clock(), traceparent=traceparent, rejection=told)
 
-    def _rejected(self, decoded: Decoded, now: datetime, error: Exception) -> Verdicted:
-        return self._ended(decoded, now, Outcome.REJECTED, rejection=Rejection.of(error))
-
-    def _ended(
-        self, decoded: Decoded, now: datetime, outcome: Outcome, *, rejection: Rejection | None = None
-    ) -> Verdicted:
-        record = self._record(decoded, now, outcome, rejection=rejection)
-        source = record.inputs[0]
-        return Verdicted(decoded, now, draft(record, source.uri, source.sha256), rejection=rejection)
-
-    def _record(
+    def ended(
         self,
         decoded: Decoded,
-        now: datetime,
         outcome: Outcome,
         *,
-        attempts: int = 0,
+        at: datetime,
+        traceparent: str | None,
         context: tuple[ContextRead, ...] = (),
-        reasoner: ReasonerUsed | None = None,
-        proposals: tuple[ProposalJudged, ...] = (),
-        policy: PolicyUsed | None = None,
         rejection: Rejection | None = None,
-    ) -> DecisionRecord:
-        where = decoded.where
-        return DecisionRecord(
-            decision_id=decision_id(self.agent.name, where, cluster_id=self.cluster_id),
-            agent=self.agent.name,
-            outcome=outcome,
-            chain=chain_name(self.agent.name, where.topic, where.partition),
-            seq=0,
-            prev=GENESIS,
-            time=format_time(now),
-            attempts=attempts,
-            trace=decoded.attributes.traceparent if decoded.attributes else None,
-            inputs=(decoded.described(self.cluster_id),),
-            context=context,
-            reasoner=reasoner,
-            proposals=proposals,
-            policy=policy,
-            approvals=(),
-            code=self.code,
-            rejection=rejection,
+    ) -> Verdicted:
+        """An input that ends without a decision."""
+        name = self.recorder.id_of(decoded)
+        record = self.recorder.ended(decoded, outcome, name=name, at=at, context=context, rejection=rejection)
+        source = record.inputs[0]
+        made = draft(record, source.uri, source.sha256)
+        return Verdicted(decoded, at, outcome, made, traceparent, rejection=rejection)
+
+    def uri(self, where: InputRef) -> str:
+        """Where something stands, for a record."""
+        return f"kafka://{self.cluster_id}/{where.topic}/{where.partition}/{where.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """One input on its way; the names are those of `Decider.decide`."""
+
+    by: Decider
+    decoded: Decoded
+    state: PartitionState
+    calls: Calls
+    attempt: int
+    trace: DecisionTrace
+    now: datetime
+
+    async def decide(self) -> Verdicted:
+        event = self.decoded.event
+        if event is None:
+            return self._rejected(self.decoded.error or SchemaError("the record holds no event"))
+        try:
+            verdicted = self._ended_unheard(event)
+            if verdicted is None:
+                verdicted = await self._judged(event)
+        except (CanonicalError, InputRejected, ProposalInvalid, RecordInvalid) as error:
+            return self._rejected(error)
+        except JuratError:
+            raise  # not the input's fault: it is tried again, or ends the worker
+        except Exception as error:  # noqa: BLE001 - an agent's own code may raise anything, and would again
+            return self._rejected(self._defect(error))
+        if verdicted.outcome is not Outcome.DUPLICATE:
+            self._remember()
+        return verdicted
+
+    def _ended_unheard(self, event: Event) -> Verdicted | None:
+        """How an input ends about which nobody needs to be asked; None when somebody must."""
+        agent, record = self.by.agent, self.decoded.record
+        attributes = self._repeatable()
+        if attributes is not None:
+            first = self.state.seen.first(attributes.source, attributes.id, timestamp_ms=record.timestamp_ms)
+            # After a crash the window may hold an input that had ended but was not committed: that is no repeat.
+            if first is not None and first.offset != record.offset:
+                where = InputRef(topic=record.topic, partition=record.partition, offset=first.offset)
+                name = decision_id(agent.name, where, cluster_id=self.by.cluster_id)
+                read = ContextRead(name=FIRST, key=name, uri=self.by.uri(where), sha256=first.sha256)
+                return self._ended(Outcome.DUPLICATE, context=(read,))
+        if not agent.decides(event):
+            return self._ended(Outcome.SKIPPED)
+        limit = agent.expires_after
+        if limit is not None and self.now - self.decoded.occurred_at > limit:
+            return self._ended(Outcome.EXPIRED)
+        return None
+
+    async def _judged(self, event: Event) -> Verdicted:
+        recorder = self.by.recorder
+        name = recorder.id_of(self.decoded)
+        situation, context = await self._situation(event)
+        decided = await self._reason(situation, name)
+        decision = recorder.decision(self.decoded, event, decided, name=name, at=self.now)
+        value = encode(decision, ids=self.by.ids)
+        record = recorder.judged(self.decoded, decided, context, name=name, at=self.now)
+        made = draft(record, name, hashlib.sha256(value).hexdigest())
+        return Verdicted(
+            self.decoded,
+            self.now,
+            record.outcome,
+            made,
+            self.trace.traceparent,
+            decision=decision,
+            decision_value=value,
+            changelog=self._effect(situation, decided, decision),
         )
 
-    async def _situation(
-        self, decoded: Decoded, event: Event, state: PartitionState, now: datetime
-    ) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
+    async def _situation(self, event: Event) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
         documents: dict[tuple[str, str], Model | None] = {}
         read: list[ContextRead] = []
-        for lookup in self.agent.reads(event):
+        for lookup in self.by.agent.lookups(event):
             document = await self._look_up(lookup)
             documents[lookup.view, lookup.key] = document.model if document else None
             read.append(self._read(lookup, document))
-        own = state.get(event.key())
+        own = self.state.documents.get(event.key())
         if own is not None:
             read.append(ContextRead(name="state", key=event.key(), uri=None, sha256=digest_of(own)))
         situation = Situation(
-            event=event, now=now, occurred_at=decoded.occurred_at, documents=documents, state=own
+            event=event, now=self.now, occurred_at=self.decoded.occurred_at, documents=documents, state=own
         )
         return situation, tuple(read)
 
     async def _look_up(self, lookup: Lookup) -> Document | None:
-        document = self.tables.get(lookup.view, lookup.key)
+        tables, partition = self.by.tables, self.decoded.record.partition
+        document = tables.get(lookup.view, lookup.key, partition=partition)
         if document is None and lookup.required:
             # It may have been published just before this event: believe its absence only at the topics' present end.
-            if not await self.tables.caught_up():
+            if not await tables.caught_up(partition=partition):
                 raise BrokerUnreachable(
                     f"the topics of the view {lookup.view} could not be read to their end in time; a document that is"
                     " missing from it may be there"
                 )
-            document = self.tables.get(lookup.view, lookup.key)
+            document = tables.get(lookup.view, lookup.key, partition=partition)
             if document is None:
                 raise InputRejected(
                     f"got an event that names {lookup.key!r}, which is not in {lookup.view}; publish it first"
@@ -251,65 +295,96 @@ class Decider:
     def _read(self, lookup: Lookup, document: Document | None) -> ContextRead:
         if document is None:
             return ContextRead(name=lookup.view, key=lookup.key, uri=None, sha256=None)
-        uri = f"kafka://{self.cluster_id}/{document.topic}/{document.partition}/{document.offset}"
-        return ContextRead(name=lookup.view, key=lookup.key, uri=uri, sha256=document.sha256)
+        where = InputRef(topic=document.topic, partition=document.partition, offset=document.offset)
+        return ContextRead(name=lookup.view, key=lookup.key, uri=self.by.uri(where), sha256=document.sha256)
 
-    async def _reason(self, situation: Situation[Any]) -> Decided:
-        steps = decide(self.agent, self.engine, situation)
-        answer: Answer = None
+    async def _reason(self, situation: Situation[Any], name: str) -> Decided:
+        by, where = self.by, self.decoded.where
+        reasoner = self.trace.asking(by.reasoner)
+        steps = decide(by.agent, self.trace.judging(by.engine), situation)
+        number = 0
         try:
             ask: Ask = next(steps)
             while True:
+                answer: Answer
                 try:
-                    answer = await self.reasoner.propose(ask.request)
+                    answer = await self.calls.propose(
+                        reasoner,
+                        ask.request,
+                        where=where,
+                        decision_id=name,
+                        attempt=self.attempt,
+                        ask=number,
+                    )
                 except ReasonerError as error:
                     answer = error
+                number += 1
                 ask = steps.send(answer)
         except StopIteration as done:
             decided: Decided = done.value
             return decided
 
-    def _decision(self, decoded: Decoded, event: Event, decided: Decided, now: datetime) -> Decision:
-        where = decoded.where
-        chosen = decided.chosen
-        action = chosen.proposal.action
-        event_id = decoded.attributes.id if decoded.attributes else ""
-        return Decision(
-            id=decision_id(self.agent.name, where, cluster_id=self.cluster_id),
-            request_id=self.agent.request_id(event) or event_id,
-            agent=self.agent.name,
-            subject=self.agent.subject(event),
-            verdict=chosen.judgement.verdict,
-            action=action.action_name,
-            parameters=action.model_dump(mode="json"),
-            policies=chosen.judgement.policies,
-            reasons=chosen.judgement.reasons,
-            approvers=chosen.judgement.approvers,
-            rationale=chosen.proposal.rationale[:MAX_RATIONALE_CHARS],
-            confidence=chosen.proposal.confidence,
-            reasoner=self.reasoner.name,
-            attempts=len(decided.proposals),
-            effective=not self.agent.dry_run(event),
-            input=where,
-            policy_digest=self.engine.digest,
-            decided_at=now,
+    def _effect(self, situation: Situation[Any], decided: Decided, decision: Decision) -> tuple[Entry, ...]:
+        if decision.verdict is not Verdict.ALLOW or not decision.effective:
+            return ()
+        agent, state = self.by.agent, self.state
+        key, action = situation.event.key(), decided.chosen.proposal.action
+        # Everything is made and checked before anything is set.
+        after = agent.effect(situation, action) if agent.effect is not None else None
+        timers = agent.timers(situation, action) if agent.timers is not None else {}
+        standing = standing_timers(timers, set_by=decision.input)
+        changed: list[Entry] = []
+        if after is not None:
+            changed.append((f"{STATE}{state.input_topic}/{key}", state.documents.put(key, after)))
+        if agent.timers is not None:
+            changed.append((f"{TIMER}{state.input_topic}/{key}", state.timers.replace(key, standing)))
+        return tuple(changed)
+
+    def _rejected(self, error: Exception) -> Verdicted:
+        return self._ended(Outcome.REJECTED, rejection=Rejection.of(error))
+
+    def _ended(
+        self,
+        outcome: Outcome,
+        *,
+        context: tuple[ContextRead, ...] = (),
+        rejection: Rejection | None = None,
+    ) -> Verdicted:
+        return self.by.ended(
+            self.decoded,
+            outcome,
+            at=self.now,
+            traceparent=self.trace.traceparent,
+            context=context,
+            rejection=rejection,
         )
 
-    def _effect(
-        self, situation: Situation[Any], decided: Decided, decision: Decision, state: PartitionState
-    ) -> tuple[bytes, bytes] | None:
-        if self.agent.effect is None or decision.verdict is not Verdict.ALLOW or not decision.effective:
-            return None
-        after = self.agent.effect(situation, decided.chosen.proposal.action)
-        return state.put(situation.event.key(), after)
+    def _defect(self, error: Exception) -> InputRejected:
+        # The frames alone: the message of an error may quote what the event holds.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        record = self.decoded.record
+        log.error(
+            "agent failed agent=%s topic=%s partition=%d offset=%d error=%s\n%s",
+            self.by.agent.name,
+            record.topic,
+            record.partition,
+            record.offset,
+            type(error).__name__,
+            frames,
+        )
+        return InputRejected(f"the agent's own code failed on this input: {type(error).__name__}")
 
+    def _repeatable(self) -> Attributes | None:
+        """The input's envelope, if it may come twice; timers that fired are written in transactions of ours."""
+        return self.decoded.attributes if self.decoded.record.topic == self.state.input_topic else None
 
-def _described(judged: JudgedProposal) -> ProposalJudged:
-    return ProposalJudged(
-        action=judged.proposal.action.action_name,
-        parameters=judged.proposal.action.model_dump(mode="json"),
-        verdict=judged.judgement.verdict,
-        policies=judged.judgement.policies,
-        reasons=judged.judgement.reasons,
-        errors=kept_errors(judged.judgement.errors),
-    )
+    def _remember(self) -> None:
+        attributes, record = self._repeatable(), self.decoded.record
+        if attributes is not None:
+            self.state.seen.remember(
+                attributes.source,
+                attributes.id,
+                offset=record.offset,
+                sha256=hashlib.sha256(record.value or b"").hexdigest(),
+                timestamp_ms=record.timestamp_ms,
+            )

@@ -1,43 +1,40 @@
-"""The one module that imports aiokafka: connections, clients with jurat's settings, and its errors in our words.
+"""Kafka clients with jurat's settings; with `kafka_errors.py` and `kafka_security.py` all that imports aiokafka.
 
 Rules upheld here: every reader is `read_committed`; every writer waits for all in-sync replicas; nobody commits
-offsets automatically; names carry the namespace. Not here: what is read or written.
+offsets automatically; names carry the namespace; every client uses the connection's security, and says why it was
+refused, which the library keeps to itself. Not here: what is read or written.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
-    GroupAuthorizationFailedError,
-    InvalidProducerEpoch,
-    KafkaConnectionError,
+    IllegalOperation,
     KafkaError,
-    MessageSizeTooLargeError,
-    ProducerFenced,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
+    for_code,
 )
+from aiokafka.partitioner import murmur2
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
-from jurat.schemas.errors import (
-    BrokerUnreachable,
-    NotAuthorized,
-    PartitionFenced,
-    RecordTooLarge,
-    StreamError,
-    TopicMissing,
-)
+from jurat.streams import refused
+from jurat.streams.connection import Connection
+from jurat.streams.kafka_errors import in_our_words, reading
+from jurat.streams.kafka_security import client_security, start_client
+from jurat.streams.refused import Operation, Resource
 
 __all__ = [
     "STOP_S",
@@ -61,6 +58,7 @@ __all__ = [
     "group_consumer",
     "idempotent_producer",
     "in_our_words",
+    "partition_of_key",
     "record_of",
     "stop_quietly",
     "table_consumer",
@@ -89,35 +87,6 @@ STOP_S: Final = 5.0
 
 MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
 """As large as the largest record we write: a dead letter with its headers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """How to reach a Kafka cluster, and under which namespace.
-
-    Attributes:
-        bootstrap_servers: `host:port`, several separated by commas.
-        namespace: prefix of every topic, group and transactional id; empty for none.
-    """
-
-    bootstrap_servers: str
-    namespace: str = ""
-
-    def name(self, plain: str) -> str:
-        """A topic, group or transactional id with the namespace."""
-        return f"{self.namespace}.{plain}" if self.namespace else plain
-
-    def topic(self, plain: str) -> str:
-        """A topic's full name."""
-        return self.name(plain)
-
-    def group(self, plain: str) -> str:
-        """A consumer group's full name."""
-        return self.name(plain)
-
-    def plain(self, full: str) -> str:
-        """A name without the namespace."""
-        return full.removeprefix(f"{self.namespace}.") if self.namespace else full
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +133,115 @@ def record_of(record: ConsumerRecord[bytes, bytes]) -> KafkaRecord:
     )
 
 
+def partition_of_key(key: bytes | None, partitions: int) -> int:
+    """The partition that every Kafka client's default partitioner chooses for a key; 0 for none."""
+    return 0 if key is None else (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # the client ships without types
+    """A consumer that says why it may not connect or read."""
+
+    def __init__(self, connection: Connection, **settings: Any) -> None:
+        super().__init__(
+            bootstrap_servers=connection.bootstrap_servers, **client_security(connection), **settings
+        )
+        self._connection = connection
+
+    async def start(self) -> None:
+        await start_client(super().start, self._connection)
+
+    async def getmany(self, *partitions: TopicPartition, **limits: int | None) -> Any:
+        with reading(self._connection):
+            return await super().getmany(*partitions, **limits)
+
+    async def position(self, partition: TopicPartition) -> Any:
+        with reading(self._connection):
+            return await super().position(partition)
+
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> Any:
+        with reading(self._connection):
+            return await super().beginning_offsets(partitions)
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> Any:
+        with reading(self._connection):
+            return await super().end_offsets(partitions)
+
+
+class _Producer(AIOKafkaProducer):  # type: ignore[misc]  # the client ships without types
+    """A producer that says why it may not connect, or why its transaction has failed."""
+
+    def __init__(self, connection: Connection, **settings: Any) -> None:
+        super().__init__(
+            bootstrap_servers=connection.bootstrap_servers,
+            acks="all",
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            max_request_size=MAX_REQUEST_BYTES,
+            **client_security(connection),
+            **settings,
+        )
+        self._connection = connection
+
+    async def start(self) -> None:
+        await start_client(super().start, self._connection)
+
+    async def send(self, *record: Any, **named: Any) -> Any:
+        with self._failed_transaction():
+            return await super().send(*record, **named)
+
+    async def send_batch(self, *batch: Any, **named: Any) -> Any:
+        with self._failed_transaction():
+            return await super().send_batch(*batch, **named)
+
+    async def send_offsets_to_transaction(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group_id: str
+    ) -> None:
+        with self._failed_transaction():
+            await super().send_offsets_to_transaction(offsets, group_id)
+
+    @contextmanager
+    def _failed_transaction(self) -> Iterator[None]:
+        """Raise what made the transaction fail; the client only says that there is none any more."""
+        try:
+            yield
+        except (IllegalOperation, AssertionError) as error:
+            ended = None if self._txn_manager is None else self._txn_manager.wait_for_transaction_end()
+            reason = ended.exception() if ended is not None and ended.done() else None
+            if reason is None and isinstance(error, AssertionError):
+                raise
+            raise reason or KafkaError(str(error)) from error
+
+
+class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships without types
+    """An admin client that says why it may not connect, and never creates a topic by asking for it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(
+            bootstrap_servers=connection.bootstrap_servers,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            **client_security(connection),
+        )
+        self._connection = connection
+
+    async def start(self) -> None:
+        await start_client(super().start, self._connection)
+
+    async def describe_topics(self, topics: Sequence[str] | None = None) -> Any:
+        described = await super().describe_topics(topics)
+        hidden = [
+            one["topic"] for one in described if one["error_code"] == TopicAuthorizationFailedError.errno
+        ]
+        if hidden:
+            raise refused.not_authorized(self._connection, Operation.DESCRIBE, Resource.TOPIC, hidden)
+        return described
+
+    async def _get_cluster_metadata(self, topics: Sequence[str] | None = None) -> Any:
+        return await self._send_request(MetadataRequest(topics, allow_auto_topic_creation=False))
+
+
 def group_consumer(connection: Connection, *, group: str) -> AIOKafkaConsumer:
     """A consumer for a worker: it joins a group, and offsets are committed in transactions only."""
-    return AIOKafkaConsumer(
-        bootstrap_servers=connection.bootstrap_servers,
+    return _Consumer(
+        connection,
         group_id=connection.group(group),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -183,8 +257,8 @@ def group_consumer(connection: Connection, *, group: str) -> AIOKafkaConsumer:
 
 def table_consumer(connection: Connection) -> AIOKafkaConsumer:
     """A consumer without a group: it assigns partitions itself and reads from where it is told."""
-    return AIOKafkaConsumer(
-        bootstrap_servers=connection.bootstrap_servers,
+    return _Consumer(
+        connection,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
@@ -195,26 +269,16 @@ def table_consumer(connection: Connection) -> AIOKafkaConsumer:
 
 def idempotent_producer(connection: Connection) -> AIOKafkaProducer:
     """A producer whose retries write nothing twice."""
-    return AIOKafkaProducer(
-        bootstrap_servers=connection.bootstrap_servers,
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=5,
-        max_request_size=MAX_REQUEST_BYTES,
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-    )
+    return _Producer(connection, enable_idempotence=True, linger_ms=5)
 
 
 def transactional_producer(connection: Connection, *, transactional_id: str) -> AIOKafkaProducer:
     """A producer that fences every earlier one with the same transactional id."""
-    return AIOKafkaProducer(
-        bootstrap_servers=connection.bootstrap_servers,
-        acks="all",
+    return _Producer(
+        connection,
         transactional_id=connection.name(transactional_id),
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        max_request_size=MAX_REQUEST_BYTES,
         max_batch_size=MAX_REQUEST_BYTES,
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
 
 
@@ -239,10 +303,9 @@ async def admin_client(connection: Connection) -> AsyncIterator[AIOKafkaAdminCli
 
     Raises:
         BrokerUnreachable: no broker answered.
+        NotAuthenticated: the broker does not know us, or we do not trust it.
     """
-    client = AIOKafkaAdminClient(
-        bootstrap_servers=connection.bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
-    )
+    client = _Admin(connection)
     try:
         with in_our_words(connection):
             await asyncio.wait_for(client.start(), CONNECT_TIMEOUT_S)
@@ -257,48 +320,19 @@ async def describe_topic_partitions(client: AIOKafkaAdminClient, names: Sequence
 
 
 async def describe_topic_shapes(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, TopicShape]:
-    """How each of these topics is laid out; topics that do not exist are left out."""
-    existing = set(await client.list_topics())
-    wanted = [name for name in names if name in existing]
-    if not wanted:
+    """How each of these topics is laid out; topics that do not exist are left out.
+
+    Raises:
+        NotAuthorized: some of them may not be asked for.
+    """
+    if not names:
         return {}
-    described = await client.describe_topics(wanted)
-    return {
-        topic["topic"]: TopicShape(
-            partitions=len(topic["partitions"]),
-            replicas=min((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
-        )
-        for topic in described
-    }
-
-
-@contextmanager
-def in_our_words(connection: Connection) -> Iterator[None]:
-    """Turn the client's errors into ours, with what to do about them."""
-    where = connection.bootstrap_servers
-    try:
-        yield
-    except (KafkaConnectionError, TimeoutError) as error:
-        raise BrokerUnreachable(
-            f"got no answer from a Kafka broker at {where}; start one with `jurat broker up`, or check"
-            " JURAT_BOOTSTRAP_SERVERS",
-            bootstrap_servers=where,
-        ) from error
-    except UnknownTopicOrPartitionError as error:
-        raise TopicMissing(
-            f"a topic that is needed does not exist at {where}; run `jurat topics apply`"
-        ) from error
-    except (ProducerFenced, InvalidProducerEpoch) as error:
-        raise PartitionFenced("another worker took this partition over") from error
-    except MessageSizeTooLargeError as error:
-        raise RecordTooLarge(f"the broker at {where} refused a record as too large: {error}") from error
-    except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
-        raise NotAuthorized(
-            f"the broker at {where} does not authorize this: {error!r}; check the ACLs"
-        ) from error
-    except KafkaError as error:
-        if error.retriable:
-            raise BrokerUnreachable(
-                f"the broker at {where} asks to be tried again later: {error!r}", bootstrap_servers=where
-            ) from error
-        raise StreamError(f"the broker at {where} answered with an error: {error!r}") from error
+    shapes: dict[str, TopicShape] = {}
+    for topic in await client.describe_topics(list(names)):
+        name, code = topic["topic"], topic["error_code"]
+        if code not in (0, UnknownTopicOrPartitionError.errno):
+            raise for_code(code)(name)
+        if not code:
+            replicas = min((len(partition["replicas"]) for partition in topic["partitions"]), default=0)
+            shapes[name] = TopicShape(partitions=len(topic["partitions"]), replicas=replicas)
+    return shapes

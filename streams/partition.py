@@ -1,23 +1,49 @@
-"""One input partition of one agent: decided in order, committed in Kafka transactions, exactly once.
+"""One partition number of one agent: decided concurrently, in order for each key, committed exactly once.
+
+What a partition is: the input topic's partition with this number, and that of `timers.<agent>`; one transactional
+producer, one partition of the changelog and of the journal, all with the same number. Its inputs move one way::
+
+    fed ──▶ waiting ──▶ admitted ──▶ in work ──▶ ended ──▶ committed
+             (span)      (lanes)        │  ▲
+                                        ▼  │ (due)
+                                       parked ──▶ (attempts used up) ended, rejected
+
+Offsets: *working* from admission on, *done* with the transaction that holds their results, *committed* after it
+(`offsets.py`). An input ends once: decided, denied, escalated, rejected, skipped, expired or duplicate.
+
+=============  =========================================  =======================  ============================
+call           does                                       raises                   waits for
+=============  =========================================  =======================  ============================
+`open`         steps 1 and 2; says where to read          `StreamError`            Kafka
+`feed`         step 3; takes records in offset order      nothing                  nothing
+`run`          steps 3 to 5 until closed                  `PartitionFenced`,       everything below; nothing
+                                                          `ReopenPartition`, what  waits for it
+                                                          no retry mends
+`full`         whether to pause reading; with `drained`   nothing                  nothing
+               whether to resume
+`close`        step 6; once                               nothing                  work in its last steps, at
+                                                                                   most `CLOSE_GRACE_S`
+`abandon`      stops without committing                   nothing                  the producer's own end
+=============  =========================================  =======================  ============================
 
 The protocol (the numbers come back in the code):
 
 1. **Fence.** A producer with the transactional id `<agent>-<topic>-<partition>` starts; whatever a predecessor left
    open is aborted, and whatever it still tries is refused. Only then is anything read.
-2. **Restore.** State documents, chain head and next offset from the changelog. The committed offset must not be
-   beyond it: both move in one transaction, so the changelog would have lost records. (It may be behind: Kafka drops
-   the offsets of a group that was idle for a week.)
-3. **Intake.** Offsets only rise: a record from before the start, or from before the last one, means that the topic is
-   not what it was, and the partition is opened anew. The queue is bounded by records and bytes; above the bounds the
-   worker pauses the partition.
-4. *(place of the journal of model calls)*
-5. **Commit.** One transaction holds: decision events, audit records (signed here, as `seq` and `prev` are known only
-   now), dead letters, state changelog, chain head, input offset. Aborted: nothing moved, the same results are
-   committed again. Unknown whether it committed: the partition is opened anew, which finds out.
-6. **Close.** Intake stops, what is in work gets a bounded grace, then the producer stops. A fenced partition drops its
-   results without a word: the new owner has them.
+2. **Restore.** Changelog and journal to their ends. The committed offset and its map must not be beyond the
+   changelog's: both move in one transaction, so it would have lost records. (They may be behind: Kafka drops the
+   offsets of a group that was idle for a week.)
+3. **Intake.** What is done already is skipped. Inputs queue by key; at most `max_in_flight` of a worker are in work,
+   and none further than `MAX_SPAN` above the lowest undone. Offsets only rise: a record from before the last one means
+   that the topic is not what it was, and the partition is opened anew.
+4. **Decide.** Each call of a reasoner is journalled, intent and result. A failure that may pass parks its key.
+5. **Commit**, at most every `COMMIT_INTERVAL_S` unless `COMMIT_MAX_RECORDS` ended: decision events, audit records,
+   dead letters, changelog, fired timers, journal tombstones, offsets and their maps in one transaction. Aborted:
+   nothing moved, the same results are committed again. Unknown whether it committed: opened anew, which finds out.
+6. **Close.** Intake stops, what is in work gets a bounded grace, what ended is committed, then the producer stops. A
+   fenced partition drops its results without a word: the new owner has them.
 
-Not here: groups and rebalances (`worker.py`), deciding (`deciding.py`).
+Not here: groups and rebalances (`worker.py`), deciding (`deciding.py`), transactions (`committing.py`).
 """
 
 from __future__ import annotations
@@ -25,173 +51,151 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
-from jurat.audit import dsse
-from jurat.audit.chain import ChainHead
-from jurat.audit.keys import Signer
-from jurat.audit.record import chain_name
-from jurat.schemas.cloudevents import headers_for
-from jurat.schemas.codec import encode
-from jurat.schemas.errors import (
-    NotAuthorized,
-    PartitionFenced,
-    RecordTooLarge,
-    ReopenPartition,
-    Retryable,
-    StreamError,
-    TopicMismatch,
-)
-from jurat.streams import topics
-from jurat.streams.dead_letters import dead_letter
-from jurat.streams.deciding import Decider, Verdicted
-from jurat.streams.kafka import (
-    AIOKafkaProducer,
-    Connection,
-    KafkaRecord,
-    OffsetAndMetadata,
-    TopicPartition,
-    admin_client,
-    in_our_words,
-    stop_quietly,
-    transactional_producer,
-)
-from jurat.streams.state import PartitionState
+from jurat.schemas.errors import ReopenPartition
+from jurat.streams.batching import Batches, Ended
+from jurat.streams.intake import Lanes, Work, size_of
+from jurat.streams.kafka import KafkaRecord, TopicPartition
+from jurat.streams.metrics import PartitionStatus
+from jurat.streams.offsets import MAX_SPAN
+from jurat.streams.opening import Opened, Shared, open_partition
+from jurat.streams.working import Workbench
 
 log = logging.getLogger(__name__)
 
-MAX_QUEUED_RECORDS: Final = 2_000
-MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
-"""What one partition may hold in memory; above either the worker pauses it."""
+DUE_POLL_S: Final = 1.0
+"""How late a timer or a retry may be when the clock was moved."""
 
-LOW_WATER: Final = 0.5
-"""Resume when the queue has drained to this share: often enough to keep busy, seldom enough not to flap."""
-
-COMMIT_MAX_RECORDS: Final = 200
-"""Inputs in one transaction: at 3,000 decisions a second some 70 ms of work, which is what readers wait at most."""
-
-YIELD_EVERY: Final = 20
-"""Decisions between two turns of the event loop: some 30 ms at most, with all partitions of a worker busy."""
-
-COMMIT_ATTEMPTS: Final = 5
-COMMIT_BACKOFF_S: Final = 0.2
-CLOSE_GRACE_S: Final = 5.0
-"""How long a batch in work may go on when the partition is taken away; below the session time-out."""
+CLOSE_GRACE_S: Final = 4.0
+"""How long work may go on when the partition is taken away; below the session time-out, as the client sends no
+heartbeat meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Output:
-    topic: str
-    partition: int | None
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
+class _Open:
+    """What exists only while the partition is open."""
+
+    def __init__(self, opened: Opened, shared: Shared, processor: PartitionProcessor) -> None:
+        self.state = opened.state
+        self.opened = opened
+        self.lanes = Lanes()
+        self.bench = Workbench(opened, shared, self.lanes)
+        self.batches = Batches(opened, shared, committed=processor.committed)
+        self.waiting: dict[str, deque[KafkaRecord]] = {topic: deque() for topic in opened.state.sources}
 
 
 class PartitionProcessor:
-    """Decides the records of one input partition, one after the other.
+    """Decides the records of one partition number of an agent.
 
     Args:
-        connection: the cluster and namespace.
-        partition: the input partition (full topic name).
-        decider: who decides.
-        signer: the agent's signing identity.
+        number: the partition number.
+        shared: what the worker's partitions have in common.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        partition: TopicPartition,
-        *,
-        decider: Decider,
-        signer: Signer,
-    ) -> None:
-        self._connection = connection
-        self.partition = partition
-        self._decider = decider
-        self._agent = decider.agent.name
-        self._signer = signer
-        self._chain = chain_name(self._agent, partition.topic, partition.partition)
-        self._state = PartitionState(decider.agent.state_model, input_topic=partition.topic)
-        self._producer: AIOKafkaProducer | None = None
-        self._queue: deque[KafkaRecord] = deque()
-        self._queued_bytes = 0
-        self._next = 0
-        self._arrived = asyncio.Event()
+    def __init__(self, number: int, shared: Shared) -> None:
+        self.number = number
+        self._shared = shared
+        self._budget = shared.budget
+        self._open: _Open | None = None
+        self._held_records = 0
+        self._held_bytes = 0
+        self._last: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._runnable = 0
         self._closing = False
-        self._went_back_to: int | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self.committed_records = 0
+        self._failure: BaseException | None = None
+        self._due = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._over = asyncio.Event()
+        self._progress_at = 0.0
+
+    @property
+    def committed_records(self) -> int:
+        """Inputs that ended here and are committed."""
+        return self._open.batches.committed_records if self._open else 0
 
     @property
     def full(self) -> bool:
-        """Whether the worker must pause this partition."""
-        return len(self._queue) >= MAX_QUEUED_RECORDS or self._queued_bytes >= MAX_QUEUED_BYTES
+        """Whether the worker must stop reading this partition."""
+        waiting = self._open is not None and any(self._open.waiting.values())
+        return waiting or self._budget.full(self._held_records, self._held_bytes)
 
     @property
     def drained(self) -> bool:
-        """Whether a paused partition may be resumed."""
+        """Whether a partition that is not read may be read again."""
         return (
-            len(self._queue) <= MAX_QUEUED_RECORDS * LOW_WATER
-            and self._queued_bytes <= MAX_QUEUED_BYTES * LOW_WATER
+            self._open is not None
+            and not any(self._open.waiting.values())
+            and not self._open.state.parking.full
+            and self._span() <= MAX_SPAN // 2
+            and self._budget.drained(self._held_records, self._held_bytes)
         )
 
     @property
     def busy(self) -> bool:
-        """Whether anything is queued or in work."""
-        return bool(self._queue) or not self._idle.is_set()
+        """Whether anything is held, on its way or parked."""
+        return bool(
+            self._held_records or self._unfinished() or (self._open and len(self._open.state.parking))
+        )
 
-    async def open(self) -> int:
-        """Fence, restore and say from which offset to read.
+    def next_offset(self, topic: str) -> int:
+        """The offset after the last record that was taken of this source; where reading began before the first."""
+        if topic in self._last:
+            return self._last[topic] + 1
+        return self._open.state.sources[topic].offsets.low if self._open else 0
+
+    def status(self, *, lag: int, now: float) -> PartitionStatus:
+        """What the partition is doing, for metrics and health."""
+        state = self._open.state if self._open else None
+        in_work = self._open.bench.in_work if self._open else {}
+        return PartitionStatus(
+            topic=self._shared.connection.topic(self._shared.agent.topic),
+            partition=self.number,
+            open=state is not None,
+            lag=lag,
+            in_flight=len(in_work),
+            oldest_in_flight_s=now - min((work.since for work in in_work.values()), default=now),
+            held_records=self._held_records,
+            held_bytes=self._held_bytes,
+            parked=len(state.parking) if state else 0,
+            timers=len(state.timers) if state else 0,
+            span=self._span(),
+            progress_at=self._progress_at if self._held_records else now,
+        )
+
+    async def open(self) -> dict[TopicPartition, int]:
+        """Fence, restore, and say from where to read.
 
         Raises:
             StreamError: Kafka refused, or the changelog cannot be read.
         """
-        with in_our_words(self._connection):
-            self._producer = transactional_producer(
-                self._connection,
-                transactional_id=f"{self._agent}-{self.partition.topic}-{self.partition.partition}",
-            )
-            await self._producer.start()  # 1
-            changelog = self._connection.topic(topics.state(self._agent).name)
-            await self._state.restore(  # 2
-                self._connection, TopicPartition(changelog, self.partition.partition)
-            )
-            committed = await self._committed_offset()
-        if committed > self._state.next_offset:
-            raise TopicMismatch(
-                f"inputs of {self.partition.topic}, partition {self.partition.partition}, are committed up to offset"
-                f" {committed}, but the changelog {changelog} knows of {self._state.next_offset} only: it lost records,"
-                " or the group's offsets were moved forward. Deciding on would start the audit chain anew and forget"
-                " state; restore the changelog, or move the group's offsets back",
-                topic=self.partition.topic,
-                partition=self.partition.partition,
-            )
-        self._next = self._state.next_offset
-        log.info(
-            "partition open agent=%s topic=%s partition=%d offset=%d seq=%d",
-            self._agent,
-            self.partition.topic,
-            self.partition.partition,
-            self._next,
-            self._state.head.next_seq,
-        )
-        return self._next
+        self._open = _Open(await open_partition(self.number, self._shared), self._shared, self)  # 1, 2
+        self._progress_at = asyncio.get_running_loop().time()
+        return {source.partition: source.offsets.low for source in self._open.state.sources.values()}
 
     def feed(self, records: Sequence[KafkaRecord]) -> None:
-        """Take records in the order of their offsets; one from before the last makes the partition open anew."""
+        """Take records of one source, in the order of their offsets."""
+        if self._closing or self._open is None:
+            return
+        if not self._held_records:
+            self._progress_at = asyncio.get_running_loop().time()
         for record in records:  # 3
-            if record.offset < self._next:
-                self._went_back_to = record.offset
-            if record.offset < self._next or self._closing:
-                continue
-            self._next = record.offset + 1
-            self._queue.append(record)
-            self._queued_bytes += record.size
-        self._arrived.set()
+            last = self._last.get(record.topic, -1)
+            if record.offset <= last:
+                # Reading starts at the first undone record and only goes on: the topic is not what it was.
+                self._fail(
+                    ReopenPartition(
+                        f"{record.topic}, partition {record.partition}, goes on at offset {record.offset} after {last}:"
+                        " it was recreated, or lost its end"
+                    )
+                )
+                return
+            self._last[record.topic] = record.offset
+            self._held_bytes += self._budget.hold(record)
+            self._held_records += 1
+            self._open.waiting[record.topic].append(record)
+        self._admit(self._open)
 
     async def run(self) -> None:
         """Decide and commit until closed.
@@ -200,192 +204,173 @@ class PartitionProcessor:
             PartitionFenced: another worker owns the partition.
             ReopenPartition: open it anew.
         """
+        if self._open is None:
+            return
+        self._spawn(self._open.batches.run())
+        self._spawn(self._bring_due(self._open))
+        self._admit(self._open)
         try:
-            await self._work()
+            await self._over.wait()
         finally:
-            self._idle.set()  # after a failure too: closing must not wait for work that has ended
-
-    async def _work(self) -> None:
-        while not self._closing:
-            if self._went_back_to is not None:
-                # Reading starts at the first undecided record and only goes on: the topic is not what it was.
-                raise ReopenPartition(
-                    f"{self.partition} goes on at offset {self._went_back_to} after {self._next - 1}: it was"
-                    " recreated, or lost its end",
-                    agent=self._agent,
-                )
-            batch = self._take()
-            if not batch:
-                self._idle.set()
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            self._idle.clear()
-            decided: list[Verdicted] = []
-            for number, record in enumerate(batch, start=1):
-                decided.append(await self._decider.decide(record, self._state))
-                if number % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)  # a reasoner that never waits must not keep heartbeats waiting
-            await self._commit(decided)
+            await self._end_tasks()
+        if self._failure is not None:
+            raise self._failure
 
     async def close(self) -> None:
-        """Stop intake, let the batch in work finish within the grace, stop the producer."""
+        """Stop intake, let work end within the grace, commit it, stop."""
         self._closing = True  # 6
-        self._queue.clear()
-        self._queued_bytes = 0
-        self._arrived.set()
-        try:
-            await asyncio.wait_for(self._idle.wait(), CLOSE_GRACE_S)
-        except TimeoutError:
-            log.warning("partition closed with work unfinished agent=%s %s", self._agent, self.partition)
+        if self._open is not None:
+            self._open.lanes.clear()
+            self._open.batches.hurry()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CLOSE_GRACE_S
+        while self._unfinished() and self._tasks and not self._over.is_set():
+            self._moved.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._moved.wait()
+            except TimeoutError:
+                log.warning(
+                    "partition closed with work unfinished agent=%s partition=%d unfinished=%d",
+                    self._shared.agent.name,
+                    self.number,
+                    self._unfinished(),
+                )
+                break
         await self.abandon()
 
     async def abandon(self) -> None:
-        """Stop the producer without committing anything more."""
+        """Stop without committing anything more."""
         self._closing = True
-        self._arrived.set()
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await stop_quietly(producer)
+        self._over.set()
+        await self._end_tasks()
+        self._budget.forget(self._start_runner)
+        self._budget.release(self._held_bytes)
+        self._held_records = self._held_bytes = 0
+        if self._open is not None:
+            await self._open.opened.stop()
 
-    def _take(self) -> list[KafkaRecord]:
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), COMMIT_MAX_RECORDS))]
-        self._queued_bytes -= sum(record.size for record in batch)
-        return batch
+    def committed(self, records: Sequence[KafkaRecord]) -> None:
+        """These inputs' offsets are committed: there is room for others."""
+        self._drop(records)
+        self._progress_at = asyncio.get_running_loop().time()
+        self._moved.set()
+        if self._open is not None and not self._closing:
+            self._admit(self._open)
 
-    async def _committed_offset(self) -> int:
-        group = self._connection.group(self._agent)
-        async with admin_client(self._connection) as client:
-            found = await client.list_consumer_group_offsets(group, partitions=[self.partition])
-        offset = found[self.partition].offset if self.partition in found else -1
-        return max(offset, 0)  # -1 is Kafka's "none committed"
+    def _unfinished(self) -> int:
+        return len(self._open.bench.in_work) + self._open.batches.pending if self._open else 0
 
-    async def _commit(self, decided: Sequence[Verdicted]) -> None:
-        outputs, head = await self._outputs(decided)
-        next_offset = decided[-1].decoded.record.offset + 1
-        for attempt in range(COMMIT_ATTEMPTS):
+    def _span(self) -> int:
+        sources = self._open.state.sources.values() if self._open else ()
+        return max((source.offsets.next - source.offsets.low for source in sources), default=0)
+
+    def _admit(self, opened: _Open) -> None:
+        parking = opened.state.parking
+        for topic, queue in opened.waiting.items():
+            offsets = opened.state.sources[topic].offsets
+            while queue and not parking.full and offsets.admits(queue[0].offset):
+                record = queue.popleft()
+                if not offsets.admit(record.offset):
+                    self._drop([record])  # it was done before
+                elif parking.holds(record.key):
+                    opened.batches.add(opened.bench.park_behind(record))
+                else:
+                    opened.lanes.add(Work(record))
+        self._start_runner()
+
+    def _drop(self, records: Sequence[KafkaRecord]) -> None:
+        size = sum(size_of(record) for record in records)
+        self._budget.release(size)
+        self._held_bytes -= size
+        self._held_records -= len(records)
+
+    def _start_runner(self) -> None:
+        """Let one more run, if there is something for it and nobody who could take it."""
+        if (
+            self._closing
+            or self._runnable
+            or not self._tasks
+            or self._open is None
+            or not self._open.lanes.ready
+        ):
+            return
+        if self._budget.start(self._start_runner):
+            self._runnable += 1
+            # The place is given back whatever becomes of the task, even if it is cancelled before its first step.
+            self._spawn(self._run_one(self._open)).add_done_callback(lambda _: self._budget.end())
+
+    def _one_waits(self, waited: list[bool]) -> None:
+        waited.append(True)
+        self._runnable -= 1
+        self._start_runner()
+
+    async def _run_one(self, opened: _Open) -> None:
+        loop = asyncio.get_running_loop()
+        slice_ends = loop.time() + self._budget.slice_s
+        while not self._closing and (work := opened.lanes.take()) is not None:
+            waited: list[bool] = []
+            watch = loop.call_soon(
+                self._one_waits, waited
+            )  # comes about only if this decision waits for something
+            ended = await opened.bench.decide(work)  # 4
+            watch.cancel()
+            self._runnable += len(waited)
+            opened.batches.add(ended)
+            self._moved.set()
+            if ended.entries or (ended.verdicted is not None and ended.verdicted.changelog):
+                self._due.set()  # timers or parked inputs may have changed
+            if loop.time() >= slice_ends:
+                await asyncio.sleep(0)  # a reasoner that never waits must not keep heartbeats waiting
+                slice_ends = loop.time() + self._budget.slice_s
+            await opened.batches.room()
+            if self._budget.starved:
+                break  # after one at least: two that only made room for each other would decide nothing
+        self._runnable -= 1
+        loop.call_soon(self._start_runner)  # when this one's place is free again
+
+    async def _bring_due(self, opened: _Open) -> None:
+        """Bring back what is due: parked inputs into work, timers onto their topic."""
+        state = opened.state
+        while not self._closing:
+            now = self._shared.decider.clock()
+            for parked in state.parking.take_due(now):
+                opened.lanes.add(Work(parked.record, parked.attempt, parked=True))
+            for due in state.timers.take_due(now):
+                fired = opened.opened.writer.fired(due, input_topic=state.input_topic, at=now)
+                opened.batches.add(Ended(outputs=fired))
+            self._start_runner()
+            await opened.batches.room()
+            wait_s = DUE_POLL_S
+            for moment in (state.parking.next_due, state.timers.next_due):
+                if moment is not None:
+                    wait_s = min(wait_s, max((moment - now).total_seconds(), 0.001))
+            self._due.clear()
             try:
-                await self._transaction(outputs, next_offset)
-            except AssertionError as error:
-                # The client asserts its own states: after a fatal error it can neither abort nor begin.
-                raise ReopenPartition(f"the client gave up its transaction for {self.partition}") from error
-            except (PartitionFenced, ReopenPartition, NotAuthorized, RecordTooLarge):
-                raise
-            except StreamError as error:
-                if not isinstance(error, Retryable):
-                    # Not a fault that goes away in this producer: a new one fences, and finds out where we are.
-                    raise ReopenPartition(
-                        f"a transaction for {self.partition} was refused: {error}"
-                    ) from error
-                log.warning("transaction aborted agent=%s %s: %s", self._agent, self.partition, error)
-                await asyncio.sleep(COMMIT_BACKOFF_S * 2**attempt)
-            else:
-                self._state.committed(head, next_offset)
-                self.committed_records += len(decided)
-                return
-        raise ReopenPartition(
-            f"the transaction for {self.partition} was aborted {COMMIT_ATTEMPTS} times", agent=self._agent
-        )
+                async with asyncio.timeout(wait_s):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
 
-    async def _transaction(self, outputs: Sequence[_Output], next_offset: int) -> None:
-        producer = self._producer
-        if producer is None:
-            raise PartitionFenced(f"the partition {self.partition} was closed while a batch was in work")
-        with in_our_words(self._connection):
-            await producer.begin_transaction()
-        try:
-            with in_our_words(self._connection):
-                sent = [await self._send(producer, output) for output in outputs]
-                await producer.send_offsets_to_transaction(
-                    {self.partition: OffsetAndMetadata(next_offset, "")}, self._connection.group(self._agent)
-                )
-                await asyncio.gather(*sent)
-        except PartitionFenced:
-            raise
-        except StreamError:
-            await self._abort(producer)
-            raise
-        try:
-            with in_our_words(self._connection):
-                await producer.commit_transaction()
-        except PartitionFenced:
-            raise
-        except StreamError as error:
-            raise ReopenPartition(f"the commit for {self.partition} was not confirmed: {error}") from error
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
 
-    async def _send(self, producer: AIOKafkaProducer, output: _Output) -> asyncio.Future[object]:
-        sent: asyncio.Future[object] = await producer.send(
-            output.topic,
-            output.value,
-            key=output.key,
-            partition=output.partition,
-            headers=output.headers,
-        )
-        # Its error is looked at here too: when an earlier step fails, nobody else does.
-        sent.add_done_callback(lambda future: future.cancelled() or future.exception())
-        return sent
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
-    async def _abort(self, producer: AIOKafkaProducer) -> None:
-        try:
-            with in_our_words(self._connection):
-                await producer.abort_transaction()
-        except PartitionFenced:
-            raise
-        except StreamError as error:
-            raise ReopenPartition(
-                f"the transaction for {self.partition} could not be aborted: {error}"
-            ) from error
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._over.set()
+        self._moved.set()
 
-    async def _outputs(self, decided: Sequence[Verdicted]) -> tuple[list[_Output], ChainHead]:
-        outputs: list[_Output] = []
-        head = self._state.head
-        audit_topic = self._connection.topic(topics.AUDIT.name)
-        audit_partition = self.partition.partition % topics.AUDIT.partitions
-        changelog = self._connection.topic(topics.state(self._agent).name)
-        for number, one in enumerate(decided, start=1):
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-            payload = one.draft.finish(head)  # 5
-            signed = await dsse.sign(payload, self._signer, chain=self._chain)
-            head = head.extend(payload)
-            outputs += self._announced(one)
-            outputs.append(
-                _Output(
-                    audit_topic,
-                    audit_partition,
-                    self._chain.encode(),
-                    encode(signed, ids=self._decider.ids),
-                    headers_for(
-                        signed,
-                        event_id=one.draft.decision_id,
-                        source=f"/agents/{self._agent}",
-                        time=one.at,
-                        subject=self._chain,
-                        traceparent=one.traceparent,
-                    ),
-                )
-            )
-            if one.changelog is not None:
-                outputs.append(_Output(changelog, self.partition.partition, *one.changelog, []))
-        entry = self._state.chain_entry(head, decided[-1].decoded.record.offset + 1)
-        outputs.append(_Output(changelog, self.partition.partition, *entry, []))
-        return outputs, head
-
-    def _announced(self, one: Verdicted) -> list[_Output]:
-        record = one.decoded.record
-        if one.decision is not None and one.decision_value is not None:
-            headers = headers_for(
-                one.decision,
-                event_id=one.decision.id,
-                source=f"/agents/{self._agent}",
-                time=one.at,
-                subject=one.decision.subject,
-                traceparent=one.traceparent,
-            )
-            topic = self._connection.topic(topics.decisions(self._agent).name)
-            return [_Output(topic, None, one.decision.key().encode(), one.decision_value, headers)]
-        if one.rejection is not None:
-            letter = dead_letter(record, error=one.rejection.error, reason=one.rejection.message)
-            topic = self._connection.topic(topics.dead_letters(self._agent).name)
-            return [_Output(topic, self.partition.partition, letter.key, letter.value, letter.headers)]
-        return []
+    async def _end_tasks(self) -> None:
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,13 +1,16 @@
 """Reading topics without a group: partitions assigned by hand, `read_committed`, from the beginning or from now.
 
-The one loop behind replay, subscriptions and state restore: it knows when it has caught up, control records and
-compaction gaps included, because it compares positions with end offsets and never counts records.
+The one loop behind replay, subscriptions, tables and state restore: it knows when it has caught up, control records and
+compaction gaps included, because it compares positions with end offsets and never counts records; and it lets the event
+loop turn while it hands out what it has.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from jurat.schemas.errors import BrokerUnreachable, TopicMissing
@@ -24,12 +27,50 @@ from jurat.streams.kafka import (
     table_consumer,
 )
 
+log = logging.getLogger(__name__)
+
 POLL_MS: Final = 200
 STALL_S: Final = 60.0
 """A reading that gets nowhere for this long will not get anywhere."""
 
 MAX_POLL_RECORDS: Final = 2_000
 """Records taken from the client at once; bounds what a slow caller holds twice."""
+
+YIELD_EVERY: Final = 100
+"""Records handed out between two turns of the event loop: some 10 ms of folding."""
+
+TELL_EVERY_S: Final = 5.0
+"""A long reading says this often how far it is: what is silent for longer is taken for dead."""
+
+
+class Progress:
+    """How far a reading is: told by `read_to_end`, logged every few seconds while it lasts.
+
+    Args:
+        what: what is read, for the log.
+
+    Attributes:
+        passed: offsets behind it; control records and gaps of compaction count, so that it ends at `total`.
+        total: offsets that stood there when the reading began; 0 before that is known.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._began = self._told = time.monotonic()
+        self.passed = 0
+        self.total = 0
+
+    def __call__(self, passed: int, total: int) -> None:
+        """Take a report."""
+        self.passed, self.total = passed, total
+        if time.monotonic() - self._told >= TELL_EVERY_S:
+            self._told = time.monotonic()
+            log.info("reading %s: offset %d of %d after %.0f s", self._what, passed, total, self.elapsed_s)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the reading began."""
+        return time.monotonic() - self._began
 
 
 async def partitions_of(connection: Connection, topics: Sequence[str]) -> tuple[TopicPartition, ...]:
@@ -72,11 +113,22 @@ async def positions_reached(consumer: AIOKafkaConsumer, ends: Mapping[TopicParti
 
 
 async def read_to_end(
-    connection: Connection, partitions: Sequence[TopicPartition]
+    connection: Connection,
+    partitions: Sequence[TopicPartition],
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> AsyncGenerator[KafkaRecord, None]:
     """Yield what stands in these partitions, up to the end that they have now.
 
     The order is that of the offsets within each partition; partitions come interleaved.
+
+    Args:
+        connection: the cluster.
+        partitions: what to read.
+        progress: is told (offsets passed, offsets in all): often while the reading lasts, and at last that it is over.
+
+    Raises:
+        BrokerUnreachable: it got nowhere for a while.
     """
     if not partitions:
         return
@@ -88,26 +140,46 @@ async def read_to_end(
             for partition in partitions:
                 consumer.seek(partition, begins[partition])
             open_ends = {p: end for p, end in ends.items() if begins[p] < end}
-            loop = asyncio.get_running_loop()
-            progress = loop.time()
-            seen = -1
+            total = sum(end - begins[p] for p, end in open_ends.items())
+            records = 0
+            watch = _Watch(connection, open_ends)
             while not await positions_reached(consumer, open_ends):
                 taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
-                total = sum([await consumer.position(partition) for partition in open_ends])
-                if total != seen:
-                    seen, progress = total, loop.time()
-                elif loop.time() - progress > STALL_S:
-                    raise BrokerUnreachable(
-                        f"got nothing more of {', '.join(sorted({p.topic for p in open_ends}))} for {STALL_S:.0f} s,"
-                        " though it does not end here; a partition may be without a leader",
-                        bootstrap_servers=connection.bootstrap_servers,
-                    )
-                for partition, records in taken.items():
-                    for record in records:
+                passed = sum([min(await consumer.position(p), ends[p]) - begins[p] for p in open_ends])
+                watch.see(passed)
+                for partition, found in taken.items():
+                    for record in found:
                         if record.offset < ends[partition]:
+                            records += 1
                             yield record_of(record)
+                            if not records % YIELD_EVERY:
+                                await asyncio.sleep(0)
+                if progress is not None:
+                    progress(passed, total)
+            if progress is not None:
+                progress(total, total)
     finally:
         await stop_quietly(consumer)
+
+
+class _Watch:
+    """Ends a reading that gets nowhere."""
+
+    def __init__(self, connection: Connection, ends: Mapping[TopicPartition, int]) -> None:
+        self._connection = connection
+        self._topics = ", ".join(sorted({partition.topic for partition in ends}))
+        self._seen = -1
+        self._at = time.monotonic()
+
+    def see(self, passed: int) -> None:
+        if passed != self._seen:
+            self._seen, self._at = passed, time.monotonic()
+        elif time.monotonic() - self._at > STALL_S:
+            raise BrokerUnreachable(
+                f"got nothing more of {self._topics} for {STALL_S:.0f} s, though it does not end here; a partition"
+                " may be without a leader",
+                bootstrap_servers=self._connection.bootstrap_servers,
+            )
 
 
 async def replay(connection: Connection, topics: Sequence[str]) -> AsyncGenerator[KafkaRecord, None]:

@@ -1,110 +1,163 @@
-"""The state of one input partition: documents by key and the head of the audit chain, restored from a changelog.
+"""What one partition remembers: the agent's documents, timers, parked inputs, ids that it has seen, and audit chains.
 
-The changelog is the compacted topic `state.<agent>`, same partition number as the input. It is written in the
-transaction that commits the decision, so that decisions, state and offsets move together or not at all.
+Rules upheld here: the changelog is the truth and everything else a copy; it is written in the transaction that commits
+what changed it, so memory never runs ahead of Kafka for longer than a batch; a partition that is opened anew reads it
+back. Entries are canonical JSON, None deletes; `docs/spec/changelog.md` has them in full. Keys:
 
-=========================  ==========================================================
-record key                 value (canonical JSON)
-=========================  ==========================================================
-`state/<topic>/<key>`      the agent's state document of this event key
-`chain/<topic>`            `{"next_offset":…,"next_seq":…,"prev":…}` after the last commit
-=========================  ==========================================================
+===========================  ==========================================================
+`state/<topic>/<key>`        the agent's state document of this event key
+`timer/<topic>/<key>`        the timers of this event key
+`parked/<topic>/<offset>`    an input that is to be tried again, and how often it failed
+`seen/<topic>/<batch>`       ids of events that were decided, to know a repeat
+`chain/<topic>`              offsets, their map and the chain head after the last commit
+===========================  ==========================================================
+
+The topic is the one that the agent listens to, with its namespace; of `parked` and `chain` the one the input is on.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
 
 from jurat.audit.chain import ChainHead
 from jurat.schemas import canonical
-from jurat.schemas.errors import InputRejected, StreamError
+from jurat.schemas.decision import InputRef
+from jurat.schemas.errors import StreamError
 from jurat.schemas.model import Count, Model
+from jurat.streams.duplicates import SeenWindow
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
+from jurat.streams.keyed_state import KeyedState
+from jurat.streams.offsets import OffsetMap
+from jurat.streams.parking import Parked, Parking
 from jurat.streams.reading import read_to_end
+from jurat.streams.timers import Timers
 
-MAX_DOCUMENT_BYTES: Final = 512 * 1024
-"""Half of Kafka's default record limit: a document that cannot be written must not be held."""
+log = logging.getLogger(__name__)
 
-STATE_PREFIX: Final = "state/"
-CHAIN_PREFIX: Final = "chain/"
+Entry = tuple[str, bytes | None]
+"""A key and a value of the changelog."""
+
+STATE: Final = "state/"
+TIMER: Final = "timer/"
+PARKED: Final = "parked/"
+SEEN: Final = "seen/"
+CHAIN: Final = "chain/"
 
 
 class _ChainEntry(Model):
     next_offset: Count
     next_seq: Count
     prev: str
+    done: str = ""
 
 
-class PartitionState:
-    """Documents and chain head of one input partition.
+@dataclass(slots=True)
+class Source:
+    """One partition that is read: its offsets and the chain of the records about it.
 
     Attributes:
         head: where the next audit record goes, as of the last commit.
-        next_offset: the input offset after the last committed one; 0 before the first commit.
     """
 
-    def __init__(self, model: type[Model] | None, *, input_topic: str) -> None:
-        self._model = model
-        self._input_topic = input_topic
-        self._documents: dict[str, Model] = {}
-        self.head = ChainHead()
-        self.next_offset = 0
+    partition: TopicPartition
+    offsets: OffsetMap = field(default_factory=OffsetMap)
+    head: ChainHead = field(default_factory=ChainHead)
 
-    async def restore(self, connection: Connection, changelog: TopicPartition) -> None:
+    def entry(self, head: ChainHead) -> Entry:
+        """The changelog's entry of this chain head and the offsets as they are now."""
+        entry = _ChainEntry(
+            next_offset=self.offsets.low,
+            next_seq=head.next_seq,
+            prev=head.prev,
+            done=self.offsets.encode(),
+        )
+        return f"{CHAIN}{self.partition.topic}", canonical.dumps(entry.model_dump())
+
+
+class PartitionState:
+    """What the partition with this number of an agent remembers.
+
+    Args:
+        model: of the agent's state documents, None for a stateless agent.
+        input_topic: full name of the topic that the agent listens to.
+        timer_topic: full name of the topic of its fired timers.
+        partition: the number, the same for both.
+    """
+
+    def __init__(
+        self, model: type[Model] | None, *, input_topic: str, timer_topic: str, partition: int
+    ) -> None:
+        self.input_topic = input_topic
+        self.sources = {
+            topic: Source(TopicPartition(topic, partition)) for topic in (input_topic, timer_topic)
+        }
+        self.documents = KeyedState(model)
+        self.timers = Timers()
+        self.parking = Parking(partition=partition)
+        self.seen = SeenWindow()
+        self._collected: dict[str, Parked] = {}
+
+    async def restore(
+        self,
+        connection: Connection,
+        changelog: TopicPartition,
+        *,
+        now: datetime,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> int:
         """Read the changelog to its end.
 
+        Args:
+            now: parked inputs whose moment is over are due then.
+            progress: told how many of how many offsets are read.
+
+        Returns:
+            How many entries it had.
+
         Raises:
-            StreamError: an entry of the changelog is not ours; deciding on would be guessing.
+            StreamError: an entry is not ours; deciding on would be guessing.
         """
-        async for record in read_to_end(connection, [changelog]):
+        entries = 0
+        async for record in read_to_end(connection, [changelog], progress=progress):
             self._restore_one(record)
+            entries += 1
+        self.parking.restored(self._collected, now=now)
+        self._collected.clear()
+        return entries
 
-    def get(self, key: str) -> Model | None:
-        """The state document of an event key."""
-        return self._documents.get(key)
+    def ended(self, where: InputRef) -> bool:
+        """Whether an input has its terminal record; one that is parked has none yet."""
+        source = self.sources.get(where.topic)
+        done = source is not None and source.offsets.is_done(where.offset)
+        return done and (where.topic, where.offset) not in self.parking
 
-    def put(self, key: str, document: Model) -> tuple[bytes, bytes]:
-        """Set a document; returns the changelog record that must be committed with the decision.
-
-        Raises:
-            CanonicalError: the document has no canonical form; nothing was set.
-            InputRejected: the document is too large to be written; nothing was set.
-        """
-        value = canonical.dumps(document.model_dump(mode="json"))
-        if len(value) > MAX_DOCUMENT_BYTES:
-            raise InputRejected(
-                f"got a decision after which the state of {key!r} takes {len(value)} bytes, expected at most"
-                f" {MAX_DOCUMENT_BYTES}"
-            )
-        self._documents[key] = document  # after printing it: what cannot be written must not be held
-        return f"{STATE_PREFIX}{self._input_topic}/{key}".encode(), value
-
-    def chain_entry(self, head: ChainHead, next_offset: int) -> tuple[bytes, bytes]:
-        """The changelog record of a chain head."""
-        entry = _ChainEntry(next_offset=next_offset, next_seq=head.next_seq, prev=head.prev)
-        return f"{CHAIN_PREFIX}{self._input_topic}".encode(), canonical.dumps(entry.model_dump())
-
-    def committed(self, head: ChainHead, next_offset: int) -> None:
-        """Take over what a transaction has committed."""
-        self.head = head
-        self.next_offset = next_offset
+    def close(self) -> None:
+        """Give back what the documents take outside of memory."""
+        self.documents.close()
 
     def _restore_one(self, record: KafkaRecord) -> None:
         key = (record.key or b"").decode(errors="replace")
-        state_prefix = f"{STATE_PREFIX}{self._input_topic}/"
+        kind, _, rest = key.partition("/")
         try:
-            if key == f"{CHAIN_PREFIX}{self._input_topic}" and record.value is not None:
-                entry = _ChainEntry.model_validate_json(record.value)
-                self.committed(ChainHead(entry.next_seq, entry.prev), entry.next_offset)
-            elif key.startswith(state_prefix) and self._model is not None:
-                if record.value is None:
-                    self._documents.pop(key.removeprefix(state_prefix), None)
-                else:
-                    document = self._model.model_validate_json(record.value)
-                    self._documents[key.removeprefix(state_prefix)] = document
-        except ValidationError as error:
+            if kind == "chain" and rest in self.sources:
+                self._restore_chain(rest, record.value)
+            elif kind == "parked" and rest.rpartition("/")[0] in self.sources:
+                self.parking.restore(rest, record.value, self._collected)
+            elif rest.startswith(f"{self.input_topic}/"):
+                name = rest.removeprefix(f"{self.input_topic}/")
+                if kind == "state":
+                    self.documents.restore(name, record.value)
+                elif kind == "timer":
+                    self.timers.restore(name, record.value)
+                elif kind == "seen":
+                    self.seen.restore(name, record.value)
+        except (ValidationError, ValueError) as error:
             raise StreamError(
                 f"the changelog {record.topic}, partition {record.partition}, offset {record.offset} holds an entry"
                 " that this release cannot read; it was written by another release or by somebody else",
@@ -112,3 +165,12 @@ class PartitionState:
                 partition=record.partition,
                 offset=record.offset,
             ) from error
+
+    def _restore_chain(self, topic: str, value: bytes | None) -> None:
+        source = self.sources[topic]
+        if value is None:
+            source.offsets, source.head = OffsetMap(), ChainHead()
+            return
+        entry = _ChainEntry.model_validate_json(value)
+        source.offsets = OffsetMap.decode(entry.next_offset, entry.done)
+        source.head = ChainHead(entry.next_seq, entry.prev)

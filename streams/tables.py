@@ -1,126 +1,160 @@
-"""Tables: views held in memory, folded from topics that are read whole and then followed.
+"""Tables: the views of a worker, folded from topics that are read to their end and then followed.
 
-Rules upheld here: a table serves only after it has read everything that stood on its topics when it started; a
+Rules upheld here: a view serves only after it has read everything that stood on its topics when it was opened; a
 document knows the record that last changed it and its digest, so that a decision can say what it read; a record that
-cannot be read is skipped and counted, as one bad record must not blind every agent. Not here: bounded memory for
-large views (they are reference data of a shop's size).
+cannot be read or folded is skipped and counted, as one bad record must not blind every agent; memory is bounded,
+however many documents there are (`documents.py`). A tombstone forgets the document of a context table.
+
+A `GlobalTable` is read whole at the start. A `ContextTable` is read partition by partition: `open_partition` when the
+worker is given the input's partition, `close_partition` when it is taken away. Both sides of that join must have the
+same number of partitions and the same partitioner; the number is checked at the start.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import Final
 
-from jurat.agents.agent import View
-from jurat.schemas import canonical
+from jurat.agents.agent import ContextTable, View
 from jurat.schemas.codec import SchemaIds
-from jurat.schemas.errors import JuratError, StreamError
-from jurat.schemas.model import Event, Model
+from jurat.schemas.errors import StreamError, TopicMismatch
+from jurat.schemas.model import Event
 from jurat.streams.decoding import decode_record
-from jurat.streams.kafka import (
-    AIOKafkaConsumer,
-    Connection,
-    KafkaRecord,
-    TopicPartition,
-    in_our_words,
-    record_of,
-    stop_quietly,
-)
-from jurat.streams.reading import MAX_POLL_RECORDS, POLL_MS, partitions_of, positions_reached, start_reader
+from jurat.streams.documents import HOT_BYTES, VIEW_BYTES, Document, Documents, digest_of
+from jurat.streams.following import Follower
+from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
+from jurat.streams.reading import Progress, partitions_of, read_to_end
+
+__all__ = ["Document", "Tables", "digest_of"]
 
 log = logging.getLogger(__name__)
-
-CATCH_UP_S: Final = 60.0
-"""How long to wait for the tables' first full reading before giving up."""
 
 REFRESH_S: Final = 5.0
 """How long a missing document may take to appear before its absence is believed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document of a view and the record that last changed it.
+class Tables:
+    """The views of one worker, kept up to date in the background.
+
+    Args:
+        connection: the cluster and namespace.
+        views: the agent's.
+        input_topic: the topic that the agent listens to, without namespace; context tables are joined with it.
+        ids: a Schema Registry's ids, if one is configured.
+        max_bytes: what a global table, or one partition of a context table, may take in memory before it spills.
+        max_hot_bytes: what its documents used last may take ready to use.
 
     Attributes:
-        sha256: digest of the document's canonical form.
+        unreadable: records that could not be read or folded.
+        restoring: what is being read to its end now.
     """
 
-    model: Model
-    topic: str
-    partition: int
-    offset: int
-    sha256: str
-
-
-def digest_of(model: Model) -> str:
-    """Digest of a model's canonical JSON form."""
-    return hashlib.sha256(canonical.dumps(model.model_dump(mode="json"))).hexdigest()
-
-
-class Tables:
-    """The views of one worker, kept up to date in the background."""
-
     def __init__(
-        self, connection: Connection, views: Sequence[View], *, ids: SchemaIds | None = None
+        self,
+        connection: Connection,
+        views: Sequence[View],
+        *,
+        input_topic: str,
+        ids: SchemaIds | None = None,
+        max_bytes: int = VIEW_BYTES,
+        max_hot_bytes: int = HOT_BYTES,
     ) -> None:
         self._connection = connection
-        self._views = tuple(views)
+        self._input_topic = connection.topic(input_topic)
         self._ids = ids
-        self._documents: dict[str, dict[str, Document]] = {view.name: {} for view in views}
-        self._views_of: dict[str, list[View]] = {}
-        for view in views:
-            for topic in view.topics:
-                self._views_of.setdefault(connection.topic(topic), []).append(view)
-        self._consumer: AIOKafkaConsumer | None = None
-        self._partitions: tuple[TopicPartition, ...] = ()
-        self._task: asyncio.Task[None] | None = None
-        self._moved = asyncio.Event()
+        self._bounds = (max_bytes, max_hot_bytes)
+        self._context = {view.name: view for view in views if isinstance(view, ContextTable)}
+        self._global = {view.name: view for view in views if view.name not in self._context}
+        self._documents: dict[tuple[str, int | None], Documents] = {}  # None: of all partitions
+        names = ", ".join(view.name for view in views)
+        self._everything = Follower(connection, self._fold_global, what=f"the views {names}")
+        self._served = Follower(connection, self._fold_context, what=f"the views {names}")
+        self._global_partitions: tuple[TopicPartition, ...] = ()
+        self.restoring: dict[str, Progress] = {}
         self.unreadable = 0
 
     async def start(self) -> None:
-        """Read the topics to their present end, then follow them.
+        """Read the global tables to their present end, then follow them.
 
         Raises:
             TopicMissing: a topic of a view does not exist.
-            StreamError: the first reading did not end in time.
+            TopicMismatch: a context table is not partitioned as the agent's input is.
+            BrokerUnreachable: the first reading got nowhere.
         """
-        if not self._views:
-            return
-        self._partitions = await partitions_of(self._connection, sorted(self._views_of))
-        self._consumer = await start_reader(self._connection, self._partitions)
-        await self._consumer.seek_to_beginning(*self._partitions)
-        self._task = asyncio.create_task(self._follow(self._consumer), name="tables")
         try:
-            read = await self.caught_up(CATCH_UP_S)
+            if self._context:
+                await self._check_partitions()
+                await self._served.start()
+            if self._global:
+                self._global_partitions = await partitions_of(
+                    self._connection, self._topics_of(self._global.values())
+                )
+                self._make(self._global.values(), None)
+                await self._everything.start()
+                await self._read(self._everything, self._global_partitions, self._fold_global)
         except BaseException:
             await self.stop()
             raise
-        if not read:
-            await self.stop()
-            raise StreamError(
-                f"the views {', '.join(self._documents)} were not read within {CATCH_UP_S:.0f} s"
-            )
 
     async def stop(self) -> None:
-        """Stop following; the documents stay readable."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        if self._consumer is not None:
-            await stop_quietly(self._consumer)
-            self._consumer = None
+        """Stop following and forget the documents."""
+        await asyncio.gather(self._everything.stop(), self._served.stop())
+        for documents in self._documents.values():
+            documents.close()
+        self._documents.clear()
 
-    def get(self, view: str, key: str) -> Document | None:
-        """The document of a view, as far as it has been read."""
-        return self._documents[view].get(key)
+    async def open_partition(self, partition: int) -> None:
+        """Read this partition of the context tables to its present end, then follow it; once it is open, do nothing.
 
-    async def caught_up(self, timeout_s: float = REFRESH_S) -> bool:
+        Raises:
+            BrokerUnreachable: the reading got nowhere.
+        """
+        if not self._context or self._is_open(partition):
+            return
+        self._make(self._context.values(), partition)
+        try:
+            await self._read(self._served, self._of_context(partition), self._fold_context)
+        except BaseException:
+            self.close_partition(partition)
+            raise
+
+    def close_partition(self, partition: int) -> None:
+        """Stop following this partition of the context tables and forget its documents."""
+        self._served.remove(self._of_context(partition))
+        for name in self._context:
+            documents = self._documents.pop((name, partition), None)
+            if documents is not None:
+                documents.close()
+
+    def get(self, view: str, key: str, *, partition: int) -> Document | None:
+        """The document of a view, as far as it has been read.
+
+        Args:
+            view: the view's name.
+            key: the document's.
+            partition: of the input that is decided; a global table holds the documents of all partitions.
+
+        Raises:
+            StreamError: this partition of the context tables is not open.
+        """
+        place = partition if view in self._context else None
+        try:
+            return self._documents[view, place].get(key)
+        except KeyError:
+            raise StreamError(
+                f"got a look into the view {view}, which is not open for partition {partition}"
+            ) from None
+
+    async def caught_up(self, timeout_s: float = REFRESH_S, *, partition: int | None = None) -> bool:
         """Wait until everything that stands on the topics now has been read.
+
+        Args:
+            timeout_s: how long.
+            partition: of the context tables, which is waited for beside the global ones; None for these alone.
 
         Returns:
             False when that took longer than `timeout_s`.
@@ -128,71 +162,103 @@ class Tables:
         Raises:
             StreamError: the topics are not followed any more.
         """
-        if self._consumer is None or self._task is None:
-            return True
-        try:
-            async with asyncio.timeout(timeout_s):
-                with in_our_words(self._connection):
-                    ends = await self._consumer.end_offsets(list(self._partitions))
-                while not await positions_reached(self._consumer, ends):
-                    self._raise_failure()
-                    self._moved.clear()
-                    await self._moved.wait()
-        except TimeoutError:
-            return False
-        self._raise_failure()
-        return True
+        waits = []
+        if self._global:
+            waits.append(self._everything.caught_up(self._global_partitions, timeout_s))
+        if self._context and partition is not None:
+            waits.append(self._served.caught_up(self._of_context(partition), timeout_s))
+        return all(await asyncio.gather(*waits))
 
     @property
     def failure(self) -> BaseException | None:
         """What ended the following of the topics, None while it goes on."""
-        if self._task is None or not self._task.done() or self._task.cancelled():
-            return None
-        return self._task.exception()
+        return self._everything.failure or self._served.failure
 
-    def _raise_failure(self) -> None:
-        failure = self.failure
-        if isinstance(failure, JuratError):
-            raise failure
-        if failure is not None:
-            raise StreamError(
-                f"the views {', '.join(self._documents)} cannot be followed: folding failed with"
-                f" {type(failure).__name__}"
-            ) from failure
+    @property
+    def bytes_in_memory(self) -> int:
+        """What all documents take in memory, roughly."""
+        return sum(documents.bytes_in_memory for documents in self._documents.values())
 
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+    def _is_open(self, partition: int) -> bool:
+        return any((name, partition) in self._documents for name in self._context)
+
+    def _make(self, views: Iterable[View], place: int | None) -> None:
+        max_bytes, max_hot_bytes = self._bounds
+        for view in views:
+            self._documents[view.name, place] = Documents(
+                view, max_bytes=max_bytes, max_hot_bytes=max_hot_bytes
+            )
+
+    def _topics_of(self, views: Iterable[View]) -> list[str]:
+        return sorted({self._connection.topic(topic) for view in views for topic in view.topics})
+
+    def _of_context(self, partition: int) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for topic in self._topics_of(self._context.values())]
+
+    async def _check_partitions(self) -> None:
+        topics = self._topics_of(self._context.values())
+        found = await partitions_of(self._connection, sorted({self._input_topic, *topics}))
+        counts = Counter(partition.topic for partition in found)
+        expected = counts[self._input_topic]
+        wrong = [topic for topic in topics if counts[topic] != expected]
+        if wrong:
+            said = ", ".join(f"{topic} has {counts[topic]}" for topic in wrong)
+            raise TopicMismatch(
+                f"the context tables {', '.join(self._context)} are joined by key with {self._input_topic}, which has"
+                f" {expected} partitions, but {said}; make them anew with the same number, or declare the view as a"
+                " GlobalTable",
+                topics=wrong,
+            )
+
+    async def _read(
+        self,
+        follower: Follower,
+        partitions: Sequence[TopicPartition],
+        fold: Callable[[KafkaRecord], None],
+    ) -> None:
+        """Fold what stands there, and follow from there on."""
+        what = ", ".join(f"{one.topic}/{one.partition}" for one in partitions)
+        progress = self.restoring[what] = Progress(what)
+        starts = dict(await follower.ends(partitions))
         try:
-            while True:
-                with in_our_words(self._connection):
-                    taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
-                for records in taken.values():
-                    for record in records:
-                        self._fold(record_of(record))
-                self._moved.set()
+            async with aclosing(read_to_end(self._connection, partitions, progress=progress)) as records:
+                async for record in records:
+                    fold(record)
+                    where = TopicPartition(record.topic, record.partition)
+                    starts[where] = max(starts[where], record.offset + 1)
         finally:
-            # Who waits hears of the end too; one turn later, when the task is done.
-            asyncio.get_running_loop().call_soon(self._moved.set)
+            del self.restoring[what]
+        log.info("views read in %.1f s: %s", progress.elapsed_s, what)
+        follower.add(starts)
 
-    def _fold(self, record: KafkaRecord) -> None:
+    def _fold_global(self, record: KafkaRecord) -> None:
+        self._fold(record, [view for view in self._global.values() if self._is_of(record, view)], None)
+
+    def _fold_context(self, record: KafkaRecord) -> None:
+        views = [view for view in self._context.values() if self._is_of(record, view)]
+        if record.value is None and record.key is not None:
+            # A tombstone: after compaction nothing of this key would be here, so nothing of it is here now.
+            for view in views:
+                self._documents[view.name, record.partition].delete(record.key.decode(errors="replace"))
+        else:
+            self._fold(record, views, record.partition)
+
+    def _is_of(self, record: KafkaRecord, view: View) -> bool:
+        return self._connection.plain(record.topic) in view.topics
+
+    def _fold(self, record: KafkaRecord, views: Sequence[View], place: int | None) -> None:
         received = decode_record(record, ids=self._ids)
         if received.event is None:
             self._skip(record, type(received.error).__name__)
             return
-        for view in self._views_of[record.topic]:
-            documents = self._documents[view.name]
+        for view in views:
+            documents = self._documents[view.name, place]
             try:
-                folded = {
-                    key: self._folded(view, received.event, key, record) for key in view.keys(received.event)
-                }
+                documents.fold(received.event, _keys(view, received.event), record)
+            except StreamError:
+                raise  # the disk's fault, not the record's
             except Exception as error:  # noqa: BLE001 - one odd record must not blind every agent; it is counted
                 self._skip(record, type(error).__name__)
-            else:
-                documents.update(folded)
-
-    def _folded(self, view: View, event: Event, key: str, record: KafkaRecord) -> Document:
-        known = self._documents[view.name].get(key)
-        model = view.fold(known.model if known else None, event, key)
-        return Document(model, record.topic, record.partition, record.offset, digest_of(model))
 
     def _skip(self, record: KafkaRecord, error: str) -> None:
         self.unreadable += 1
@@ -203,3 +269,10 @@ class Tables:
             record.offset,
             error,
         )
+
+
+def _keys(view: View, event: Event) -> tuple[str, ...]:
+    keys = view.keys(event)
+    if isinstance(view, ContextTable) and any(key != event.key() for key in keys):
+        raise TypeError(f"the context table {view.name} names another key than that of the event")
+    return keys

@@ -24,12 +24,16 @@ from jurat.streams.kafka import (
     describe_topic_shapes,
     in_our_words,
 )
+from jurat.streams.refused import Operation, Resource, not_authorized
 from jurat.streams.topics import Topic
 
 MAX_REPLICATION: Final = 3
 """Three replicas survive the loss of one broker while two still agree; more costs writes and gains little."""
 
 TOPIC_ALREADY_EXISTS: Final = 36
+NOT_ALLOWED: Final = (29, 31)
+"""Kafka's TOPIC_AUTHORIZATION_FAILED and CLUSTER_AUTHORIZATION_FAILED."""
+
 SOURCES_SINCE_VERSION: Final = 1
 """Of DescribeConfigs responses: the first that tells where a setting comes from."""
 
@@ -84,6 +88,7 @@ async def apply_topics(connection: Connection, topics: Sequence[Topic]) -> tuple
 
     Raises:
         TopicMismatch: a topic has another number of partitions; nothing is changed then.
+        NotAuthorized: an ACL is missing; the message names it.
         StreamError: the broker refused, or does not tell which settings were made for a topic.
     """
     async with admin_client(connection) as client:
@@ -95,7 +100,7 @@ async def apply_topics(connection: Connection, topics: Sequence[Topic]) -> tuple
             if change.kind is ChangeKind.SETTING:
                 declared.setdefault(change.topic, {})[change.setting] = change.wanted
         for name, wanted in declared.items():
-            await _alter(client, name, wanted)
+            await _alter(client, connection, name, wanted)
         return changes
 
 
@@ -105,8 +110,11 @@ async def ensure_topics(connection: Connection, topics: Sequence[Topic]) -> tupl
     Returns:
         The full names of the topics that were created.
 
+    Needs the ACL Create only where something is missing.
+
     Raises:
         TopicMismatch: a topic has another number of partitions than declared.
+        NotAuthorized: a topic may not be asked for, or is missing and may not be created.
     """
     async with admin_client(connection) as client:
         names = [connection.topic(topic.name) for topic in topics]
@@ -153,7 +161,7 @@ async def _diff(
     names = [connection.topic(topic.name) for topic in topics]
     found = await describe_topic_shapes(client, names)
     possible = await _replication(client)
-    settings = await _settings(client, sorted(found))
+    settings = await _settings(client, connection, sorted(found))
     changes: list[Change] = []
     for topic in topics:
         name = connection.topic(topic.name)
@@ -182,7 +190,9 @@ async def _replication(client: AIOKafkaAdminClient) -> int:
     return min(MAX_REPLICATION, len((await client.describe_cluster())["brokers"]))
 
 
-async def _settings(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, _Setting]]:
+async def _settings(
+    client: AIOKafkaAdminClient, connection: Connection, names: Sequence[str]
+) -> dict[str, dict[str, _Setting]]:
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
@@ -195,6 +205,8 @@ async def _settings(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[s
             )
         for resource in response.resources:
             code, message, _kind, name, entries = resource[:5]
+            if code in NOT_ALLOWED:
+                raise not_authorized(connection, Operation.DESCRIBE_CONFIGS, Resource.TOPIC, names)
             if code:
                 raise StreamError(f"the broker does not show the settings of {name}: error {code} {message}")
             # Name, value, read only, source, sensitive, and from here on synonyms.
@@ -204,11 +216,13 @@ async def _settings(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[s
     return settings
 
 
-async def _alter(client: AIOKafkaAdminClient, name: str, wanted: Mapping[str, str]) -> None:
+async def _alter(
+    client: AIOKafkaAdminClient, connection: Connection, name: str, wanted: Mapping[str, str]
+) -> None:
     # The request replaces every setting of the topic (the client has no incremental one), so that what somebody
     # else set goes into it too.
     configs: dict[str, str] = {}
-    for key, setting in (await _settings(client, [name]))[name].items():
+    for key, setting in (await _settings(client, connection, [name]))[name].items():
         if setting.own and key not in wanted:
             if setting.value is None:
                 raise StreamError(
@@ -221,6 +235,8 @@ async def _alter(client: AIOKafkaAdminClient, name: str, wanted: Mapping[str, st
     response = await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=configs)])
     for answer in response:
         for code, message, *_rest in answer.resources:
+            if code in NOT_ALLOWED:
+                raise not_authorized(connection, Operation.ALTER_CONFIGS, Resource.TOPIC, [name])
             if code:
                 raise StreamError(f"the broker refused the settings of {name}: error {code} {message}")
 
@@ -240,6 +256,9 @@ async def _create(client: AIOKafkaAdminClient, connection: Connection, topics: S
     ]
     with in_our_words(connection):
         response = await client.create_topics(wanted)
+        refused = [name for name, code, *_message in response.topic_errors if code in NOT_ALLOWED]
+        if refused:
+            raise not_authorized(connection, Operation.CREATE, Resource.TOPIC, refused)
         for name, code, *message in response.topic_errors:
             # Somebody else created it in between: that is what was wanted.
             if code not in (0, TOPIC_ALREADY_EXISTS):

@@ -7,7 +7,7 @@ proves or decides is never deleted by Kafka. Not here: creating topics (`topic_a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -16,6 +16,7 @@ from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import UnknownSchema
 from jurat.schemas.model import Event
+from jurat.schemas.timers import TimerFired
 
 DEFAULT_PARTITIONS: Final = 6
 """Divides evenly among 1, 2, 3 and 6 workers; each costs a worker one transactional producer."""
@@ -40,6 +41,7 @@ class Topic:
         retention: how long records stay; None keeps them for ever.
         compacted: keep the latest record of each key only.
         max_record_bytes: the largest record batch; None leaves the broker's limit.
+        own: further Kafka settings of this topic.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Topic:
     retention: timedelta | None = EVENT_RETENTION
     compacted: bool = False
     max_record_bytes: int | None = None
+    own: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def configs(self, *, replication: int) -> dict[str, str]:
         """The topic's Kafka settings.
@@ -65,7 +68,7 @@ class Topic:
             settings["retention.bytes"] = "-1"
         if self.max_record_bytes is not None:
             settings["max.message.bytes"] = str(self.max_record_bytes)
-        return settings
+        return settings | dict(self.own)
 
 
 ORDERS: Final = Topic("commerce.orders")
@@ -82,6 +85,18 @@ SIMULATED_OUTCOMES: Final = Topic("simulation.outcomes")
 CONTEXT_DEAD_LETTERS: Final = Topic(
     "dead-letters.context", retention=FOREVER, max_record_bytes=DEAD_LETTER_MAX_BYTES
 )
+
+PARKED_MAX_BYTES: Final = 2 * 1024 * 1024
+"""A parked input stands in the changelog in base64: a third larger than it came."""
+
+JOURNAL_SETTINGS: Final = {
+    "segment.bytes": str(4 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": "60000",
+    "delete.retention.ms": "60000",
+}
+"""Bounds what is read at a restart: the open segment is never compacted, and nearly all entries end soon. Why each has
+its value stands in docs/spec/journal.md."""
 
 TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
     commerce.AfterSalesRequested: AFTER_SALES_REQUESTS,
@@ -117,7 +132,17 @@ def dead_letters(agent: str) -> Topic:
 
 def state(agent: str) -> Topic:
     """The changelog of an agent's keyed state and of its audit chains."""
-    return Topic(f"state.{agent}", compacted=True)
+    return Topic(f"state.{agent}", compacted=True, max_record_bytes=PARKED_MAX_BYTES)
+
+
+def timers(agent: str) -> Topic:
+    """The timers of an agent that fired, which it reads like its inputs."""
+    return Topic(f"timers.{agent}", retention=FOREVER)
+
+
+def journal(agent: str) -> Topic:
+    """The journal of an agent's model calls."""
+    return Topic(f"journal.{agent}", compacted=True, own=JOURNAL_SETTINGS)
 
 
 def of_event(event: type[Event]) -> Topic:
@@ -129,7 +154,7 @@ def of_event(event: type[Event]) -> Topic:
     try:
         return TOPIC_OF_EVENT[event]
     except KeyError:
-        hint = "decisions are written by agents" if event is Decision else "it is not published by itself"
+        hint = "agents write it" if event in (Decision, TimerFired) else "it is not published by itself"
         raise UnknownSchema(
             f"got an event of type {event.event_type()}, which has no topic: {hint}"
         ) from None
@@ -137,7 +162,7 @@ def of_event(event: type[Event]) -> Topic:
 
 def of_agent(agent: str) -> tuple[Topic, ...]:
     """Every topic that an agent writes."""
-    return (decisions(agent), AUDIT, dead_letters(agent), state(agent))
+    return (decisions(agent), AUDIT, dead_letters(agent), state(agent), timers(agent), journal(agent))
 
 
 def shared() -> tuple[Topic, ...]:

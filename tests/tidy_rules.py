@@ -22,9 +22,9 @@ CORE = ("schemas", "policies", "audit", "agents")
 PRODUCT = (*CORE, "api", "cli", "console", "streams")
 EVERYWHERE = (*PRODUCT, "tests", "benchmarks", "examples", ".ci")
 
-# Third-party client -> the one module that may import it (a regular expression on the path).
+# Third-party client -> the module, or the few of one name, that may import it (a regular expression on the path).
 CLIENTS = {
-    "aiokafka": r"streams/kafka\.py",
+    "aiokafka": r"streams/kafka\w*\.py",
     "cedarpy": r"policies/cedar\.py",
     "confluent_kafka": r"(?!)",  # never in the product: it is the stranger who reads our topics in a test
     "cryptography": r"audit/\w+\.py",
@@ -32,6 +32,9 @@ CLIENTS = {
     "faust": r"streams/context\w*\.py",
     "mode": r"streams/context\w*\.py",
     "openai": r"agents/openai\w*\.py",
+    "rocksdict": r"streams/store\.py",
+    "opentelemetry": r"streams/tracing_otel\.py",
+    "prometheus_client": r"streams/exposition\.py",
 }
 
 # What the core may not ask for, and what it does instead.

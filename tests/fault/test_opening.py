@@ -28,11 +28,11 @@ import asyncio, sys
 from jurat.streams.state import PartitionState
 restore, opened = PartitionState.restore, []
 
-async def slow(self, connection, changelog):
+async def slow(self, connection, changelog, **rest):
     opened.append(changelog)
     print("open", changelog.partition, flush=True)
     await asyncio.sleep(9)  # longer than the session time-out
-    await restore(self, connection, changelog)
+    return await restore(self, connection, changelog, **rest)
 
 PartitionState.restore = slow
 sys.argv = ["jurat", "worker", "payment-retrier", "--until-idle", "1s"]

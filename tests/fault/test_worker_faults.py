@@ -20,7 +20,7 @@ from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.errors import BrokerUnreachable, StreamError, TopicMismatch
 from jurat.streams import local_broker, topics
 from jurat.streams.kafka import SESSION_TIMEOUT_MS, admin_client, idempotent_producer, transactional_producer
-from jurat.streams.partition import MAX_QUEUED_RECORDS
+from jurat.streams.intake import MIN_HELD_RECORDS
 from jurat.streams.publisher import Publisher
 from jurat.streams.replay import replay
 from jurat.streams.topic_admin import ensure_topics
@@ -118,7 +118,7 @@ async def test_a_fenced_worker_that_still_owns_the_partition_recovers_with_its_w
     shell: Shell,
 ) -> None:
     """The backlog is larger than the queue, so that the partition is paused when its processor fails."""
-    count = MAX_QUEUED_RECORDS * 3
+    count = MIN_HELD_RECORDS * 3
     await publish(shell, count, customers=1)
     number = await busiest_partition(shell)
     async with running(worker_of(shell)) as task:
@@ -128,7 +128,7 @@ async def test_a_fenced_worker_that_still_owns_the_partition_recovers_with_its_w
         await other.start()
         await other.stop()
         at = await committed(shell)
-        assert at < count - 2 * MAX_QUEUED_RECORDS, "the backlog was done before the fence: publish more"
+        assert at < count - 2 * MIN_HELD_RECORDS, "the backlog was done before the fence: publish more"
         await until_committed(shell, count)
         assert not task.done(), "the worker did not survive"
     found = await findings(shell)

@@ -42,8 +42,8 @@ def test_a_short_run_prints_every_figure_of_complete_runs(kafka: Kafka) -> None:
     assert "Kafka" in machine
     assert re.search(r"load +\d+\.\d+ \d+\.\d+ \d+\.\d+ at the start", machine)
     titles = [part.partition(":")[0] for part in parts]
-    assert titles == ["throughput", "breakdown", "startup", "after-sales"]
-    throughput, breakdown, startup, after_sales = parts
+    assert titles == ["throughput", "breakdown", "startup", "after-sales", "restore"]
+    throughput, breakdown, startup, after_sales, restore = parts
     # An incomplete run has no figure: see `run_worker` and `run_bare`, which count what was written.
     assert "1000 orders" in throughput
     for part in (throughput, startup):
@@ -52,6 +52,8 @@ def test_a_short_run_prints_every_figure_of_complete_runs(kafka: Kafka) -> None:
         assert re.search(r"ratio \d+\.\d", part)
     assert len(re.findall(r"\d us +\d+%", breakdown)) >= 10
     assert "200 requests" in after_sales if DB.is_file() else "SKIPPED" in after_sales
+    assert "2000 state entries" in restore
+    assert len(re.findall(r" MiB$", restore, re.MULTILINE)) == 3
 
 
 def test_a_broker_that_is_not_there_is_no_figure() -> None:

@@ -12,7 +12,16 @@ import pytest
 from tests.tree import rooms
 
 PACKAGES = sorted(rooms())
-HEAVY = ("aiokafka", "cedarpy", "cryptography", "fastavro", "faust", "openai")
+HEAVY = (
+    "aiokafka",
+    "cedarpy",
+    "cryptography",
+    "fastavro",
+    "faust",
+    "openai",
+    "opentelemetry",
+    "prometheus_client",
+)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

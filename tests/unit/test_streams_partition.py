@@ -1,87 +1,518 @@
-"""One input partition without Kafka: its queue's bounds, records that go back, and closing after a failure."""
+"""An open partition without Kafka: what runs beside what, what waits, what is committed, and what is left behind."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from types import SimpleNamespace
-from typing import Any, cast
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from jurat.agents.payment_retrier import PAYMENT_RETRIER
-from jurat.audit.keys import Signer
-from jurat.schemas.errors import ReasonerUnavailable
-from jurat.streams.deciding import Decider
-from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
-from jurat.streams.partition import (
-    CLOSE_GRACE_S,
-    LOW_WATER,
-    MAX_QUEUED_BYTES,
-    MAX_QUEUED_RECORDS,
-    PartitionProcessor,
-    ReopenPartition,
-)
+from jurat.schemas.decision import InputRef
+from jurat.schemas.errors import ConfigurationError, PartitionFenced, ReasonerUnavailable, ReopenPartition
+from jurat.streams import parking as parking_module
+from jurat.streams import partition as partition_module
+from jurat.streams.batching import COMMIT_MAX_RECORDS, MAX_ENDED
+from jurat.streams.intake import LOW_WATER, MAX_HELD_BYTES, MIN_HELD_RECORDS
+from jurat.streams.kafka import KafkaRecord, TopicPartition
+from jurat.streams.offsets import MAX_MAP_CHARS, MAX_SPAN, OffsetMap
+from jurat.streams.parking import MAX_RECORD_BYTES
+from jurat.streams.partition import CLOSE_GRACE_S, PartitionProcessor
+from jurat.streams.retries import RetryPolicy
+from jurat.streams.timers import MAX_DUE, Standing
+from tests.partition_stage import INPUT, START, TIMERS, Stage, many, record, until
+
+SOURCE = TopicPartition(INPUT, 0)
 
 
-async def fails(*_: object) -> Any:
-    raise ReasonerUnavailable("got no answer")
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
 
 
-def processor() -> PartitionProcessor:
-    decider = SimpleNamespace(agent=PAYMENT_RETRIER, decide=fails)
-    return PartitionProcessor(
-        Connection("nowhere:1"),
-        TopicPartition("commerce.payments", 2),
-        decider=cast("Decider", decider),
-        signer=cast("Signer", None),
-    )
+class Gate:
+    """Holds up the inputs of some keys until it is opened."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = {key.encode() for key in keys}
+        self.open = asyncio.Event()
+
+    async def __call__(self, one: KafkaRecord, _attempt: int) -> None:
+        if not self.keys or one.key in self.keys:
+            await self.open.wait()
 
 
-def records(*offsets: int, size: int = 1) -> list[KafkaRecord]:
-    return [KafkaRecord("commerce.payments", 2, offset, 0, None, b"x" * size) for offset in offsets]
+async def test_keys_run_beside_each_other_and_each_in_its_order(stage: Stage) -> None:
+    async def slow(_one: KafkaRecord, _attempt: int) -> None:
+        await asyncio.sleep(0.02)
+
+    stage.decider.behaviour = slow
+    async with stage.partition() as one:
+        start = time.monotonic()
+        one.feed(many(range(200), 20))
+        await until(lambda: len(stage.ends()) == 200)
+        assert time.monotonic() - start < 200 * 0.02 / 4
+        assert stage.decider.most == 20
+        for key in range(20):
+            assert [at for _, at in stage.ends() if at % 20 == key] == list(range(key, 200, 20))
+        assert stage.transactions[0].log[-1].offsets[SOURCE] == (200, "")
 
 
-def test_the_queue_is_bounded_by_records_and_by_bytes() -> None:
-    one = processor()
-    one.feed(records(*range(MAX_QUEUED_RECORDS - 1)))
-    assert (one.full, one.drained, one.busy) == (False, False, True)
-    one.feed(records(MAX_QUEUED_RECORDS))
-    assert one.full
-    heavy = processor()
-    heavy.feed(records(0, size=MAX_QUEUED_BYTES))
-    assert (heavy.full, heavy.drained) == (True, False)
-    light = processor()
-    light.feed(records(*range(int(MAX_QUEUED_RECORDS * LOW_WATER))))
-    assert (light.full, light.drained) == (False, True)
-    assert not processor().busy
+async def test_a_slow_key_delays_only_itself(stage: Stage) -> None:
+    gate = stage.decider.behaviour = Gate("k-0")
+    async with stage.partition() as one:
+        one.feed(many(range(1_000), 10))
+        await until(lambda: len(stage.ends()) == 900)
+        assert {at % 10 for _, at in stage.ends()} == set(range(1, 10))
+        low, text = stage.transactions[0].log[-1].offsets[SOURCE]
+        assert (low, len(OffsetMap.decode(low, text))) == (0, 900)
+        gate.open.set()
+        await until(lambda: len(stage.ends()) == 1_000)
+        assert [at for _, at in stage.ends() if at % 10 == 0] == list(range(0, 1_000, 10))
 
 
-async def test_gaps_are_taken_and_going_back_opens_the_partition_anew() -> None:
+async def test_a_key_is_one_lane_whichever_topic_its_inputs_are_on(stage: Stage) -> None:
+    gate = stage.decider.behaviour = Gate("c-1")
+    async with stage.partition() as one:
+        one.feed([record(0, "c-1")])
+        one.feed([record(0, "c-1", topic=TIMERS), record(1, "c-2", topic=TIMERS)])
+        await until(lambda: stage.ends() == [(TIMERS, 1)])
+        gate.open.set()
+        await until(lambda: stage.ends() == [(TIMERS, 1), (INPUT, 0), (TIMERS, 0)])
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_the_bound_of_what_is_in_flight_holds_for_all_partitions_and_none_starves(
+    monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    stage = Stage(monkeypatch, max_in_flight=3)
+
+    async def work(_one: KafkaRecord, _attempt: int) -> None:
+        if waits:
+            await asyncio.sleep(0.001)
+
+    stage.decider.behaviour = work
+    async with stage.partition(0) as first, stage.partition(1) as second, stage.partition(2) as third:
+        for number, one in enumerate((first, second, third)):
+            one.feed([record(offset, f"k-{offset % 50}", partition=number) for offset in range(100)])
+        await until(
+            lambda: sum(len(stage.ends(number)) for number in range(3)) == 300, why="a partition starves"
+        )
+        assert stage.decider.most <= 3
+    assert stage.budget.in_flight == 0
+
+
+async def test_one_place_is_shared_fairly_by_two_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_in_flight=1)
+    order: list[int] = []
+
+    async def work(one: KafkaRecord, _attempt: int) -> None:
+        order.append(one.partition)
+        await asyncio.sleep(0)
+
+    stage.decider.behaviour = work
+    async with stage.partition(0) as first, stage.partition(1) as second:
+        first.feed(many(range(100), 10))
+        second.feed([record(offset, f"k-{offset}", partition=1) for offset in range(20)])
+        await until(lambda: len(order) == 120)
+        last = max(at for at, number in enumerate(order) if number == 1)
+        assert last < 60, "the partition with less to do waited for all of the other"
+
+
+async def test_a_place_that_the_next_in_turn_does_not_need_goes_to_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A partition that asked for a place may be closed, or find its work done, before it is called."""
+    stage = Stage(monkeypatch, max_in_flight=1)
+    gate = stage.decider.behaviour = Gate("k-0")
+    async with stage.partition(0) as first, stage.partition(1) as second, stage.partition(2) as third:
+        first.feed([record(0, "k-0")])
+        await until(lambda: len(stage.decider.began) == 1)
+        second.feed([record(0, "k-1", partition=1)])
+        third.feed([record(0, "k-2", partition=2)])
+        second._open.lanes.clear()  # type: ignore[union-attr]
+        start = time.monotonic()
+        gate.open.set()
+        await until(lambda: len(stage.ends(2)) == 1)
+        assert time.monotonic() - start < partition_module.DUE_POLL_S / 2, (
+            "it waited for the next look at the clock"
+        )
+
+
+async def test_reading_pauses_at_the_high_mark_and_goes_on_at_the_low_one(stage: Stage) -> None:
+    gate = stage.decider.behaviour = Gate()
+    async with stage.partition() as one:
+        one.feed(many(range(MIN_HELD_RECORDS - 1), 10))
+        assert (one.full, one.drained, one.busy) == (False, False, True)
+        one.feed(many(range(MIN_HELD_RECORDS - 1, MIN_HELD_RECORDS), 10))
+        assert one.full
+        gate.open.set()
+        await until(lambda: one.drained)
+        assert one._held_records <= MIN_HELD_RECORDS * LOW_WATER
+        await until(lambda: not one.busy)
+        assert not one.full
+        assert stage.budget.bytes == 0
+
+
+async def test_reading_pauses_by_bytes_in_the_partition_that_holds_more_than_its_share(stage: Stage) -> None:
+    gate = stage.decider.behaviour = Gate()
+    stage.budget.partitions = 2
+    async with stage.partition(0) as heavy, stage.partition(1) as light:
+        light.feed([record(0, "k-1", partition=1)])
+        heavy.feed([record(0, size=MAX_HELD_BYTES // 2), record(1, "k-2", size=MAX_HELD_BYTES // 2)])
+        assert (heavy.full, light.full) == (True, False)
+        gate.open.set()
+        await until(lambda: heavy.drained)
+    assert stage.budget.bytes == 0
+
+
+async def test_one_stuck_key_holds_up_others_only_at_the_end_of_the_span(stage: Stage) -> None:
+    gate = stage.decider.behaviour = Gate("stuck")
+    count = 50_000
+    async with stage.partition() as one:
+        one.feed([record(0, "stuck")])
+        paused = False
+        for start in range(1, count, 1_000):
+            one.feed(many(range(start, min(start + 1_000, count)), 97))
+            while (paused := one.full) and len(stage.ends()) < MAX_SPAN - 1:
+                await asyncio.sleep(0.005)
+            if paused:
+                break
+        assert paused
+        await until(lambda: len(stage.ends()) == MAX_SPAN - 1)
+        assert not one.drained, "it is read on though nothing more can be admitted"
+        assert one.status(lag=0, now=0.0).span == MAX_SPAN
+        low, text = stage.transactions[0].log[-1].offsets[SOURCE]
+        assert low == 0
+        gate.open.set()
+        for at in range(start + 1_000, count, 1_000):
+            one.feed(many(range(at, min(at + 1_000, count)), 97))
+            await until(lambda: not one.full)
+        await until(lambda: len(stage.ends()) == count, within_s=20)
+        assert all(
+            len(text) <= MAX_MAP_CHARS
+            for each in stage.transactions[0].log
+            for _, text in each.offsets.values()
+        )
+        assert Counter(stage.ends()).most_common(1)[0][1] == 1
+
+
+async def test_a_failure_that_passes_parks_its_key_alone(stage: Stage) -> None:
+    async def poison(one: KafkaRecord, attempt: int) -> None:
+        if one.offset == 0 and attempt < 2:
+            raise ReasonerUnavailable("got no answer")
+
+    stage.decider.behaviour = poison
+    async with stage.partition() as one:
+        one.feed(many(range(40), 4))
+        await until(lambda: len(stage.ends()) == 40)
+        assert [at for _, at in stage.ends() if at % 4 == 0] == list(range(0, 40, 4))
+        assert stage.ends().index((INPUT, 0)) >= 30, "the others waited"
+        assert [attempt for _, at, attempt in stage.decider.began if at == 0] == [0, 1, 2]
+        assert not [key for key in stage.changelog() if key.startswith("parked/")]
+        assert stage.transactions[0].log[-1].offsets[SOURCE] == (40, "")
+
+
+async def test_an_input_that_used_up_its_attempts_is_rejected_and_its_followers_are_decided(
+    stage: Stage,
+) -> None:
+    async def poison(one: KafkaRecord, _attempt: int) -> None:
+        if one.offset == 0:
+            raise ReasonerUnavailable("got no answer")
+
+    stage.decider.behaviour = poison
+    async with stage.partition() as one:
+        one.feed(many(range(5), 1))
+        await until(lambda: len(stage.ends()) == 5)
+        assert [at for _, at in stage.ends()] == [0, 1, 2, 3, 4]
+        assert len([at for _, at, _ in stage.decider.began if at == 0]) == 3
+
+
+async def test_what_is_fed_while_its_key_is_parked_waits_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, retry=RetryPolicy(attempts=3, base_s=0.3, cap_s=0.3))
+
+    async def poison(one: KafkaRecord, attempt: int) -> None:
+        if one.offset == 0 and attempt == 0:
+            raise ReasonerUnavailable("got no answer")
+
+    stage.decider.behaviour = poison
+    async with stage.partition() as one:
+        one.feed([record(0, "k-0"), record(1, "k-0")])
+        await until(lambda: len(stage.state(0).parking) == 2)
+        one.feed([record(2, "k-0"), record(3, "k-1")])
+        await until(lambda: stage.ends() == [(INPUT, 3)])
+        await until(lambda: stage.transactions[0].log[-1].offsets[SOURCE] == (4, ""))
+        assert sorted(key for key in stage.changelog() if "parked" in key) == [
+            f"parked/{INPUT}/{n}" for n in (0, 1, 2)
+        ]
+        assert not one._held_records, "parked inputs are counted as held"
+        await until(lambda: len(stage.ends()) == 4)
+        assert [at for _, at in stage.ends()] == [3, 0, 1, 2]
+
+
+async def test_gaps_are_taken_and_going_back_opens_the_partition_anew(stage: Stage) -> None:
     """Kafka leaves gaps (compaction, transaction markers) but never goes back, unless the topic is another one."""
-    one = processor()
-    one.feed(records(3, 5, 9))
+    one = PartitionProcessor(0, stage.shared)
+    await one.open()
+    one.feed([record(offset) for offset in (3, 5, 9)])
     assert not one.full
-    one.feed(records(4))
+    one.feed([record(4)])
     with pytest.raises(ReopenPartition, match="offset 4 after 9"):
         await one.run()
+    await one.abandon()
 
 
-async def test_closing_after_a_failure_does_not_wait_for_work_that_has_ended() -> None:
-    one = processor()
-    one.feed(records(0, 1))
-    with pytest.raises(ReasonerUnavailable):
-        await one.run()
+@pytest.mark.parametrize("error", [PartitionFenced("another has it"), ReopenPartition("not confirmed")])
+async def test_a_commit_that_fails_ends_the_partition_and_closing_does_not_wait(
+    stage: Stage, error: Exception
+) -> None:
+    one = PartitionProcessor(0, stage.shared)
+    await one.open()
+    stage.transactions[0].failure = error
+    one.feed(many(range(10), 10))
+    with pytest.raises(type(error)):
+        await asyncio.wait_for(one.run(), 2)
     start = time.monotonic()
     await one.close()
     assert time.monotonic() - start < CLOSE_GRACE_S / 2
+    assert (stage.budget.in_flight, stage.budget.bytes) == (0, 0)
+    assert stage.state(0).sources[INPUT].head.next_seq == 0, "the head moved without a commit"
 
 
-async def test_closing_an_idle_partition_ends_its_run() -> None:
-    one = processor()
+async def test_a_fault_that_does_not_pass_ends_the_partition(stage: Stage) -> None:
+    async def broken(_one: KafkaRecord, _attempt: int) -> None:
+        raise ConfigurationError("got a view that nobody declared")
+
+    stage.decider.behaviour = broken
+    one = PartitionProcessor(0, stage.shared)
+    await one.open()
+    one.feed([record(0)])
+    with pytest.raises(ConfigurationError):
+        await asyncio.wait_for(one.run(), 2)
+    await one.abandon()
+
+
+async def test_closing_commits_what_ends_within_the_grace_and_drops_the_rest(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_module, "CLOSE_GRACE_S", 0.4)
+    never = asyncio.Event()
+
+    async def work(one: KafkaRecord, _attempt: int) -> None:
+        await (never.wait() if one.key == b"k-0" else asyncio.sleep(0.1))
+
+    stage.decider.behaviour = work
+    async with stage.partition() as one:
+        one.feed(many(range(20), 10))
+        await until(lambda: len(stage.decider.began) == 10)
+        start = time.monotonic()
+        await one.close()
+        assert 0.3 < time.monotonic() - start < 1
+        assert sorted(at for _, at in stage.ends()) == list(range(1, 10)), "nothing may begin while it closes"
+        low, text = stage.transactions[0].log[-1].offsets[SOURCE]
+        assert (low, len(OffsetMap.decode(low, text))) == (0, 9)
+        assert not stage.transactions[0].open
+        one.feed([record(20)])
+        assert not one.busy, "what comes after closing is not taken"
+    assert (stage.budget.in_flight, stage.budget.bytes) == (0, 0)
+
+
+async def test_closing_an_idle_partition_ends_its_run(stage: Stage) -> None:
+    one = PartitionProcessor(0, stage.shared)
+    await one.open()
     task = asyncio.create_task(one.run())
     await asyncio.sleep(0)
     await one.close()
     await asyncio.wait_for(task, 1)
-    one.feed(records(7))
-    assert not one.busy, "what comes after closing is not taken"
+    one.feed([record(7)])
+    assert not one.busy
+
+
+async def test_a_partition_that_is_never_run_closes_at_once(stage: Stage) -> None:
+    one = PartitionProcessor(0, stage.shared)
+    await one.open()
+    one.feed(many(range(10), 10))
+    start = time.monotonic()
+    await one.close()
+    assert time.monotonic() - start < 1
+    assert stage.budget.bytes == 0
+
+
+async def test_cancelling_leaves_nothing_behind(stage: Stage) -> None:
+    stage.decider.behaviour = Gate()
+    before = asyncio.all_tasks()
+    one = PartitionProcessor(0, stage.shared)
+    await one.open()
+    task = asyncio.create_task(one.run())
+    await asyncio.sleep(0)
+    one.feed(many(range(100), 10))
+    await until(lambda: len(stage.decider.began) == 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await one.abandon()
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == before
+    assert (stage.budget.in_flight, stage.budget.bytes, stage.budget.starved) == (0, 0, False)
+
+
+async def test_a_closed_partition_gives_its_turn_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_in_flight=1)
+    gate = stage.decider.behaviour = Gate("k-0")
+    async with stage.partition(0) as first, stage.partition(2) as third:
+        async with stage.partition(1) as second:
+            first.feed([record(0, "k-0")])
+            await until(lambda: len(stage.decider.began) == 1)
+            second.feed([record(0, "k-1", partition=1)])
+            third.feed([record(0, "k-2", partition=2)])
+        gate.open.set()
+        await until(lambda: len(stage.ends(2)) == 1)
+    assert stage.ends(1) == []
+
+
+async def test_what_was_done_before_a_restart_is_not_decided_again(stage: Stage) -> None:
+    stage.state(0).sources[INPUT].offsets = OffsetMap(10, {12, 14})
+    async with stage.partition() as one:
+        assert one.next_offset(INPUT) == 10
+        one.feed(many(range(10, 20), 10))
+        await until(lambda: len(stage.ends()) == 8)
+        assert sorted(at for _, at in stage.ends()) == [10, 11, 13, 15, 16, 17, 18, 19]
+        await until(lambda: stage.transactions[0].log[-1].offsets[SOURCE] == (20, ""))
+        assert stage.budget.bytes == 0
+        assert not one.busy
+
+
+async def test_a_batch_writes_what_ended_in_its_order_with_offsets_and_ends_of_calls(stage: Stage) -> None:
+    async with stage.partition() as one:
+        one.feed(many(range(3), 3))
+        await until(lambda: len(stage.ends()) == 3)
+        outputs = [output for each in stage.transactions[0].log for output in each.outputs]
+        assert [output.key for output in outputs if output.topic == "journal"] == [
+            b"call/0",
+            b"call/1",
+            b"call/2",
+        ]
+        assert sorted(stage.journal.forgotten) == [0, 1, 2]
+        assert f"chain/{INPUT}" in stage.changelog()
+        assert one.committed_records == 3
+
+
+async def test_ends_that_wait_for_a_slow_commit_are_bounded(stage: Stage) -> None:
+    stage.transactions[0].takes_s = 0.5
+    async with stage.partition() as one:
+        one.feed(many(range(3_900), 3_900))
+        await asyncio.sleep(0.3)
+        assert len(stage.decider.ended) <= MAX_ENDED + COMMIT_MAX_RECORDS + stage.max_in_flight
+        stage.transactions[0].takes_s = 0.0
+        await until(lambda: len(stage.ends()) == 3_900, within_s=10)
+
+
+async def test_a_million_timers_that_are_due_are_written_a_batch_at_a_time(stage: Stage) -> None:
+    count = 5_000
+    setter = InputRef(topic=INPUT, partition=0, offset=3)
+    stage.decider.skew = timedelta(hours=1)
+    for number in range(count):
+        stage.state(0).timers.replace(f"k-{number}", Standing(set_by=setter, timers={"t": START}))
+    stage.transactions[0].takes_s = 0.2
+    async with stage.partition():
+        await asyncio.sleep(0.3)
+        assert len(stage.state(0).timers) >= count - MAX_ENDED - COMMIT_MAX_RECORDS - MAX_DUE
+        stage.transactions[0].takes_s = 0.0
+        await until(lambda: len(fired(stage)) == count, within_s=10)
+        assert len(stage.state(0).timers) == 0
+        assert sorted(fired(stage)) == sorted(f"k-{number}" for number in range(count))
+
+
+def fired(stage: Stage) -> list[str]:
+    outputs = [output for one in stage.transactions[0].log for output in one.outputs]
+    return [
+        (output.key or b"").decode() for output in outputs if output.topic == TIMERS and output.value == b"t"
+    ]
+
+
+async def test_a_timer_that_is_set_by_a_decision_fires_when_it_is_due(stage: Stage) -> None:
+    setter = InputRef(topic=INPUT, partition=0, offset=0)
+
+    async def sets(one: KafkaRecord, _attempt: int) -> None:
+        due = stage.decider.clock() + timedelta(seconds=0.1)
+        stage.state(0).timers.replace("c-1", Standing(set_by=setter, timers={"t": due}))
+
+    stage.decider.behaviour = sets
+    stage.decider.changes = ((f"timer/{INPUT}/c-1", b"{}"),)
+    async with stage.partition() as one:
+        one.feed([record(0)])
+        await until(lambda: len(stage.ends()) == 1)
+        assert fired(stage) == []
+        start = time.monotonic()
+        await until(lambda: fired(stage) == ["c-1"])
+        assert time.monotonic() - start < partition_module.DUE_POLL_S / 2, (
+            "it waited for the next look at the clock"
+        )
+        assert "timer/c-1" not in stage.changelog()
+
+
+async def test_an_input_that_is_too_large_to_wait_is_not_tried_again(stage: Stage) -> None:
+    async def down(one: KafkaRecord, _attempt: int) -> None:
+        raise ReasonerUnavailable("got no answer")
+
+    stage.decider.behaviour = down
+    async with stage.partition() as one:
+        one.feed([record(0, "large", size=MAX_RECORD_BYTES), record(1, "small")])
+        await until(lambda: len(stage.ends()) == 2)
+        assert [at for _, at, _ in stage.decider.began if at == 0] == [0]
+        assert len([at for _, at, _ in stage.decider.began if at == 1]) == 3
+        assert not [key for key in stage.changelog() if "parked" in key]
+
+
+@pytest.mark.parametrize("already_parked", [True, False])
+async def test_what_is_too_large_to_wait_behind_a_parked_input_is_rejected(
+    stage: Stage, already_parked: bool
+) -> None:
+    """It fits neither into the changelog nor before what it came behind; the partition goes on."""
+
+    async def poison(one: KafkaRecord, attempt: int) -> None:
+        if one.offset == 0 and attempt == 0:
+            await asyncio.sleep(0.01)
+            raise ReasonerUnavailable("got no answer")
+
+    stage.decider.behaviour = poison
+    followers = [
+        record(1, size=MAX_RECORD_BYTES),
+        replace(record(2), headers=(("x", b""),) * 1_001),
+        record(3),
+    ]
+    async with stage.partition() as one:
+        one.feed([record(0)])
+        if already_parked:
+            await until(lambda: len(stage.state(0).parking) == 1)
+        one.feed(followers)
+        await until(lambda: len(stage.ends()) == 4)
+        assert [at for _, at in stage.ends()] == [1, 2, 0, 3]
+        assert [at for _, at, _ in stage.decider.began] == [0, 0, 3]
+        await until(lambda: stage.transactions[0].log[-1].offsets[SOURCE] == (4, ""))
+    assert stage.budget.bytes == 0
+
+
+async def test_a_full_parking_stops_the_intake_and_rejects_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage of the reasoner for more keys than may be parked must not become rejections after one try."""
+    monkeypatch.setattr(parking_module, "MAX_PARKED_RECORDS", 20)
+    up = asyncio.Event()
+
+    async def down(one: KafkaRecord, attempt: int) -> None:
+        await asyncio.sleep(0.001)
+        if attempt == 0 and not up.is_set():
+            raise ReasonerUnavailable("got no answer")
+
+    stage.decider.behaviour = down
+    async with stage.partition() as one:
+        one.feed(many(range(100), 100))
+        one.feed(many(range(100, 200), 100))
+        await until(lambda: len(stage.ends()) > 50)
+        up.set()
+        await until(lambda: len(stage.ends()) == 200)
+        assert stage.decider.given == 0, "inputs were given up that had been tried once"
+        assert Counter(stage.ends()).most_common(1)[0][1] == 1

@@ -13,6 +13,7 @@ from jurat.schemas import catalogue
 from jurat.schemas.decision import Decision
 from jurat.schemas.errors import UnknownSchema
 from jurat.schemas.model import Event
+from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.topics import Topic
@@ -21,9 +22,9 @@ BY_NAME = {topic.name: topic for topic in declared()}
 
 
 @pytest.mark.parametrize("event", catalogue.EVENTS, ids=lambda event: event.__name__)
-def test_every_event_has_a_topic_or_is_a_decision(event: type[Event]) -> None:
-    if event is Decision:
-        with pytest.raises(UnknownSchema, match="written by agents"):
+def test_every_event_has_a_topic_or_is_written_by_agents(event: type[Event]) -> None:
+    if event in (Decision, TimerFired):
+        with pytest.raises(UnknownSchema, match="agents write it"):
             topics.of_event(event)
     else:
         assert topics.of_event(event) in declared()
@@ -49,11 +50,12 @@ def test_names_are_unique_and_valid_with_room_for_a_namespace() -> None:
 def test_an_agents_topics(name: str) -> None:
     agent = AGENTS[name]
     own = {topic.name for topic in topics.of_agent(name)}
-    assert own == {f"decisions.{name}", f"dead-letters.{name}", f"state.{name}", "audit.decisions"}
+    kinds = ("decisions", "dead-letters", "journal", "state", "timers")
+    assert own == {"audit.decisions", *(f"{kind}.{name}" for kind in kinds)}
     assert own <= set(BY_NAME)
     assert {agent.topic, *(topic for view in agent.views for topic in view.topics)} <= set(BY_NAME)
     # The changelog and the audit chain of an input partition stand in the partition of the same number.
-    for written in (f"state.{name}", f"dead-letters.{name}", "audit.decisions"):
+    for written in (f"state.{name}", f"timers.{name}", f"journal.{name}", f"dead-letters.{name}", "audit.decisions"):
         assert BY_NAME[written].partitions >= BY_NAME[agent.topic].partitions
     for event in agent.listens[agent.topic]:
         assert topics.of_event(event).name == agent.topic
@@ -65,7 +67,7 @@ def test_evidence_is_kept_for_ever_and_state_is_compacted() -> None:
         if name.startswith(("decisions.", "dead-letters.")) or name == "audit.decisions":
             assert settings["cleanup.policy"] == "delete", name
             assert (settings["retention.ms"], settings["retention.bytes"]) == ("-1", "-1"), name
-        if name.startswith("state.") or name == "context.customers":
+        if name.startswith(("state.", "journal.")) or name == "context.customers":
             assert settings["cleanup.policy"] == "compact", name
             assert "retention.ms" not in settings, name
 

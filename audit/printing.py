@@ -1,0 +1,114 @@
+"""The bytes of a statement: canonical JSON, cut where `prev` and `seq` stand, so that both can be filled in later.
+
+Rules upheld here: the bytes are those of `canonical.dumps` over the statement as JSON types, whichever way they were
+made; a value outside the profile is refused. A record is printed as it stands, without plain dicts made of it first:
+its own fields are typed, so only the objects of free form (`parameters`, `input`) are looked at. What does not fit
+there takes the long way, which finds a JSON form for it or says what is wrong.
+
+Not here: what a record must say (`record`), its place in the chain (`draft`, `chain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from jurat.schemas import canonical
+from jurat.schemas.errors import CanonicalError
+from jurat.schemas.model import Model
+
+if TYPE_CHECKING:
+    from jurat.audit.record import DecisionRecord
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Final = "urn:jurat:decision-record:v1"
+
+INPUT_DEPTH: Final = 3
+"""Where `predicate.policy.input` stands in a statement."""
+
+PARAMETERS_DEPTH: Final = 4
+"""Where `predicate.proposals[].parameters` stands in a statement."""
+
+Pieces = tuple[bytes, bytes, bytes]
+"""A statement's bytes before the value of `prev`, between it and the value of `seq`, and after that."""
+
+_HEAD: Final = b'{"_type":' + orjson.dumps(STATEMENT_TYPE) + b',"predicate":'
+_TAIL: Final = b',"predicateType":' + orjson.dumps(PREDICATE_TYPE) + b',"subject":'
+_OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+
+
+def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pieces:
+    """Print a statement around a record; the record's own `seq` and `prev` are left out.
+
+    Raises:
+        CanonicalError: it is outside the canonical JSON profile.
+    """
+    values: Mapping[str, object] = record.__dict__
+    if not _fits(record):
+        values = record.model_dump(mode="json")
+        canonical.check(statement_of(values, subject_name, subject_sha256))
+    before, between, after = _names(type(record))
+    try:
+        return (
+            _HEAD + _printed(values, before)[:-1] + b',"prev":',
+            b"," + _printed(values, between)[1:-1] + b',"seq":',
+            b"".join(
+                (b",", _printed(values, after)[1:], _TAIL, _subject(subject_name, subject_sha256), b"}")
+            ),
+        )
+    except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
+        raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
+
+
+def joined(made: Pieces, *, seq: int, prev: str) -> bytes:
+    """Fill in the place.
+
+    Raises:
+        CanonicalError: `seq` is no number of a chain.
+    """
+    before, between, after = made
+    return b"".join((before, canonical.dumps(prev), between, canonical.dumps(seq), after))
+
+
+def statement_of(
+    predicate: Mapping[str, object], subject_name: str, subject_sha256: str
+) -> dict[str, object]:
+    """The in-toto statement around a record, as JSON types."""
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": subject_name, "digest": {"sha256": subject_sha256}}],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": predicate,
+    }
+
+
+def _fits(record: DecisionRecord) -> bool:
+    used = record.policy
+    if used is not None and not canonical.fits(used.input, depth=INPUT_DEPTH):
+        return False
+    return all(canonical.fits(judged.parameters, depth=PARAMETERS_DEPTH) for judged in record.proposals)
+
+
+@cache
+def _names(model: type[Model]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The names of a record's fields before, between and after `prev` and `seq`, in the order of their printing."""
+    names = sorted(model.model_fields)
+    prev, seq = names.index("prev"), names.index("seq")
+    return tuple(names[:prev]), tuple(names[prev + 1 : seq]), tuple(names[seq + 1 :])
+
+
+def _printed(values: Mapping[str, object], names: Iterable[str]) -> bytes:
+    return orjson.dumps({name: values[name] for name in names}, default=_fields, option=_OPTIONS)
+
+
+def _subject(name: str, sha256: str) -> bytes:
+    return orjson.dumps([{"digest": {"sha256": sha256}, "name": name}], option=_OPTIONS)
+
+
+def _fields(value: object) -> dict[str, object]:
+    if isinstance(value, Model):
+        return value.__dict__
+    raise TypeError(f"got a {type(value).__name__}, expected JSON types")

@@ -1,0 +1,366 @@
+"""The journal of model calls of one partition: no answer that was paid for is bought again.
+
+The protocol of one call (the numbers come back in the code):
+
+1. **Look.** A finished call for the same input and question is used again. One that was under way when a worker ended
+   is counted and told: it may now be paid twice.
+2. **Intent.** What is about to be asked is written, and acknowledged by all in-sync replicas, before it is asked.
+3. **Ask** the reasoner, with an idempotency key that is the same after a restart.
+4. **Answer.** It is written and acknowledged before it is used. A cancelled worker still tries to write what it has.
+5. **Use** what was written, read back: the first use and one after a crash see the same.
+
+The entries of an input are tombstoned in the transaction that commits its end, by whoever commits. Deterministic
+reasoners are not journalled. Specified in `docs/spec/journal.md`. Not here: that transaction (`committing.py`), the
+bytes (`journal_entry.py`), Kafka's producer (`journal_writer.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from jurat.agents.agent import Agent
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, request_digest
+from jurat.audit.record import format_time
+from jurat.schemas import canonical
+from jurat.schemas.decision import InputRef
+from jurat.schemas.errors import (
+    CanonicalError,
+    InputRejected,
+    JuratError,
+    ProposalInvalid,
+    ReasonerError,
+    Retryable,
+    StreamError,
+)
+from jurat.streams import topics
+from jurat.streams.journal_entry import (
+    CallKey,
+    Entry,
+    Kind,
+    answered,
+    failed,
+    parse_entry,
+    parse_key,
+    print_entry,
+    proposal_of,
+    where_of,
+)
+from jurat.streams.journal_writer import JournalWriter
+from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
+from jurat.streams.reading import Progress, read_to_end
+
+__all__ = ["CallMeters", "EntryWriter", "Journal", "JournalWriter"]
+
+log = logging.getLogger(__name__)
+
+LAST_WRITE_S: Final = 2.0
+"""How long a cancelled worker goes on writing an answer that it has: within the grace of a closing partition."""
+
+
+class EntryWriter(Protocol):
+    """Writes to the journal; `JournalWriter` is one."""
+
+    async def write(self, partition: int, key: bytes, value: bytes) -> None:
+        """Write a record; returns when all in-sync replicas have it.
+
+        Raises:
+            StreamError: they do not, or may not; `Retryable` where trying again may help.
+        """
+        ...
+
+
+class CallMeters(Protocol):
+    """Counts what became of calls."""
+
+    def reused_call(self) -> None:
+        """A finished call was used again."""
+        ...
+
+    def possibly_paid_twice(self) -> None:
+        """A call is made again of which nobody knows whether it was paid for."""
+        ...
+
+
+@dataclass(slots=True)
+class _Held:
+    """One call in memory.
+
+    Attributes:
+        entry: what is known of it.
+        made: whether the reasoner may have been asked.
+        unwritten: the answer's bytes, while the journal is not known to hold them.
+        told: whether it was counted as possibly paid twice.
+    """
+
+    entry: Entry
+    made: bool = False
+    unwritten: bytes | None = None
+    told: bool = False
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether nobody knows if it was paid for."""
+        return self.made and self.entry.kind is Kind.INTENT
+
+
+class Journal:
+    """The calls made for the inputs in work of one partition.
+
+    Args:
+        connection: the cluster and namespace.
+        agent: the agent whose calls these are.
+        partition: the partition's number.
+        writer: who writes; running.
+        clock: the present moment.
+        meters: who counts.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        agent: Agent[Any],
+        partition: int,
+        writer: EntryWriter,
+        clock: Callable[[], datetime],
+        meters: CallMeters,
+    ) -> None:
+        self._connection = connection
+        self._agent = agent
+        self._partition = partition
+        self._writer = writer
+        self._clock = clock
+        self._meters = meters
+        self._name = secrets.token_hex(4)
+        self._inputs: dict[tuple[str, int], dict[CallKey, _Held]] = {}
+
+    def __len__(self) -> int:
+        """How many calls are held."""
+        return sum(len(calls) for calls in self._inputs.values())
+
+    async def restore(self) -> int:
+        """Read the journal of this partition to its end; the partition must be fenced before.
+
+        Returns:
+            How many records were read.
+
+        Raises:
+            StreamError: Kafka refused, or a record is not ours; deciding on would be guessing what was paid for.
+        """
+        topic = self._connection.topic(topics.journal(self._agent.name).name)
+        progress = Progress(f"the journal {topic}, partition {self._partition}")
+        count = 0
+        async for record in read_to_end(
+            self._connection, [TopicPartition(topic, self._partition)], progress=progress
+        ):
+            self._restore_one(record)
+            count += 1
+        return count
+
+    def stale(self, done: Callable[[InputRef], bool]) -> list[bytes]:
+        """Drop the calls of inputs that have ended, written late by a worker that had lost the partition.
+
+        Args:
+            done: whether an input has its terminal record; not so for one that waits for another attempt.
+
+        Returns:
+            Their keys, to be tombstoned with the next commit. If that is never made, the next restore finds them again.
+        """
+        ended = [
+            (place, calls)
+            for place, calls in self._inputs.items()
+            if done(where_of(next(iter(calls)), self._partition))
+        ]
+        for place, _calls in ended:
+            del self._inputs[place]
+        return [key.encode() for _place, calls in ended for key in calls]
+
+    def tombstones(self, where: InputRef) -> list[bytes]:
+        """The keys of an input's entries, to be tombstoned in the transaction that commits its end."""
+        return [key.encode() for key in self._inputs.get((where.topic, where.offset), ())]
+
+    def forget(self, where: InputRef) -> None:
+        """Drop the calls of an input whose end is committed."""
+        self._inputs.pop((where.topic, where.offset), None)
+
+    async def propose(
+        self,
+        reasoner: Reasoner,
+        request: ProposalRequest,
+        *,
+        where: InputRef,
+        decision_id: str,
+        attempt: int,
+        ask: int,
+    ) -> Proposal | None:
+        """Ask a reasoner, or use what it answered before.
+
+        Args:
+            reasoner: who proposes.
+            request: what to ask.
+            where: the input.
+            decision_id: the id of its decision.
+            attempt: which try at deciding this input; rises only when one has failed.
+            ask: which question of this try, counted from 0.
+
+        Raises:
+            ReasonerError: the reasoner's, now or when it was asked first.
+            InputRejected: likewise.
+            StreamError: the journal could not be written; where that is `Retryable`, an answer that has arrived is kept
+                and used by the next attempt.
+            CanonicalError: a document or the state has no canonical form.
+        """
+        if reasoner.deterministic:
+            return await reasoner.propose(request)
+        intent = Entry(
+            kind=Kind.INTENT,
+            call_id=f"{decision_id}/{attempt}/{ask}",
+            request=request_digest(request),
+            event=canonical.digest(request.situation.event.model_dump(mode="json")),
+            asked_at=format_time(self._clock()),
+        )
+        calls = self._inputs.setdefault((where.topic, where.offset), {})
+        finished = self._finished(calls, intent, attempt=attempt, ask=ask)  # 1
+        if finished is not None:
+            return await self._again(*finished, intent)
+        self._tell_unanswered(calls, intent, attempt=attempt, ask=ask)
+        key = CallKey(where.topic, where.offset, attempt, ask, self._name)
+        # Held before it is written: its key must be tombstoned even if the acknowledgement gets lost.
+        held = calls[key] = _Held(intent)
+        await self._writer.write(self._partition, key.encode(), print_entry(intent))  # 2
+        held.made = True
+        answer = await self._ask(reasoner, replace(request, call_id=intent.call_id), held)  # 3
+        await self._write_answer(key, held)  # 4
+        if isinstance(answer, JuratError):
+            raise answer
+        return answer  # 5
+
+    async def _ask(
+        self, reasoner: Reasoner, request: ProposalRequest, held: _Held
+    ) -> Proposal | JuratError | None:
+        """Ask, and hold what came of it; returns the proposal as it is read back, or the failure."""
+        intent = held.entry
+        failure: JuratError
+        try:
+            given = await reasoner.propose(request)
+            held.entry, held.unwritten, proposal = self._read_back(intent, given)
+        except InputRejected as error:
+            kind, failure = Kind.REJECTED, error
+        except ReasonerError as error:
+            kind, failure = (Kind.UNAVAILABLE if isinstance(error, Retryable) else Kind.INVALID), error
+        else:
+            return proposal
+        held.entry = failed(intent, kind, str(failure), format_time(self._clock()))
+        held.unwritten = print_entry(held.entry)
+        return failure
+
+    def _read_back(self, intent: Entry, given: Proposal | None) -> tuple[Entry, bytes, Proposal | None]:
+        """An answer as it is journalled and used; what could not be used after a crash is refused now."""
+        if given is not None and type(given.action) not in self._agent.actions:
+            raise ProposalInvalid(
+                f"got a proposal of type {type(given.action).__name__}, expected an action of {self._agent.name}"
+            )
+        try:
+            entry = answered(intent, given, format_time(self._clock()))
+            value = print_entry(entry)
+        except (CanonicalError, StreamError) as error:
+            raise ProposalInvalid(f"got a proposal that cannot be journalled: {error}") from error
+        return entry, value, proposal_of(entry, self._agent)
+
+    async def _write_answer(self, key: CallKey, held: _Held) -> None:
+        value = held.unwritten
+        if value is None:
+            return
+        writing = asyncio.ensure_future(self._writer.write(self._partition, key.encode(), value))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            try:
+                await asyncio.wait([writing], timeout=LAST_WRITE_S)
+            finally:
+                written = writing.done() and not writing.cancelled() and writing.exception() is None
+                writing.cancel()
+                log.info("cancelled with an answer at hand call=%s written=%s", held.entry.call_id, written)
+                if written:
+                    held.unwritten = None
+            raise
+        held.unwritten = None
+
+    async def _again(self, key: CallKey, held: _Held, intent: Entry) -> Proposal | None:
+        await self._write_answer(key, held)  # an attempt before this one may have failed at that
+        self._meters.reused_call()
+        entry = held.entry
+        if entry.request != intent.request:
+            log.info(
+                "reusing the answer to call=%s for call=%s, though what is asked differs by now asked=%s asks=%s",
+                entry.call_id,
+                intent.call_id,
+                entry.request,
+                intent.request,
+            )
+        if entry.kind is Kind.REJECTED:
+            raise InputRejected(entry.message or "", call_id=entry.call_id)
+        if entry.kind is Kind.INVALID:
+            raise ProposalInvalid(entry.message or "", call_id=entry.call_id)
+        return proposal_of(entry, self._agent)
+
+    def _finished(
+        self, calls: dict[CallKey, _Held], intent: Entry, *, attempt: int, ask: int
+    ) -> tuple[CallKey, _Held] | None:
+        found: tuple[CallKey, _Held] | None = None
+        for key, held in calls.items():
+            if key.ask != ask or key.attempt > attempt or not held.entry.kind.finished:
+                continue
+            if held.entry.event != intent.event:
+                log.warning(
+                    "the journal holds call=%s for another event at this offset, which is not used; was the topic made"
+                    " anew?",
+                    held.entry.call_id,
+                )
+            elif found is None or key.attempt >= found[0].attempt:
+                found = key, held
+        return found
+
+    def _tell_unanswered(self, calls: dict[CallKey, _Held], intent: Entry, *, attempt: int, ask: int) -> None:
+        """Count this call if one before it may have been paid for; each of those is told once."""
+        unanswered = [
+            held
+            for key, held in calls.items()
+            if key.ask == ask and key.attempt <= attempt and held.unanswered and not held.told
+        ]
+        for held in unanswered:
+            held.told = True
+            log.warning(
+                "possibly paid twice: call=%s of %s was under way when a worker ended, and is made again as call=%s",
+                held.entry.call_id,
+                held.entry.asked_at,
+                intent.call_id,
+            )
+        if unanswered:
+            self._meters.possibly_paid_twice()
+
+    def _restore_one(self, record: KafkaRecord) -> None:
+        try:
+            key = parse_key(record.key or b"")
+            entry = None if record.value is None else parse_entry(record.value)
+        except StreamError as error:
+            raise StreamError(
+                f"the journal {record.topic}, partition {record.partition}, offset {record.offset} holds a record that"
+                f" this release cannot read ({error}); it was written by another release or by somebody else",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+            ) from error
+        place = key.topic, key.offset
+        calls = self._inputs.setdefault(place, {})
+        calls.pop(key, None)  # so that the order is that of the last records
+        if entry is not None:
+            calls[key] = _Held(entry, made=True)
+        elif not calls:
+            del self._inputs[place]

@@ -1,0 +1,124 @@
+"""What a partition writes about its inputs: decision events, signed records, dead letters, changelog, fired timers.
+
+Rules upheld here: a record is signed here and only here, as `seq` and `prev` are known only when it is known what
+commits together; the order of the outputs is the order in which the inputs ended. Not here: writing them
+(`committing.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from jurat.audit import dsse
+from jurat.audit.chain import ChainHead
+from jurat.audit.keys import Signer
+from jurat.audit.record import chain_name
+from jurat.schemas.cloudevents import headers_for
+from jurat.schemas.codec import SchemaIds, encode
+from jurat.schemas.decision import decision_id
+from jurat.schemas.timers import TimerFired
+from jurat.streams import topics
+from jurat.streams.committing import Output
+from jurat.streams.dead_letters import dead_letter
+from jurat.streams.deciding import Verdicted
+from jurat.streams.kafka import Connection
+from jurat.streams.state import TIMER, Entry
+from jurat.streams.timers import Due
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Writes for one partition number of an agent.
+
+    Attributes:
+        connection: the cluster and namespace.
+        agent: the agent's name.
+        partition: the number.
+        signer: the agent's signing identity.
+        cluster_id: the Kafka cluster's id.
+        ids: a Schema Registry's ids, if one is configured.
+    """
+
+    connection: Connection
+    agent: str
+    partition: int
+    signer: Signer
+    cluster_id: str
+    ids: SchemaIds | None
+
+    async def about(self, one: Verdicted, head: ChainHead) -> tuple[list[Output], ChainHead]:
+        """Everything that leaves about an input.
+
+        Args:
+            one: how it ended.
+            head: where its record goes.
+
+        Returns:
+            The outputs, and where the next record goes.
+        """
+        chain = chain_name(self.agent, one.decoded.record.topic, self.partition)
+        payload = one.draft.finish(head)
+        signed = await dsse.sign(payload, self.signer, chain=chain)
+        headers = headers_for(
+            signed,
+            event_id=one.draft.decision_id,
+            source=f"/agents/{self.agent}",
+            time=one.at,
+            subject=chain,
+            traceparent=one.traceparent,
+        )
+        audit = Output(
+            self.connection.topic(topics.AUDIT.name),
+            self.partition % topics.AUDIT.partitions,
+            chain.encode(),
+            encode(signed, ids=self.ids),
+            headers,
+        )
+        changed = [self.entry(entry) for entry in one.changelog]
+        return [*self._announced(one), audit, *changed], head.extend(payload)
+
+    def entry(self, entry: Entry) -> Output:
+        """A record of the changelog."""
+        key, value = entry
+        return Output(
+            self.connection.topic(topics.state(self.agent).name), self.partition, key.encode(), value
+        )
+
+    def tombstone(self, key: bytes) -> Output:
+        """The end of an entry of the journal."""
+        return Output(self.connection.topic(topics.journal(self.agent).name), self.partition, key, None)
+
+    def fired(self, due: Due, *, input_topic: str, at: datetime) -> list[Output]:
+        """A timer that is due: its event, and the state without it."""
+        event = TimerFired(
+            agent=self.agent, event_key=due.key, name=due.name, due_at=due.due_at, set_by=due.set_by
+        )
+        setter = decision_id(self.agent, due.set_by, cluster_id=self.cluster_id)
+        headers = headers_for(
+            event, event_id=f"{setter}/{due.name}", source=f"/agents/{self.agent}", time=at, subject=due.key
+        )
+        topic = self.connection.topic(topics.timers(self.agent).name)
+        return [
+            Output(topic, self.partition, due.key.encode(), encode(event, ids=self.ids), headers),
+            self.entry((f"{TIMER}{input_topic}/{due.key}", due.value)),
+        ]
+
+    def _announced(self, one: Verdicted) -> list[Output]:
+        record = one.decoded.record
+        if one.decision is not None and one.decision_value is not None:
+            headers = headers_for(
+                one.decision,
+                event_id=one.decision.id,
+                source=f"/agents/{self.agent}",
+                time=one.at,
+                subject=one.decision.subject,
+                traceparent=one.traceparent,
+            )
+            topic = self.connection.topic(topics.decisions(self.agent).name)
+            return [Output(topic, None, one.decision.key().encode(), one.decision_value, headers)]
+        if one.rejection is not None:
+            letter = dead_letter(record, error=one.rejection.error, reason=one.rejection.message)
+            topic = self.connection.topic(topics.dead_letters(self.agent).name)
+            return [Output(topic, self.partition, letter.key, letter.value, letter.headers)]
+        return []

@@ -1,0 +1,160 @@
+"""The decision event and the audit record of one input, in the words of the agent and the engine that made them.
+
+Rules upheld here: both say the same; text that others wrote is cut to what a record holds. Not here: deciding
+(`deciding.py`), the record's place in the chain and its signature (`outputs.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from jurat.agents.agent import Agent
+from jurat.agents.kernel import Decided
+from jurat.agents.reasoner import JudgedProposal, Reasoner
+from jurat.audit.record import (
+    GENESIS,
+    ContextRead,
+    DecisionRecord,
+    Outcome,
+    PolicyUsed,
+    ProposalJudged,
+    ReasonerUsed,
+    Rejection,
+    chain_name,
+    format_time,
+    kept_errors,
+)
+from jurat.policies.engine import PolicyEngine
+from jurat.schemas.decision import Decision, Verdict, decision_id
+from jurat.schemas.model import Event
+from jurat.streams.decoding import Decoded
+
+MAX_RATIONALE_CHARS: Final = 4_000
+"""As much as a decision event carries; a model may say more."""
+
+OUTCOME_OF: Final = {
+    Verdict.ALLOW: Outcome.DECIDED,
+    Verdict.DENY: Outcome.DENIED,
+    Verdict.ESCALATE: Outcome.ESCALATED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes down what an agent decided.
+
+    Attributes:
+        agent: the agent.
+        reasoner: who proposed.
+        engine: who judged.
+        cluster_id: the Kafka cluster's id; part of every decision's id.
+        code: version of the program.
+    """
+
+    agent: Agent[Any]
+    reasoner: Reasoner
+    engine: PolicyEngine
+    cluster_id: str
+    code: str
+
+    def id_of(self, decoded: Decoded) -> str:
+        """The id of the decision about an input, whether it is made or not."""
+        return decision_id(self.agent.name, decoded.where, cluster_id=self.cluster_id)
+
+    def decision(
+        self, decoded: Decoded, event: Event, decided: Decided, *, name: str, at: datetime
+    ) -> Decision:
+        """The decision event; `name` is its id."""
+        chosen = decided.chosen
+        action = chosen.proposal.action
+        return Decision(
+            id=name,
+            request_id=self.agent.request_id(event) or (decoded.attributes.id if decoded.attributes else ""),
+            agent=self.agent.name,
+            subject=self.agent.subject(event),
+            verdict=chosen.judgement.verdict,
+            action=action.action_name,
+            parameters=action.model_dump(mode="json"),
+            policies=chosen.judgement.policies,
+            reasons=chosen.judgement.reasons,
+            approvers=chosen.judgement.approvers,
+            rationale=chosen.proposal.rationale[:MAX_RATIONALE_CHARS],
+            confidence=chosen.proposal.confidence,
+            reasoner=self.reasoner.name,
+            attempts=len(decided.proposals),
+            effective=not self.agent.dry_run(event),
+            input=decoded.where,
+            policy_digest=self.engine.digest,
+            decided_at=at,
+        )
+
+    def judged(
+        self, decoded: Decoded, decided: Decided, context: tuple[ContextRead, ...], *, name: str, at: datetime
+    ) -> DecisionRecord:
+        """The record of a decision."""
+        judgement = decided.chosen.judgement
+        return self.ended(
+            decoded,
+            OUTCOME_OF[judgement.verdict],
+            name=name,
+            at=at,
+            attempts=len(decided.proposals),
+            context=context,
+            reasoner=ReasonerUsed(name=self.reasoner.name, deterministic=self.reasoner.deterministic),
+            proposals=tuple([_described(judged) for judged in decided.proposals]),
+            policy=PolicyUsed(
+                bundle=self.agent.bundle,
+                digest=self.engine.digest,
+                engine=self.engine.version,
+                input=judgement.normalised,
+            ),
+        )
+
+    def ended(
+        self,
+        decoded: Decoded,
+        outcome: Outcome,
+        *,
+        name: str,
+        at: datetime,
+        attempts: int = 0,
+        context: tuple[ContextRead, ...] = (),
+        reasoner: ReasonerUsed | None = None,
+        proposals: tuple[ProposalJudged, ...] = (),
+        policy: PolicyUsed | None = None,
+        rejection: Rejection | None = None,
+    ) -> DecisionRecord:
+        """The record of any end; `name` is the decision's id, place and signature are still to come."""
+        where = decoded.where
+        return DecisionRecord(
+            decision_id=name,
+            agent=self.agent.name,
+            outcome=outcome,
+            chain=chain_name(self.agent.name, where.topic, where.partition),
+            seq=0,
+            prev=GENESIS,
+            time=format_time(at),
+            attempts=attempts,
+            trace=decoded.attributes.traceparent if decoded.attributes else None,
+            inputs=(decoded.described(self.cluster_id),),
+            context=context,
+            reasoner=reasoner,
+            proposals=proposals,
+            policy=policy,
+            approvals=(),
+            code=self.code,
+            rejection=rejection,
+        )
+
+
+def _described(judged: JudgedProposal) -> ProposalJudged:
+    return ProposalJudged(
+        action=judged.proposal.action.action_name,
+        parameters=judged.proposal.action.model_dump(mode="json"),
+        verdict=judged.judgement.verdict,
+        policies=judged.judgement.policies,
+        reasons=judged.judgement.reasons,
+        errors=kept_errors(judged.judgement.errors),
+    )

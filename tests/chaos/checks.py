@@ -1,0 +1,201 @@
+"""What must hold of an arena after its run, beyond what the oracle says of any run.
+
+1. The oracle has no faults, and no event was decided twice.
+2. The tally of each key is the number of its decisions that had an effect: none was lost or counted twice.
+3. A timer fired once at most, was set by a decision that sets one, and none is left.
+4. No finished model call was bought again: whoever called again could not know of an answer, as none was in the
+   journal when it began to read it; and each call that was made again was told of as possibly paid twice. What a zombie
+   buys before it hears that it was fenced is counted: it cannot know what its successor knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jurat.audit.keys import Trust
+from jurat.audit.record import parse_uri
+from jurat.schemas.codec import decode
+from jurat.schemas.decision import Verdict
+from jurat.schemas.timers import TimerFired
+from tests.chaos.agent import AGENT, Tally, sets_timer
+from tests.chaos.arena import Arena
+from tests.model_server import Call
+from tests.oracle import Findings, examine, repeats
+
+UNAVAILABLE = "unavailable"
+INTENT = "intent"
+
+WRITTEN_S = 0.5
+"""From the moment that a leader gives a journal record to when all replicas have it."""
+
+
+@dataclass
+class Report:
+    """What one arena came to."""
+
+    findings: Findings
+    calls: int = 0
+    made_again: int = 0
+    by_zombies: int = 0
+    told: int = 0
+    reused: int = 0
+    aborted: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+async def check(arena: Arena, calls: Iterable[Call], trust: Trust) -> Report:
+    """Examine an arena that has come to rest."""
+    found = await examine(arena.connection, AGENT, trust)
+    report = Report(found, faults=[*found.faults, *repeats(found)])  # 1
+    _check_tallies(found, report)  # 2
+    _check_timers(found, report)  # 3
+    diary = arena.diary()
+    counted = Counter(line["what"] for line in diary)
+    report.told, report.reused = counted["paid-twice"], counted["reused"]
+    report.aborted = counted["aborted"]
+    lines = counted["told"]
+    named = len({(line["pid"], line["again_as"]) for line in diary if line["what"] == "told"})
+    if not named <= report.told <= lines:
+        report.faults.append(
+            f"{lines} lines name {named} calls as possibly paid twice, {report.told} were counted"
+        )
+    _check_calls(arena, list(calls), diary, report)  # 4
+    return report
+
+
+def _check_tallies(found: Findings, report: Report) -> None:
+    effective: Counter[str] = Counter()
+    for decision in found.decisions:
+        if decision.verdict is Verdict.ALLOW and decision.effective:
+            at = (decision.input.topic, decision.input.partition, decision.input.offset)
+            effective[(found.events[at].key or b"").decode()] += 1
+    held: dict[str, int] = {}
+    for (_partition, key), value in found.state.items():
+        if key.startswith("state/"):
+            held[key.rsplit("/", 1)[1]] = Tally.model_validate_json(value).decided
+    for key in sorted(effective.keys() | held.keys()):
+        if effective[key] != held.get(key, 0):
+            report.faults.append(
+                f"the tally of {key} is {held.get(key, 0)} after {effective[key]} decisions with an effect"
+            )
+
+
+def _check_timers(found: Findings, report: Report) -> None:
+    decided = {
+        (one.input.topic, one.input.partition, one.input.offset): one
+        for one in found.decisions
+        if one.verdict is Verdict.ALLOW
+    }
+    fired: Counter[tuple[str, int, int]] = Counter()
+    for event in found.events.values():
+        if not event.topic.endswith(f"timers.{AGENT.name}"):
+            continue
+        timer = decode(event.value, expected=TimerFired)
+        assert isinstance(timer, TimerFired)
+        by = (timer.set_by.topic, timer.set_by.partition, timer.set_by.offset)
+        fired[by] += 1
+        if by not in decided or not sets_timer(timer.event_key, decided[by].action):
+            report.faults.append(f"a timer fired that {by} is said to have set, and did not")
+    report.faults += [
+        f"the timer that {by} set fired {count} times" for by, count in fired.items() if count > 1
+    ]
+    report.faults += [f"still waiting: {key}" for _p, key in sorted(found.state) if key.startswith("timer/")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer in the journal: surely there since `at`; `pid` is 0 where only the journal tells of it."""
+
+    at: float
+    pid: int
+    call: str
+    kind: str
+
+
+class _Calls:
+    """What the diary and the journal tell about calls."""
+
+    def __init__(self, arena: Arena, diary: list[dict[str, Any]]) -> None:
+        self.took_over: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        self.answers: dict[tuple[str, str], list[_Answer]] = defaultdict(list)
+        self.told: set[str] = set()
+        for line in diary:
+            if line["what"] == "restoring":
+                self.took_over[line["partition"]].append((line["at"], line["pid"]))
+            elif line["what"] == "journalled":
+                self._answered(line["at"], line["pid"], line["call"], line["kind"])
+            elif line["what"] == "told":
+                self.told.add(line["again_as"])
+        for record in arena.journal:
+            if record.value is not None:
+                entry = json.loads(record.value)
+                self._answered(record.timestamp_ms / 1000 + WRITTEN_S, 0, entry["call_id"], entry["kind"])
+
+    def _answered(self, at: float, pid: int, call: str, kind: str) -> None:
+        if kind != INTENT:
+            self.answers[_question(call)].append(_Answer(at, pid, call, kind))
+
+    def session(self, partition: int, call: Call) -> tuple[float, bool]:
+        """When the caller took the partition over, and whether somebody else has since."""
+        before = [(at, pid) for at, pid in self.took_over[partition] if at <= call.started_at]
+        own = max((at for at, pid in before if pid == int(call.caller)), default=0.0)
+        return own, any(at > own and pid != int(call.caller) for at, pid in before)
+
+
+def _check_calls(arena: Arena, calls: list[Call], diary: list[dict[str, Any]], report: Report) -> None:
+    partition_of = {
+        record.decision_id: parse_uri(record.inputs[0].uri).partition
+        for record in report.findings.records.values()
+    }
+    known = _Calls(arena, diary)
+    asked: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in calls:
+        name = _question(call.key)
+        if name[0] in partition_of:
+            asked[name].append(call)
+            report.calls += 1
+    for name, made in asked.items():
+        for number, again in enumerate(made[1:], start=1):
+            since, fenced = known.session(partition_of[name[0]], again)
+            report.made_again += any(call.key == again.key for call in made[:number])
+            # Who called after this one had taken the partition over was fenced already.
+            before = [one for one in made[:number] if one.started_at < since or one.caller == again.caller]
+            fault = _bought_again(again, before, known.answers[name], since=since, told=known.told)
+            if fenced or len(before) < number:
+                report.by_zombies += 1
+            elif fault is not None:
+                report.faults.append(fault)
+
+
+def _bought_again(
+    again: Call, before: list[Call], answers: list[_Answer], *, since: float, told: set[str]
+) -> str | None:
+    """What is wrong with a call that was made again; None where nothing is."""
+    for answer in answers:
+        # It stood in the journal when the caller began to read it, or the caller itself has written it since.
+        known = answer.at < since or (answer.pid == int(again.caller) and answer.at < again.started_at)
+        if known and answer.kind != UNAVAILABLE:
+            return f"the call {again.key} was bought again, though {answer.call} was answered"
+    failed = {answer.call for answer in answers if answer.kind == UNAVAILABLE}
+    unknown = [call for call in before if call.key not in failed]
+    if unknown and again.key not in told:
+        return f"the call {again.key} was made again after {unknown[0].key}, and nobody was told"
+    return None
+
+
+def _question(call: str) -> tuple[str, str]:
+    """What a call asks: the decision and the number of the question, whatever the attempt."""
+    decision, _attempt, ask = [*call.split("/"), "", ""][:3]
+    return decision, ask
+
+
+def by_decision(reports: Mapping[str, Report]) -> Counter[str]:
+    """Outcomes of all arenas together."""
+    total: Counter[str] = Counter()
+    for report in reports.values():
+        total.update(report.findings.outcomes)
+    return total

@@ -1,0 +1,330 @@
+"""Every role with a user of its own, on a Kafka with TLS where nothing is allowed but what docs/security.md lists."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import ResourceType
+
+from jurat.agents.catalogue import AGENTS, REASONERS
+from jurat.running import run_agent
+from jurat.schemas.commerce import OrderPlaced
+from jurat.schemas.errors import BrokerUnreachable, NotAuthenticated, NotAuthorized
+from jurat.streams import topics
+from jurat.streams.kafka import Connection, admin_client, idempotent_producer, in_our_words, stop_quietly
+from jurat.streams.publisher import Publisher
+from jurat.streams.reading import replay
+from jurat.streams.security import Mechanism, Protocol, Security, security_from
+from jurat.streams.topic_admin import diff_topics, ensure_topics
+from tests.command import Shell, new_shell
+from tests.examples import EUR, HOME, ITEM
+from tests.secure_broker import PASSWORD, Authority, SecureKafka, secure_kafka, unsecured_token
+from tests.tree import ROOT
+
+pytestmark = pytest.mark.integration
+
+AGENT = "fulfilment-router"
+ACLS = re.findall(
+    r"^kafka-acls\.sh .*?(?<!\\)$",
+    (ROOT / "docs" / "security.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
+USERS = sorted(set(re.findall(r"User:(\w+)", "\n".join(ACLS))))
+BOUND_S = 20.0
+"""A refusal that takes longer than this is a worker that hangs."""
+
+
+@dataclass(frozen=True)
+class Member(Shell):
+    """The shell of one role: its user's name and password, and the authority that it trusts."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return super().environment | self.variables
+
+    def with_(self, **variables: str) -> Member:
+        """The same role with other variables; an empty one counts as none."""
+        return Member(self.connection, self.keys, self.variables | variables)
+
+
+@dataclass(frozen=True)
+class Company:
+    """The broker, and a shell for each user of docs/security.md."""
+
+    kafka: SecureKafka
+    keys: Path
+
+    def member(self, user: str) -> Member:
+        variables = {
+            "JURAT_SECURITY_PROTOCOL": "SASL_SSL",
+            "JURAT_SASL_MECHANISM": "SCRAM-SHA-512",
+            "JURAT_SASL_USERNAME": user,
+            "JURAT_SASL_PASSWORD": PASSWORD,
+            "JURAT_SSL_CA_FILE": str(self.kafka.authority.file),
+        }
+        connection = Connection(self.kafka.sasl, security=security_from(variables))
+        return Member(connection, self.keys, variables)
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    """Everybody has the ACLs that the document lists, and the administrator has made the topics."""
+    keys = tmp_path_factory.mktemp("keys")
+    new_shell("unused:1", "", keys)
+    with secure_kafka(tmp_path_factory.mktemp("secure-kafka")) as kafka:
+        kafka.add_users(*USERS)
+        for command in ACLS:
+            kafka.run_acls(command)
+        company = Company(kafka, keys)
+        company.member("topics").run("topics", "apply")
+        yield company
+
+
+def order(number: int) -> OrderPlaced:
+    return OrderPlaced(
+        order_id=f"o-{number}",
+        customer_id=f"c-{number}",
+        items=(ITEM,),
+        total=EUR,
+        ship_to=HOME,
+        payment_method_id="card-1",
+    )
+
+
+def json_lines(numbers: Iterable[int]) -> bytes:
+    return b"".join(order(number).model_dump_json().encode() + b"\n" for number in numbers)
+
+
+PUBLISH = ("publish", "commerce.orders", "--type", "OrderPlaced")
+FOLLOW = ("subscribe", f"decisions.{AGENT}", "--from-beginning", "--until-idle", "1s", "--format", "jsonl")
+
+
+def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_path: Path) -> None:
+    company.member("shop").run(*PUBLISH, stdin=json_lines(range(7)))
+    company.member("router").run("worker", AGENT, "--until-idle", "2s")
+    seen = company.member("warehouse").run(*FOLLOW).stdout.splitlines()
+    assert len(seen) == 7
+    auditor, log = company.member("auditor"), tmp_path / "log.jsonl"
+    auditor.run("audit", "replay", "--format", "jsonl", "--output", str(log))
+    assert len(log.read_bytes().splitlines()) == 7
+    verified = auditor.run("audit", "verify", "--with-decisions", "--trust", str(company.keys / "trust.json"))
+    assert b"decision events checked: 7" in verified.stdout
+    assert b"" == company.member("desk").run("dead-letters", "list", AGENT, "--json").stdout
+    company.member("context").run("context", "--until-idle", "2s")
+    profiles = asyncio.run(_records(Connection(company.kafka.plaintext), "context.customers"))
+    assert profiles == 7
+    assert b"are as declared" in company.member("topics").run("topics", "diff").stdout
+
+
+async def _records(connection: Connection, topic: str) -> int:
+    return len([record async for record in replay(connection, [topic])])
+
+
+@pytest.fixture(autouse=True)
+async def connections_end() -> AsyncIterator[None]:
+    """The client does not wait for the end of the connection with which it begins; with TLS that takes a moment."""
+    yield
+    await asyncio.sleep(0.2)
+
+
+async def run_router(company: Company, *, until_idle_s: float | None) -> None:
+    await run_agent(
+        AGENTS[AGENT],
+        connection=company.member("router").connection,
+        reasoner=REASONERS["heuristic"](),
+        keys=company.keys,
+        until_idle_s=until_idle_s,
+    )
+
+
+async def publish(company: Company, *numbers: int) -> None:
+    async with Publisher(company.member("shop").connection, source=f"/test/{time.time_ns()}") as publisher:
+        for number in numbers:
+            await publisher.publish(order(number), event_id=str(number))
+
+
+WORKER_ACLS = [
+    ("Read on topic", ResourceType.TOPIC, "commerce.orders"),
+    ("Read on topic", ResourceType.TOPIC, "commerce.warehouses"),
+    ("Write on topic", ResourceType.TOPIC, f"decisions.{AGENT}"),
+    ("Write on topic", ResourceType.TOPIC, "audit.decisions"),
+    ("(Read|Write) on topic", ResourceType.TOPIC, f"state.{AGENT}"),
+    ("Read on topic", ResourceType.TOPIC, f"timers.{AGENT}"),
+    ("Read on group", ResourceType.GROUP, AGENT),
+    ("Write on transactional-id", ResourceType.TRANSACTIONAL_ID, f"{AGENT}-"),
+]
+
+
+@pytest.mark.parametrize(("operation", "kind", "name"), WORKER_ACLS, ids=[name for _, _, name in WORKER_ACLS])
+async def test_a_worker_that_lacks_one_of_its_acls_ends_and_names_it(
+    company: Company, operation: str, kind: ResourceType, name: str
+) -> None:
+    await publish(company, 1)
+    with company.kafka.without(user="router", resource=kind, name=name):
+        async with asyncio.timeout(BOUND_S):
+            with pytest.raises(NotAuthorized, match=f"User:router lacks the ACL {operation} {name}"):
+                await run_router(company, until_idle_s=5.0)
+
+
+LOST_ACLS = [one for one in WORKER_ACLS if one[2] in ("commerce.orders", "audit.decisions", AGENT)]
+
+
+@pytest.mark.parametrize(("operation", "kind", "name"), LOST_ACLS, ids=[name for _, _, name in LOST_ACLS])
+async def test_a_worker_that_loses_one_of_its_acls_ends_and_names_it(
+    company: Company, operation: str, kind: ResourceType, name: str
+) -> None:
+    plaintext = Connection(company.kafka.plaintext)
+    decided = await _records(plaintext, "audit.decisions")
+    await publish(company, 1)
+    async with asyncio.timeout(2 * BOUND_S):
+        working = asyncio.create_task(run_router(company, until_idle_s=None))
+        while await _records(plaintext, "audit.decisions") <= decided:
+            pass  # reading the topic anew takes its time
+        with company.kafka.without(user="router", resource=kind, name=name):
+            await publish(company, 2)
+            with pytest.raises(NotAuthorized, match=f"User:router lacks the ACL {operation} {name}"):
+                await working
+
+
+async def test_nobody_does_what_another_role_does(company: Company) -> None:
+    lacks = "User:{} lacks the ACL {} on {}"
+    shop = company.member("shop").connection
+    producer = idempotent_producer(shop)
+    with in_our_words(shop):
+        await producer.start()
+    try:
+        forbidden = lacks.format("shop", "Write", "topic audit.decisions")
+        with pytest.raises(NotAuthorized, match=forbidden), in_our_words(shop):
+            await producer.send_and_wait("audit.decisions", b"forged", key=b"forged")
+    finally:
+        await stop_quietly(producer)
+    with pytest.raises(NotAuthorized, match=lacks.format("warehouse", "Write", "any topic")):
+        async with Publisher(company.member("warehouse").connection, source="/test"):
+            pass
+    for user, topic in (("shop", f"decisions.{AGENT}"), ("warehouse", "audit.decisions")):
+        with pytest.raises(NotAuthorized, match=lacks.format(user, "Describe", f"topic {topic}")):
+            await _records(company.member(user).connection, topic)
+    with pytest.raises(NotAuthorized, match=lacks.format("router", "Create", "topic decisions.forged")):
+        await ensure_topics(
+            _may_describe(company, "router", "decisions.forged"), [topics.decisions("forged")]
+        )
+    assert await ensure_topics(shop, [topics.ORDERS]) == ()
+    with pytest.raises(NotAuthorized, match=lacks.format("shop", "DescribeConfigs", "topic commerce.orders")):
+        await diff_topics(shop, [topics.ORDERS])
+
+
+def _may_describe(company: Company, user: str, topic: str) -> Connection:
+    company.kafka.run_acls(
+        f"kafka-acls.sh --add --allow-principal User:{user} --operation Describe --topic {topic}"
+    )
+    return company.member(user).connection
+
+
+async def test_plain_oauthbearer_mtls_and_other_scram(company: Company) -> None:
+    """Each proves the name of another user, whose one ACL then lets it follow decisions."""
+    kafka, folder = company.kafka, company.kafka.folder
+    certificate, key = kafka.authority.issue("certified", password=b"of the key")
+    token = folder / "token"
+    token.write_text(unsecured_token("bearer") + "\n")
+    secret = folder / "password"
+    secret.write_text(PASSWORD + "\n")
+    kafka.add_users("old", mechanism="SCRAM-SHA-256")
+    for user in ("plain", "bearer", "certified", "old"):
+        kafka.run_acls(
+            f"kafka-acls.sh --add --allow-principal User:{user} --operation Read --topic decisions.{AGENT}"
+        )
+    trusting = {"JURAT_SECURITY_PROTOCOL": "SASL_SSL", "JURAT_SSL_CA_FILE": str(kafka.authority.file)}
+    named = {"JURAT_SASL_PASSWORD_FILE": str(secret)}
+    certified = {
+        "JURAT_SECURITY_PROTOCOL": "SSL",
+        "JURAT_SSL_CERT_FILE": str(certificate),
+        "JURAT_SSL_KEY_FILE": str(key),
+        "JURAT_SSL_KEY_PASSWORD": "of the key",
+    }
+    ways = [
+        (kafka.sasl, named | {"JURAT_SASL_MECHANISM": "PLAIN", "JURAT_SASL_USERNAME": "plain"}),
+        (kafka.sasl, named | {"JURAT_SASL_MECHANISM": "SCRAM-SHA-256", "JURAT_SASL_USERNAME": "old"}),
+        (kafka.sasl, {"JURAT_SASL_MECHANISM": "OAUTHBEARER", "JURAT_SASL_TOKEN_FILE": str(token)}),
+        (kafka.mtls, certified),
+    ]
+    for servers, variables in ways:
+        connection = Connection(servers, security=security_from(trusting | variables))
+        await _records(connection, f"decisions.{AGENT}")
+        with pytest.raises(NotAuthorized):
+            await _records(connection, "audit.decisions")
+
+
+async def test_a_token_is_read_anew_at_every_authentication(company: Company) -> None:
+    file = company.kafka.folder / "renewed"
+    security = Security(
+        protocol=Protocol.SASL_SSL,
+        mechanism=Mechanism.OAUTHBEARER,
+        token_file=file,
+        ca_file=company.kafka.authority.file,
+    )
+    connection = Connection(company.kafka.sasl, security=security)
+    for content in ("not-a-token", "", None, unsecured_token("bearer")):
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_text(content)
+        if content and "." in content:
+            async with admin_client(connection):
+                return
+        with pytest.raises(NotAuthenticated, match="JURAT_SASL_TOKEN_FILE"):
+            async with admin_client(connection):
+                pass
+
+
+def test_what_is_not_authenticated_says_what_to_mend(company: Company) -> None:
+    shop = company.member("shop")
+    stranger = Authority(company.kafka.folder, "stranger")
+    open_ = Connection(company.kafka.open)
+    told = {
+        "expected one that it knows": shop.with_(JURAT_SASL_PASSWORD="wrong"),
+        "its certificate is not trusted": shop.with_(JURAT_SSL_CA_FILE=str(stranger.file)),
+        "its listener probably speaks another protocol": Member(open_, shop.keys),
+        "which has no SASL": shop.with_(JURAT_SECURITY_PROTOCOL="PLAINTEXT"),
+    }
+    for message, member in told.items():
+        done = member.run(*PUBLISH, stdin=json_lines([1]), expect=1)
+        assert message in done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+
+
+def test_secrets_are_not_logged(company: Company) -> None:
+    shop, secret = company.member("shop"), "the wrong password"
+    plain = shop.with_(JURAT_SASL_MECHANISM="PLAIN", JURAT_SASL_PASSWORD=secret)
+    said = plain.run("-vv", *PUBLISH, stdin=json_lines([1]), expect=1).stderr.decode()
+    assert "Request to" in said  # the client's own words are there
+    assert secret not in said
+    assert secret not in repr(plain.connection)
+
+
+async def test_certificates_and_addresses_that_do_not_fit(company: Company) -> None:
+    kafka, ca = company.kafka, company.kafka.authority.file
+    certificate, key = Authority(kafka.folder, "impostor").issue("impostor")
+    ssl = Security(protocol=Protocol.SSL, ca_file=ca)
+    impostor = Security(protocol=Protocol.SSL, ca_file=ca, cert_file=certificate, key_file=key)
+    localhost = kafka.mtls.replace("127.0.0.1", "localhost")
+    for connection, error, message in (
+        (Connection(kafka.mtls, security=ssl), NotAuthenticated, "wants a client's certificate"),
+        (
+            Connection(kafka.mtls, security=impostor),
+            NotAuthenticated,
+            "signed by an authority that the broker",
+        ),
+        (Connection(localhost, security=ssl), NotAuthenticated, "its certificate is for another host"),
+        (Connection(kafka.sasl), BrokerUnreachable, "got JURAT_SECURITY_PROTOCOL=PLAINTEXT"),
+        (Connection(kafka.plaintext, security=ssl), BrokerUnreachable, "got JURAT_SECURITY_PROTOCOL=SSL"),
+    ):
+        with pytest.raises(error, match=message):
+            async with admin_client(connection):
+                pass

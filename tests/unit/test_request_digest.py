@@ -1,0 +1,77 @@
+"""The digest of what a reasoner is asked: it changes with everything that is asked, and with nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jurat.agents.agent import Situation
+from jurat.agents.reasoner import JudgedProposal, ProposalRequest, request_digest
+from jurat.policies.request import Judgement
+from jurat.schemas.decision import Verdict
+from jurat.schemas.model import Model
+from tests.journal_stage import EVENT, NOW, Do, Foreign, doer, proposal, request
+
+
+class Kept(Model):
+    count: int
+
+
+JUDGED = JudgedProposal(proposal(), Judgement(Verdict.DENY, ("p",), ("because",)))
+BASE = ProposalRequest(
+    doer(),
+    Situation(EVENT, NOW, NOW, {("a", "1"): Kept(count=1), ("b", "1"): None}, Kept(count=2)),
+    (JUDGED,),
+)
+
+
+def situated(**changes: Any) -> ProposalRequest:
+    return replace(BASE, situation=replace(BASE.situation, **changes))
+
+
+def refused(**changes: Any) -> ProposalRequest:
+    return replace(BASE, refused=(replace(JUDGED, judgement=replace(JUDGED.judgement, **changes)),))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(BASE, agent=doer(Do, Foreign)),
+        replace(BASE, agent=replace(BASE.agent, name="other")),
+        situated(event=EVENT.model_copy(update={"order_id": "o-2"})),
+        situated(occurred_at=None),
+        situated(state=None),
+        situated(state=Kept(count=3)),
+        situated(documents={}),
+        situated(documents={("a", "1"): Kept(count=1), ("b", "1"): Kept(count=1)}),
+        situated(documents={("a", "2"): Kept(count=1), ("b", "1"): None}),
+        replace(BASE, refused=()),
+        replace(BASE, refused=(JUDGED, JUDGED)),
+        replace(BASE, refused=(replace(JUDGED, proposal=proposal(2)),)),
+        refused(policies=("q",)),
+        refused(reasons=("so",)),
+        refused(verdict=Verdict.ESCALATE),
+    ],
+)
+def test_another_question_has_another_digest(other: ProposalRequest) -> None:
+    assert request_digest(other) != request_digest(BASE)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        situated(now=NOW + timedelta(hours=1)),
+        replace(BASE, call_id="dec_1/1/0"),
+        situated(documents={("b", "1"): None, ("a", "1"): Kept(count=1)}),
+        replace(BASE, agent=doer(Do)),
+    ],
+)
+def test_the_same_question_has_the_same_digest(same: ProposalRequest) -> None:
+    assert request_digest(same) == request_digest(BASE)
+
+
+def test_the_digest_stays_the_same_from_release_to_release() -> None:
+    assert request_digest(request()) == "5cd39098998e3ab7e43f6f07b9c70f46a7e028b3560c51dfde7ea1e479f3b417"
