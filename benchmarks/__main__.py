@@ -19,14 +19,39 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import breakdown, machine, restore, retail, startup, throughput
+from benchmarks import (
+    backlog,
+    breakdown,
+    in_flight,
+    latency,
+    machine,
+    parallelism,
+    partitions,
+    restore,
+    retail,
+    startup,
+    throughput,
+)
 from benchmarks.stage import BenchmarkFailedError, Stage, middle, new_stage, wanted
 from jurat.schemas.commerce import OrderPlaced
 from jurat.schemas.errors import JuratError
 from jurat.streams import local_broker
 from jurat.streams.simulator import SimulatedEvent, simulate
 
-NAMES: Final = ("throughput", "startup", "breakdown", "after-sales", "restore")
+NAMES: Final = (
+    "throughput",
+    "startup",
+    "breakdown",
+    "after-sales",
+    "restore",
+    "parallelism",
+    "in-flight",
+    "latency",
+    "partitions",
+)
+BY_NAME_ONLY: Final = ("backlog",)
+"""A quarter of an hour, and some ten gigabytes of the broker's disk."""
+
 SEED: Final = 7
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 STOP_S: Final = 1.0
@@ -44,12 +69,47 @@ class Size:
     pieces: int
     requests: int
     entries: int
+    parallel: int
+    calls: int
+    call_s: float
+    payments: int
+    pace_s: float
+    partitions: tuple[int, ...]
+    backlog: int
 
 
 FULL: Final = Size(
-    warm_up=500, orders=20_000, rounds=3, starts=3, pieces=2_000, requests=5_000, entries=100_000
+    warm_up=500,
+    orders=20_000,
+    rounds=3,
+    starts=3,
+    pieces=2_000,
+    requests=5_000,
+    entries=100_000,
+    parallel=10_000,
+    calls=10_000,
+    call_s=2.0,
+    payments=10_000,
+    pace_s=20.0,
+    partitions=(1, 2, 6, 16, 64),
+    backlog=1_000_000,
 )
-SHORT: Final = Size(warm_up=0, orders=1_000, rounds=1, starts=1, pieces=200, requests=200, entries=2_000)
+SHORT: Final = Size(
+    warm_up=0,
+    orders=1_000,
+    rounds=1,
+    starts=1,
+    pieces=200,
+    requests=200,
+    entries=2_000,
+    parallel=200,
+    calls=200,
+    call_s=0.2,
+    payments=300,
+    pace_s=0.5,
+    partitions=(1, 4),
+    backlog=2_000,
+)
 
 
 @dataclass(slots=True)
@@ -86,6 +146,24 @@ async def measure(session: Session, names: list[str]) -> None:
         _print(
             restore.report(await restore.measure(session.stage(), entries=size.entries, rounds=size.rounds))
         )
+    await _measure_runtime(session, names)
+
+
+async def _measure_runtime(session: Session, names: list[str]) -> None:
+    size, stage = session.size, session.stage
+    if "parallelism" in names:
+        _print(parallelism.report(await parallelism.measure(stage, inputs=size.parallel)))
+    if "in-flight" in names:
+        flights = await in_flight.measure(stage, calls=size.calls, call_s=size.call_s)
+        _print(in_flight.report(flights))
+    if "latency" in names:
+        found = await latency.measure(stage, inputs=size.payments, seconds=size.pace_s)
+        _print(latency.report(found))
+    if "partitions" in names:
+        rows = await partitions.measure(stage, counts=size.partitions, inputs=size.payments)
+        _print(partitions.report(rows))
+    if "backlog" in names:
+        _print(backlog.report(await backlog.measure(stage(), events=size.backlog)))
 
 
 async def _measure_orders(session: Session, names: list[str]) -> None:
@@ -116,14 +194,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure jurat on this machine."
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all by default")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"some of {', '.join(NAMES)} (all of these by default); or {', '.join(BY_NAME_ONLY)}, which takes long",
+    )
     parser.add_argument(
         "--short", action="store_true", help="small sizes: shows that it works, says little of speed"
     )
     given = parser.parse_args()
-    unknown = sorted(set(given.names) - set(NAMES))
+    known = (*NAMES, *BY_NAME_ONLY)
+    unknown = sorted(set(given.names) - set(known))
     if unknown:
-        parser.error(f"got {', '.join(unknown)}, expected some of {', '.join(NAMES)}")
+        parser.error(f"got {', '.join(unknown)}, expected some of {', '.join(known)}")
     # The client reports what it retries: topics made a moment ago have no leader yet.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:

@@ -191,7 +191,7 @@ async def until_committed(
     looks: list[tuple[int, float]] = []
     async with admin_client(stage.connection) as client:
         while True:
-            done = await _committed(stage, client, group=group, topic=full)
+            done = await committed(stage, client, group=group, topic=full)
             if process.poll() is not None:
                 raise BenchmarkFailedError(f"{group} ended after {done} of {total} inputs")
             if done >= total:
@@ -202,13 +202,14 @@ async def until_committed(
             if done:
                 looks.append((done, used.user + used.system))
             await asyncio.sleep(POLL_S)
-    used_s = looks[-1][1] - looks[0][1] if looks else 0.0
-    if used_s < LEAST_CPU_S:
+    decided, used_s = (looks[-1][0] - looks[0][0], looks[-1][1] - looks[0][1]) if looks else (0, 0.0)
+    if used_s < LEAST_CPU_S or not decided:
         return None
-    return used_s / (looks[-1][0] - looks[0][0]) * 1e6
+    return used_s / decided * 1e6
 
 
-async def _committed(stage: Stage, client: AIOKafkaAdminClient, *, group: str, topic: str) -> int:
+async def committed(stage: Stage, client: AIOKafkaAdminClient, *, group: str, topic: str) -> int:
+    """How many inputs of a topic (its full name) a group has committed."""
     try:
         with in_our_words(stage.connection):
             found = await client.list_consumer_group_offsets(stage.connection.group(group))

@@ -27,6 +27,7 @@ from benchmarks.stage import (
     shown,
     until_committed,
 )
+from jurat.agents.agent import Agent
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.streams import kafka, topics
 from jurat.streams.batching import COMMIT_MAX_RECORDS
@@ -108,13 +109,13 @@ def bare_command(plan: dict[str, Any]) -> list[str]:
     return [sys.executable, "-m", "benchmarks.bare", json.dumps(plan)]
 
 
-async def bare_plan(stage: Stage) -> dict[str, Any]:
-    """The worker's work on Kafka in figures: records, sizes and settings, for the bare loop to repeat."""
+async def bare_plan(stage: Stage, *, agent: Agent[Any] = AGENT) -> dict[str, Any]:
+    """The work of an agent's worker on Kafka in figures: records, sizes and settings, for the bare loop to repeat."""
     await ensure_topics(stage.connection, BARE_OUTPUTS)
     return {
         "bootstrap_servers": stage.connection.bootstrap_servers,
         "group": stage.connection.group(BARE),
-        "input": stage.connection.topic(AGENT.topic),
+        "input": stage.connection.topic(agent.topic),
         "batch": COMMIT_MAX_RECORDS,
         "consumer": {
             "session_timeout_ms": kafka.SESSION_TIMEOUT_MS,
@@ -129,10 +130,10 @@ async def bare_plan(stage: Stage) -> dict[str, Any]:
             "request_timeout_ms": kafka.REQUEST_TIMEOUT_MS,
         },
         "each": [
-            await _like(stage, topics.decisions(AGENT.name), BARE_OUTPUTS[0], own_key=False),
+            await _like(stage, topics.decisions(agent.name), BARE_OUTPUTS[0], own_key=False),
             await _like(stage, topics.AUDIT, BARE_OUTPUTS[1], own_key=True),
         ],
-        "last": [await _like(stage, topics.state(AGENT.name), BARE_OUTPUTS[2], own_key=True)],
+        "last": [await _like(stage, topics.state(agent.name), BARE_OUTPUTS[2], own_key=True)],
     }
 
 

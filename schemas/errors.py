@@ -36,6 +36,7 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
         ├── TopicMismatch         a topic exists but is not what its declaration says
         ├── NotAuthenticated      the broker does not take us for who we say we are, or we do not trust it
         ├── NotAuthorized         an ACL is missing
+        ├── BrokerRefused         a setting of the brokers, a topic or this machine is in the way
         ├── RecordTooLarge
         ├── ReopenPartition       (Retryable) not known whether a transaction committed
         └── PartitionFenced       another worker owns this partition now
@@ -179,6 +180,10 @@ class NotAuthenticated(StreamError):
 
 class NotAuthorized(StreamError):
     """The broker does not allow this to us."""
+
+
+class BrokerRefused(StreamError):
+    """A setting of the brokers, of a topic or of this machine does not allow it; the message names the setting."""
 
 
 class ReopenPartition(StreamError, Retryable):

@@ -70,6 +70,7 @@ class Batches:
         self._added = asyncio.Event()
         self._moved = asyncio.Event()
         self._hurry = False
+        self._pacing = False
         self.committed_records = 0
 
     @property
@@ -81,7 +82,8 @@ class Batches:
         """Something ended."""
         self._ended.append(ended)
         self._ended.extend(ended.also)
-        self._added.set()
+        if not self._pacing or len(self._ended) >= COMMIT_MAX_RECORDS:
+            self._added.set()  # otherwise the next commit waits for its moment, not for one more end
 
     async def room(self) -> None:
         """Wait until more may end."""
@@ -118,13 +120,16 @@ class Batches:
 
     async def _pace(self, until: float) -> None:
         loop = asyncio.get_running_loop()
-        while len(self._ended) < COMMIT_MAX_RECORDS and not self._hurry and loop.time() < until:
-            self._added.clear()
-            try:
+        self._pacing = True
+        try:
+            while len(self._ended) < COMMIT_MAX_RECORDS and not self._hurry and loop.time() < until:
+                self._added.clear()
                 async with asyncio.timeout_at(until):
                     await self._added.wait()
-            except TimeoutError:
-                return
+        except TimeoutError:
+            return
+        finally:
+            self._pacing = False
 
     async def _commit(self, batch: Sequence[Ended]) -> None:
         opened = self._opened

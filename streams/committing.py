@@ -6,13 +6,19 @@ happens inside it. What ends a commit, and what that means:
 =========================  ==================================================================================
 `PartitionFenced`          another producer has our transactional id, or the broker ended a transaction that
                            took longer than its time-out: what we hold is void, the new owner has it
-`ReopenPartition`          not known whether it committed, or the producer is beyond use (an unknown producer
-                           id, numbers out of order, a state that the client asserts): a new one finds out
 `NotAuthorized`            an ACL is missing; trying again does not help
+`NotAuthenticated`         the broker does not take us for who we say we are any more
 `RecordTooLarge`           a topic accepts smaller records than we must write
 `TopicMissing`             a topic of ours was deleted
-aborted, then again        everything else that is retryable: coordinators that move, leaders that change
+`BrokerRefused`            a setting of the brokers or of this machine is in the way
+`ReopenPartition`          all else that this producer cannot go on after: not known whether it committed, a record
+                           that was refused (the client has counted it, the broker has not), an unknown producer
+                           id, a transaction that got nowhere within `TRANSACTION_S`: a new one finds out
+aborted, then again        what may pass, where nothing that was written was refused
 =========================  ==================================================================================
+
+Bounds: the client tries for ever after most errors. A transaction has `TRANSACTION_S`, its abort `ABORT_S`; the error
+names what the broker last answered.
 
 Not here: what is written (`outputs.py`), when (`partition.py`).
 """
@@ -26,12 +32,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from jurat.schemas.errors import (
+    BrokerRefused,
+    NotAuthenticated,
     NotAuthorized,
     PartitionFenced,
     RecordTooLarge,
     ReopenPartition,
     Retryable,
     StreamError,
+    TopicMismatch,
     TopicMissing,
 )
 from jurat.streams.kafka import (
@@ -44,6 +53,8 @@ from jurat.streams.kafka import (
     stop_quietly,
     transactional_producer,
 )
+from jurat.streams.kafka_errors import words_for
+from jurat.streams.kafka_producer import refusal
 from jurat.streams.metrics import Meters
 
 log = logging.getLogger(__name__)
@@ -55,6 +66,27 @@ BATCH_BYTES: Final = 900_000
 ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.2
 """Doubled with each abort: six seconds in all, longer than a leader's election takes."""
+
+TRANSACTION_S: Final = 20.0
+"""How long a transaction may take. The broker ends one after `TRANSACTION_TIMEOUT_MS`, looking every ten seconds: what
+takes longer cannot be committed any more. Longer than a leader's election, with a broker that was killed (9 s)."""
+
+ABORT_S: Final = 5.0
+"""How long ending it may take; whoever opens the partition next does it otherwise."""
+
+FENCE_S: Final = 30.0
+"""How long becoming the owner may take: a predecessor's transaction is ended first, and the client waits for ever."""
+
+LASTING: Final = (
+    PartitionFenced,
+    NotAuthorized,
+    NotAuthenticated,
+    RecordTooLarge,
+    TopicMissing,
+    TopicMismatch,
+    BrokerRefused,
+)
+"""What the same records would end in again, in another producer too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +126,17 @@ class Transactions:
         Raises:
             StreamError: Kafka refused.
         """
-        self._producer = transactional_producer(self._connection, transactional_id=self.transactional_id)
-        with in_our_words(self._connection):
-            await self._producer.start()
+        producer = self._producer = transactional_producer(
+            self._connection, transactional_id=self.transactional_id
+        )
+        try:
+            async with asyncio.timeout(FENCE_S):
+                with in_our_words(self._connection):
+                    await producer.start()
+        except TimeoutError as error:
+            raise self._stalled(
+                producer, f"{self.transactional_id} did not become the owner of its partition", FENCE_S
+            ) from error
 
     async def stop(self) -> None:
         """Stop the producer; an open transaction is left to the next owner."""
@@ -117,18 +157,17 @@ class Transactions:
             PartitionFenced: see the table above; the same holds for the others.
             ReopenPartition: as above.
             NotAuthorized: as above.
+            NotAuthenticated: as above.
             RecordTooLarge: as above.
             TopicMissing: as above.
+            TopicMismatch: a topic of ours was made anew, with fewer partitions.
+            BrokerRefused: as above.
         """
+        last: StreamError | None = None
         for attempt in range(ATTEMPTS):
             try:
                 await self._transaction(outputs, offsets)
-            except AssertionError as error:
-                # The client asserts its own states: after a fatal error it can neither abort nor begin.
-                raise ReopenPartition(
-                    f"the client gave up its transaction of {self.transactional_id}"
-                ) from error
-            except (PartitionFenced, ReopenPartition, NotAuthorized, RecordTooLarge, TopicMissing):
+            except (ReopenPartition, *LASTING):
                 raise
             except StreamError as error:
                 if not isinstance(error, Retryable):
@@ -141,9 +180,12 @@ class Transactions:
                     "transaction aborted id=%s attempt=%d: %s", self.transactional_id, attempt + 1, error
                 )
                 await asyncio.sleep(BACKOFF_S * 2**attempt)
+                last = error
             else:
                 return
-        raise ReopenPartition(f"the transaction of {self.transactional_id} was aborted {ATTEMPTS} times")
+        raise ReopenPartition(
+            f"the transaction of {self.transactional_id} was aborted {ATTEMPTS} times, the last time because {last}"
+        )
 
     async def _transaction(
         self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, tuple[int, str]]
@@ -151,27 +193,63 @@ class Transactions:
         producer = self._producer
         if producer is None:
             raise PartitionFenced(f"{self.transactional_id} was closed while a batch was in work")
-        with in_our_words(self._connection):
-            await self._begin(producer)
+        until = asyncio.get_running_loop().time() + TRANSACTION_S
+        written: list[asyncio.Future[object]] = []
         try:
-            with in_our_words(self._connection):
-                written = await self._write(producer, outputs)
-                await self._move_offsets(producer, offsets)
-                await asyncio.gather(*written)
+            async with asyncio.timeout_at(until):
+                with in_our_words(self._connection):
+                    await self._begin(producer)
+                    await self._write(producer, outputs, written)
+                    await self._move_offsets(producer, offsets)
+                    await asyncio.gather(*written)
+        except TimeoutError as error:
+            raise self._stalled(
+                producer, f"a transaction of {self.transactional_id} got nowhere", TRANSACTION_S
+            ) from error
         except PartitionFenced:
             raise
-        except StreamError:
-            await self._abort(producer)
-            raise
+        except StreamError as error:
+            aborted = await self._abort(producer)
+            refused = any(one.done() and not one.cancelled() and one.exception() for one in written)
+            if isinstance(error, LASTING):
+                raise self._named(producer, error) from error
+            if aborted and not refused:
+                raise
+            raise ReopenPartition(f"a transaction of {self.transactional_id} was refused: {error}") from error
         try:
-            with in_our_words(self._connection):
-                await self._end(producer)
+            async with asyncio.timeout_at(until):
+                with in_our_words(self._connection):
+                    await self._end(producer)
+        except TimeoutError as error:
+            raise self._stalled(
+                producer, f"the commit of {self.transactional_id} was not confirmed", TRANSACTION_S
+            ) from error
         except PartitionFenced:
             raise
         except StreamError as error:
             raise ReopenPartition(
                 f"the commit of {self.transactional_id} was not confirmed: {error}"
             ) from error
+
+    def _named(self, producer: AIOKafkaProducer, error: StreamError) -> StreamError:
+        """The error with the topic that it is about, which only the answer itself tells."""
+        said = getattr(producer, "said", None)
+        if said is None or error.details.get("topics") != []:
+            return error
+        better = words_for(self._connection, said)
+        return better if type(better) is type(error) else error
+
+    def _stalled(self, producer: AIOKafkaProducer, what: str, bound_s: float) -> StreamError:
+        """The error for a wait that reached its bound, from what the broker answered last."""
+        said = getattr(producer, "said", None)
+        if said is not None:
+            error = words_for(self._connection, said)
+            if isinstance(error, LASTING):
+                return error
+        return ReopenPartition(
+            f"{what} within {bound_s:.0f} s; the last answer was {refusal(said)}",
+            transactional_id=self.transactional_id,
+        )
 
     async def _begin(self, producer: AIOKafkaProducer) -> None:
         await producer.begin_transaction()
@@ -185,20 +263,20 @@ class Transactions:
     async def _end(self, producer: AIOKafkaProducer) -> None:
         await producer.commit_transaction()
 
-    async def _abort(self, producer: AIOKafkaProducer) -> None:
+    async def _abort(self, producer: AIOKafkaProducer) -> bool:
+        """End the transaction; tell whether it is over, and the producer fit for another one."""
         try:
-            with in_our_words(self._connection):
-                await producer.abort_transaction()
-        except PartitionFenced:
-            raise
-        except StreamError as error:
-            raise ReopenPartition(
-                f"a transaction of {self.transactional_id} could not be aborted: {error}"
-            ) from error
+            async with asyncio.timeout(ABORT_S):
+                with in_our_words(self._connection):
+                    await producer.abort_transaction()
+        except (StreamError, TimeoutError) as error:
+            log.info("transaction left open id=%s: %s", self.transactional_id, error)
+            return False
+        return True
 
     async def _write(
-        self, producer: AIOKafkaProducer, outputs: Sequence[Output]
-    ) -> list[asyncio.Future[object]]:
+        self, producer: AIOKafkaProducer, outputs: Sequence[Output], written: list[asyncio.Future[object]]
+    ) -> None:
         """Hand the records to the client, a batch at a time: one future each costs more than writing them."""
         by_partition: dict[tuple[str, int], list[Output]] = {}
         counts: dict[str, int] = {}
@@ -209,8 +287,14 @@ class Transactions:
                     counts[output.topic] = len(await producer.partitions_for(output.topic))
                 number = partition_of_key(output.key, counts[output.topic])
             by_partition.setdefault((output.topic, number), []).append(output)
-        sent: list[asyncio.Future[object]] = []
         for (topic, number), records in by_partition.items():
+            known = await producer.partitions_for(topic)
+            if number not in known:
+                raise TopicMismatch(
+                    f"got {len(known)} partitions of {topic}, expected one with number {number}, as its input has: it"
+                    " was recreated. Delete it and run `jurat topics apply`, if what stands on it may go",
+                    topic=topic,
+                )
             for batch in _batches(records):
                 builder = producer.create_batch()
                 for one in batch:
@@ -227,8 +311,7 @@ class Transactions:
                 future = await producer.send_batch(builder, topic, partition=number)
                 # Its error is looked at here too: when an earlier step fails, nobody else does.
                 future.add_done_callback(lambda done: done.cancelled() or done.exception())
-                sent.append(future)
-        return sent
+                written.append(future)
 
 
 def _batches(records: Sequence[Output]) -> list[list[Output]]:

@@ -40,14 +40,9 @@ from jurat.streams.context_profile import ProfileState, Source, customer_of, fol
 from jurat.streams.context_transport import LedgerConsumer, MendedTransport, credentials
 from jurat.streams.dead_letters import dead_letter
 from jurat.streams.decoding import decode_record
-from jurat.streams.kafka import (
-    HEARTBEAT_MS,
-    MAX_REQUEST_BYTES,
-    REQUEST_TIMEOUT_MS,
-    SESSION_TIMEOUT_MS,
-    Connection,
-    KafkaRecord,
-)
+from jurat.streams.kafka import HEARTBEAT_MS, SESSION_TIMEOUT_MS, Connection, KafkaRecord
+from jurat.streams.kafka_errors import refusal_in, words_for
+from jurat.streams.kafka_producer import MAX_REQUEST_BYTES, REQUEST_TIMEOUT_MS
 from jurat.streams.topic_admin import ensure_topics
 from jurat.streams.topics import Topic
 
@@ -129,6 +124,13 @@ class ContextStream:
         self._profiles = self._raw_topic(topics.CONTEXT_CUSTOMERS)
         self._dead_letters = self._raw_topic(topics.CONTEXT_DEAD_LETTERS)
         self.app.agent(self._sources, name="profiles", concurrency=1)(self._follow)
+
+    def raise_refusal(self) -> None:
+        """Raise why the group does not take us, as long as it does not."""
+        consumer = self.app.consumer
+        refusal = consumer.refusal if isinstance(consumer, LedgerConsumer) else None
+        if refusal is not None:
+            raise words_for(self._connection, refusal) from refusal
 
     def _raw_topic(self, topic: Topic) -> Any:
         return self.app.topic(
@@ -257,13 +259,14 @@ async def _run(connection: Connection, until_idle_s: float | None, *, ids: Schem
             loop.remove_signal_handler(number)
         await _stopped(stream, starting)
     if stream.app.crash_reason is not None:
-        raise _as_stream_error(stream.app.crash_reason)
+        raise _as_stream_error(connection, stream.app.crash_reason)
     _LOG.info("stopped")
 
 
 async def _ready(stream: ContextStream, starting: asyncio.Task[None], stop: asyncio.Event) -> bool:
     deadline_s = monotonic() + START_WITHIN_S
     while not (stop.is_set() or stream.app.crashed):
+        stream.raise_refusal()
         if starting.done():
             starting.result()
             return True
@@ -304,7 +307,11 @@ async def _cancel_the_rest() -> None:
         await asyncio.wait(rest, timeout=CANCEL_WITHIN_S)
 
 
-def _as_stream_error(reason: BaseException) -> StreamError:
+def _as_stream_error(connection: Connection, reason: BaseException) -> StreamError:
+    refusal = refusal_in(connection, reason)
+    if refusal is not None:
+        refusal.__cause__ = reason
+        return refusal
     if isinstance(reason, StreamError):
         return reason
     stopped = StreamError(

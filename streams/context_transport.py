@@ -110,6 +110,12 @@ class _CommittedReader(driver.AIOKafkaConsumerThread):
         client._isolation_level = "read_committed"  # noqa: SLF001
         return client
 
+    @property
+    def refusal(self) -> BaseException | None:
+        """Why the group does not take us, which the client tells only who reads, and Faust reads once it is taken."""
+        coordinator = getattr(self._consumer, "_coordinator", None)
+        return getattr(coordinator, "_pending_exception", None)
+
 
 class _NoPositions(defaultdict[TP, int | None]):
     """Reading positions that are never known, so that no record is dropped as read before (7)."""
@@ -137,6 +143,11 @@ class LedgerConsumer(driver.Consumer):
     def hold(self, message: Message) -> None:
         """Never commit past this message: it could not be dealt with."""
         self._ledgers[message.tp].hold(message.offset)
+
+    @property
+    def refusal(self) -> BaseException | None:
+        """Why the group does not take us; None when it does, or has not answered yet."""
+        return self._thread.refusal if isinstance(self._thread, _CommittedReader) else None
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _CommittedReader(self, loop=self.loop, beacon=self.beacon)

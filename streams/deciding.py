@@ -34,7 +34,6 @@ from jurat.schemas.errors import (
     ProposalInvalid,
     ReasonerError,
     RecordInvalid,
-    Retryable,
     SchemaError,
 )
 from jurat.schemas.model import Event, Model

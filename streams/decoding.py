@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from jurat.audit.record import Input
@@ -18,12 +18,23 @@ from jurat.streams.kafka import KafkaRecord
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A record, its envelope and its event; `error` says why one of them is missing."""
+    """A record, its envelope and its event; `error` says why one of them is missing.
+
+    Attributes:
+        where: where the record stands.
+    """
 
     record: KafkaRecord
     attributes: Attributes | None
     event: Event | None
     error: SchemaError | None
+    where: InputRef = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made once: every step of a decision asks for it.
+        record = self.record
+        where = InputRef(topic=record.topic, partition=record.partition, offset=record.offset)
+        object.__setattr__(self, "where", where)
 
     @property
     def occurred_at(self) -> datetime:
@@ -31,11 +42,6 @@ class Decoded:
         if self.attributes is not None and self.attributes.time is not None:
             return self.attributes.time
         return datetime.fromtimestamp(self.record.timestamp_ms / 1000, UTC)
-
-    @property
-    def where(self) -> InputRef:
-        """Where the record stands."""
-        return InputRef(topic=self.record.topic, partition=self.record.partition, offset=self.record.offset)
 
     def described(self, cluster_id: str) -> Input:
         """The input as the audit record names it."""

@@ -119,6 +119,7 @@ class Journal:
         writer: who writes; running.
         clock: the present moment.
         meters: who counts.
+        check_ours: raises when the partition may be somebody else's by now, so that nothing is bought for it.
     """
 
     def __init__(
@@ -130,8 +131,10 @@ class Journal:
         writer: EntryWriter,
         clock: Callable[[], datetime],
         meters: CallMeters,
+        check_ours: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
+        self._check_ours = check_ours
         self._agent = agent
         self._partition = partition
         self._writer = writer
@@ -226,14 +229,16 @@ class Journal:
             asked_at=format_time(self._clock()),
         )
         calls = self._inputs.setdefault((where.topic, where.offset), {})
-        finished = self._finished(calls, intent, attempt=attempt, ask=ask)  # 1
+        finished = self._finished(calls, intent, ask=ask)  # 1
         if finished is not None:
             return await self._again(*finished, intent)
-        self._tell_unanswered(calls, intent, attempt=attempt, ask=ask)
+        self._tell_unanswered(calls, intent, ask=ask)
+        self._check_ours()
         key = CallKey(where.topic, where.offset, attempt, ask, self._name)
         # Held before it is written: its key must be tombstoned even if the acknowledgement gets lost.
         held = calls[key] = _Held(intent)
         await self._writer.write(self._partition, key.encode(), print_entry(intent))  # 2
+        self._check_ours()
         held.made = True
         answer = await self._ask(reasoner, replace(request, call_id=intent.call_id), held)  # 3
         await self._write_answer(key, held)  # 4
@@ -311,11 +316,12 @@ class Journal:
         return proposal_of(entry, self._agent)
 
     def _finished(
-        self, calls: dict[CallKey, _Held], intent: Entry, *, attempt: int, ask: int
+        self, calls: dict[CallKey, _Held], intent: Entry, *, ask: int
     ) -> tuple[CallKey, _Held] | None:
         found: tuple[CallKey, _Held] | None = None
         for key, held in calls.items():
-            if key.ask != ask or key.attempt > attempt or not held.entry.kind.finished:
+            # Of whichever attempt: an input that failed may come back with a lower count, if it was not committed.
+            if key.ask != ask or not held.entry.kind.finished:
                 continue
             if held.entry.event != intent.event:
                 log.warning(
@@ -327,12 +333,10 @@ class Journal:
                 found = key, held
         return found
 
-    def _tell_unanswered(self, calls: dict[CallKey, _Held], intent: Entry, *, attempt: int, ask: int) -> None:
+    def _tell_unanswered(self, calls: dict[CallKey, _Held], intent: Entry, *, ask: int) -> None:
         """Count this call if one before it may have been paid for; each of those is told once."""
         unanswered = [
-            held
-            for key, held in calls.items()
-            if key.ask == ask and key.attempt <= attempt and held.unanswered and not held.told
+            held for key, held in calls.items() if key.ask == ask and held.unanswered and not held.told
         ]
         for held in unanswered:
             held.told = True

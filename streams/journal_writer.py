@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from jurat.schemas.errors import (
+    BrokerRefused,
     BrokerUnreachable,
     NotAuthenticated,
     NotAuthorized,
@@ -26,7 +27,7 @@ from jurat.streams.kafka import AIOKafkaProducer, Connection, idempotent_produce
 
 log = logging.getLogger(__name__)
 
-LASTING: Final = (NotAuthenticated, NotAuthorized, RecordTooLarge, TopicMissing)
+LASTING: Final = (BrokerRefused, NotAuthenticated, NotAuthorized, RecordTooLarge, TopicMissing)
 """What an operator must mend; a new producer would be told the same."""
 
 ACKNOWLEDGED_S: Final = 30.0
@@ -108,7 +109,7 @@ class JournalWriter:
         if partition not in self._senders:
             self._senders[partition] = asyncio.create_task(self._send(partition))
         try:
-            with in_our_words(self._connection):
+            with in_our_words(self._connection, topic=self._topic):
                 await written
         except BrokerUnreachable:
             raise
@@ -129,7 +130,9 @@ class JournalWriter:
             if until > loop.time():
                 self._overdue = loop.call_at(until, self._expire)
                 return
-            _fail(written, TimeoutError(f"not acknowledged for {ACKNOWLEDGED_S:.0f} s"))
+            # What the broker answers to the client's tries, a topic that was deleted say, it keeps to itself.
+            said = getattr(self._producer, "said", None)
+            _fail(written, said or TimeoutError(f"not acknowledged for {ACKNOWLEDGED_S:.0f} s"))
         self._overdue = None
 
     async def _send(self, partition: int) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
-    IllegalOperation,
     KafkaError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
@@ -33,6 +32,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from jurat.streams import refused
 from jurat.streams.connection import Connection
 from jurat.streams.kafka_errors import in_our_words, reading
+from jurat.streams.kafka_producer import MAX_REQUEST_BYTES, REQUEST_TIMEOUT_MS, Producer
 from jurat.streams.kafka_security import client_security, start_client
 from jurat.streams.refused import Operation, Resource
 
@@ -78,15 +78,11 @@ FETCH_MAX_WAIT_MS: Final = 100
 METADATA_MAX_AGE_MS: Final = 10_000
 """A worker hears this soon that its topic was made anew; with the client's five minutes it would sit there."""
 
-REQUEST_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_S: Final = 10.0
 """How long to try to reach any broker before saying so."""
 
 STOP_S: Final = 5.0
 """How long a client may take to leave: less than what orchestrators wait before they kill."""
-
-MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
-"""As large as the largest record we write: a dead letter with its headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,50 +163,6 @@ class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # the client ships wit
             return await super().end_offsets(partitions)
 
 
-class _Producer(AIOKafkaProducer):  # type: ignore[misc]  # the client ships without types
-    """A producer that says why it may not connect, or why its transaction has failed."""
-
-    def __init__(self, connection: Connection, **settings: Any) -> None:
-        super().__init__(
-            bootstrap_servers=connection.bootstrap_servers,
-            acks="all",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            max_request_size=MAX_REQUEST_BYTES,
-            **client_security(connection),
-            **settings,
-        )
-        self._connection = connection
-
-    async def start(self) -> None:
-        await start_client(super().start, self._connection)
-
-    async def send(self, *record: Any, **named: Any) -> Any:
-        with self._failed_transaction():
-            return await super().send(*record, **named)
-
-    async def send_batch(self, *batch: Any, **named: Any) -> Any:
-        with self._failed_transaction():
-            return await super().send_batch(*batch, **named)
-
-    async def send_offsets_to_transaction(
-        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group_id: str
-    ) -> None:
-        with self._failed_transaction():
-            await super().send_offsets_to_transaction(offsets, group_id)
-
-    @contextmanager
-    def _failed_transaction(self) -> Iterator[None]:
-        """Raise what made the transaction fail; the client only says that there is none any more."""
-        try:
-            yield
-        except (IllegalOperation, AssertionError) as error:
-            ended = None if self._txn_manager is None else self._txn_manager.wait_for_transaction_end()
-            reason = ended.exception() if ended is not None and ended.done() else None
-            if reason is None and isinstance(error, AssertionError):
-                raise
-            raise reason or KafkaError(str(error)) from error
-
-
 class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships without types
     """An admin client that says why it may not connect, and never creates a topic by asking for it."""
 
@@ -269,12 +221,12 @@ def table_consumer(connection: Connection) -> AIOKafkaConsumer:
 
 def idempotent_producer(connection: Connection) -> AIOKafkaProducer:
     """A producer whose retries write nothing twice."""
-    return _Producer(connection, enable_idempotence=True, linger_ms=5)
+    return Producer(connection, enable_idempotence=True, linger_ms=5)
 
 
 def transactional_producer(connection: Connection, *, transactional_id: str) -> AIOKafkaProducer:
     """A producer that fences every earlier one with the same transactional id."""
-    return _Producer(
+    return Producer(
         connection,
         transactional_id=connection.name(transactional_id),
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,

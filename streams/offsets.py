@@ -40,6 +40,7 @@ class OffsetMap:
     def __init__(self, low: int = 0, done: Iterable[int] = ()) -> None:
         self.low = low
         self._done = set(done)
+        self._top = max(self._done, default=-1)
         self._next = low
 
     def __len__(self) -> int:
@@ -69,7 +70,9 @@ class OffsetMap:
         Returns:
             False when it was done before, so that there is nothing to do about it.
         """
-        if self.low == self._next and offset > max(self._done, default=-1):
+        if offset < self._next:
+            return False  # done before a restart, and behind the lowest since
+        if self.low == self._next and offset > self._top:
             self._done.clear()  # nothing is open below it
             self.low = offset
         else:
@@ -82,6 +85,7 @@ class OffsetMap:
     def finish(self, offset: int) -> None:
         """An input is done."""
         self._done.add(offset)
+        self._top = max(self._top, offset)
         self._advance()
 
     def encode(self) -> str:
@@ -117,10 +121,11 @@ class OffsetMap:
         return cls(low, done)
 
     def _advance(self) -> None:
-        # Only what was admitted: offsets done before a restart wait until they are read past.
-        while self.low < self._next and self.low in self._done:
+        # Past what was done before a restart too: a map whose lowest is done says what none may say.
+        while self.low in self._done:
             self._done.discard(self.low)
             self.low += 1
+        self._next = max(self._next, self.low)
 
 
 def _text(packed: bytes) -> str:

@@ -46,6 +46,7 @@ class Shared:
         retry: how long to wait after a failure.
         draw: numbers from 0 to 1 for the waits' jitter.
         tracing: who makes spans.
+        awake: False when this worker slept for so long that its partitions may be with others.
     """
 
     connection: Connection
@@ -57,6 +58,7 @@ class Shared:
     retry: RetryPolicy
     draw: Callable[[], float]
     tracing: Tracing
+    awake: Callable[[], bool]
 
     @property
     def agent(self) -> Agent[Any]:
@@ -84,8 +86,13 @@ class Opened:
         self.state.close()
 
 
-async def open_partition(number: int, shared: Shared) -> Opened:
+async def open_partition(number: int, shared: Shared, *, check_ours: Callable[[], None]) -> Opened:
     """Fence and restore the partition with this number.
+
+    Args:
+        number: the number.
+        shared: what the worker's partitions have in common.
+        check_ours: raises when the partition may be somebody else's by now.
 
     Raises:
         StreamError: Kafka refused, or the changelog cannot be read.
@@ -107,7 +114,8 @@ async def open_partition(number: int, shared: Shared) -> Opened:
     )
     try:
         await transactions.fence()  # 1
-        journal = await _restore(number, shared, state)  # 2
+        check_ours()  # who slept meanwhile has fenced its successor: it must not go on as the owner
+        journal = await _restore(number, shared, state, check_ours)  # 2
         await _check_committed(shared, state)
     except BaseException:
         await transactions.stop()
@@ -125,7 +133,9 @@ async def open_partition(number: int, shared: Shared) -> Opened:
     return Opened(transactions, state, journal, writer, stale)
 
 
-async def _restore(number: int, shared: Shared, state: PartitionState) -> Journal:
+async def _restore(
+    number: int, shared: Shared, state: PartitionState, check_ours: Callable[[], None]
+) -> Journal:
     agent, connection = shared.agent, shared.connection
     began = time.monotonic()
     changelog = TopicPartition(connection.topic(topics.state(agent.name).name), number)
@@ -142,6 +152,7 @@ async def _restore(number: int, shared: Shared, state: PartitionState) -> Journa
         writer=shared.calls,
         clock=shared.decider.clock,
         meters=shared.meters,
+        check_ours=check_ours,
     )
     await journal.restore()
     await shared.decider.tables.open_partition(number)
@@ -187,9 +198,9 @@ def _check_source(source: Source, offset: int, text: str, agent: str) -> None:
         return
     raise TopicMismatch(
         f"inputs of {source.partition.topic}, partition {source.partition.partition}, are committed up to offset"
-        f" {offset} and {len(committed)} above it, but the changelog of {agent} knows of {known.low} and {len(known)}: it lost"
-        " records, or the group's offsets were moved forward. Deciding on would start the audit chain anew and forget"
-        " state; restore the changelog, or move the group's offsets back",
+        f" {offset} and {len(committed)} above it, but the changelog of {agent} knows of {known.low} and"
+        f" {len(known)}: it lost records, or the group's offsets were moved forward. Deciding on would start the audit"
+        " chain anew and forget state; restore the changelog, or move the group's offsets back",
         topic=source.partition.topic,
         partition=source.partition.partition,
     )

@@ -7,7 +7,7 @@ commits together; the order of the outputs is the order in which the inputs ende
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from jurat.audit import dsse
@@ -25,6 +25,30 @@ from jurat.streams.deciding import Verdicted
 from jurat.streams.kafka import Connection
 from jurat.streams.state import TIMER, Entry
 from jurat.streams.timers import Due
+
+
+@dataclass(frozen=True, slots=True)
+class _Topics:
+    """Full names of what an agent writes to; made once, as each record needs one."""
+
+    decisions: str
+    audit: str
+    dead_letters: str
+    state: str
+    timers: str
+    journal: str
+
+    @classmethod
+    def of(cls, connection: Connection, agent: str) -> _Topics:
+        declared = (
+            topics.decisions(agent),
+            topics.AUDIT,
+            topics.dead_letters(agent),
+            topics.state(agent),
+            topics.timers(agent),
+            topics.journal(agent),
+        )
+        return cls(*(connection.topic(topic.name) for topic in declared))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +70,10 @@ class Writer:
     signer: Signer
     cluster_id: str
     ids: SchemaIds | None
+    _topics: _Topics = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_topics", _Topics.of(self.connection, self.agent))
 
     async def about(self, one: Verdicted, head: ChainHead) -> tuple[list[Output], ChainHead]:
         """Everything that leaves about an input.
@@ -69,7 +97,7 @@ class Writer:
             traceparent=one.traceparent,
         )
         audit = Output(
-            self.connection.topic(topics.AUDIT.name),
+            self._topics.audit,
             self.partition % topics.AUDIT.partitions,
             chain.encode(),
             encode(signed, ids=self.ids),
@@ -81,13 +109,11 @@ class Writer:
     def entry(self, entry: Entry) -> Output:
         """A record of the changelog."""
         key, value = entry
-        return Output(
-            self.connection.topic(topics.state(self.agent).name), self.partition, key.encode(), value
-        )
+        return Output(self._topics.state, self.partition, key.encode(), value)
 
     def tombstone(self, key: bytes) -> Output:
         """The end of an entry of the journal."""
-        return Output(self.connection.topic(topics.journal(self.agent).name), self.partition, key, None)
+        return Output(self._topics.journal, self.partition, key, None)
 
     def fired(self, due: Due, *, input_topic: str, at: datetime) -> list[Output]:
         """A timer that is due: its event, and the state without it."""
@@ -98,9 +124,10 @@ class Writer:
         headers = headers_for(
             event, event_id=f"{setter}/{due.name}", source=f"/agents/{self.agent}", time=at, subject=due.key
         )
-        topic = self.connection.topic(topics.timers(self.agent).name)
         return [
-            Output(topic, self.partition, due.key.encode(), encode(event, ids=self.ids), headers),
+            Output(
+                self._topics.timers, self.partition, due.key.encode(), encode(event, ids=self.ids), headers
+            ),
             self.entry((f"{TIMER}{input_topic}/{due.key}", due.value)),
         ]
 
@@ -115,10 +142,12 @@ class Writer:
                 subject=one.decision.subject,
                 traceparent=one.traceparent,
             )
-            topic = self.connection.topic(topics.decisions(self.agent).name)
-            return [Output(topic, None, one.decision.key().encode(), one.decision_value, headers)]
+            return [
+                Output(self._topics.decisions, None, one.decision.key().encode(), one.decision_value, headers)
+            ]
         if one.rejection is not None:
             letter = dead_letter(record, error=one.rejection.error, reason=one.rejection.message)
-            topic = self.connection.topic(topics.dead_letters(self.agent).name)
-            return [Output(topic, self.partition, letter.key, letter.value, letter.headers)]
+            return [
+                Output(self._topics.dead_letters, self.partition, letter.key, letter.value, letter.headers)
+            ]
         return []

@@ -75,7 +75,7 @@ class Parked:
             attempt=self.attempt,
             due=self.due,
             order=self.order,
-            timestamp_ms=max(self.record.timestamp_ms, 0),
+            timestamp_ms=min(max(self.record.timestamp_ms, 0), canonical.MAX_INTEGER),  # publishers stamp it
             key=_text(self.record.key),
             value=_text(self.record.value),
             headers=tuple([(name, _text(value) or "") for name, value in self.record.headers]),

@@ -54,7 +54,7 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from jurat.schemas.errors import ReopenPartition
+from jurat.schemas.errors import PartitionFenced, ReopenPartition
 from jurat.streams.batching import Batches, Ended
 from jurat.streams.intake import Lanes, Work, size_of
 from jurat.streams.kafka import KafkaRecord, TopicPartition
@@ -170,7 +170,8 @@ class PartitionProcessor:
         Raises:
             StreamError: Kafka refused, or the changelog cannot be read.
         """
-        self._open = _Open(await open_partition(self.number, self._shared), self._shared, self)  # 1, 2
+        opened = await open_partition(self.number, self._shared, check_ours=self._check_ours)  # 1, 2
+        self._open = _Open(opened, self._shared, self)
         self._progress_at = asyncio.get_running_loop().time()
         return {source.partition: source.offsets.low for source in self._open.state.sources.values()}
 
@@ -258,6 +259,21 @@ class PartitionProcessor:
         if self._open is not None and not self._closing:
             self._admit(self._open)
 
+    def lost(self) -> None:
+        """The partition may be with another worker: stop, and let whoever owns it open it anew."""
+        self._fail(
+            PartitionFenced(
+                f"partition {self.number} of {self._shared.agent.name} was left alone for longer than the session"
+                " time-out; it may be with another worker by now"
+            )
+        )
+
+    def _check_ours(self) -> None:
+        if not self._shared.awake():
+            self.lost()
+        if self._failure is not None:
+            raise PartitionFenced(f"partition {self.number} is not served any more") from self._failure
+
     def _unfinished(self) -> int:
         return len(self._open.bench.in_work) + self._open.batches.pending if self._open else 0
 
@@ -318,8 +334,8 @@ class PartitionProcessor:
             self._runnable += len(waited)
             opened.batches.add(ended)
             self._moved.set()
-            if ended.entries or (ended.verdicted is not None and ended.verdicted.changelog):
-                self._due.set()  # timers or parked inputs may have changed
+            if ended.entries or self._shared.agent.timers is not None:
+                self._due.set()  # parked inputs or timers may have changed
             if loop.time() >= slice_ends:
                 await asyncio.sleep(0)  # a reasoner that never waits must not keep heartbeats waiting
                 slice_ends = loop.time() + self._budget.slice_s

@@ -129,14 +129,14 @@ async def read_to_end(
 
     Raises:
         BrokerUnreachable: it got nowhere for a while.
+        TopicMissing: there is nothing to read.
     """
     if not partitions:
         return
     consumer = await start_reader(connection, partitions)
     try:
+        begins, ends = await _bounds(connection, consumer, partitions)
         with in_our_words(connection):
-            ends = await consumer.end_offsets(list(partitions))
-            begins = await consumer.beginning_offsets(list(partitions))
             for partition in partitions:
                 consumer.seek(partition, begins[partition])
             open_ends = {p: end for p, end in ends.items() if begins[p] < end}
@@ -160,6 +160,20 @@ async def read_to_end(
                 progress(total, total)
     finally:
         await stop_quietly(consumer)
+
+
+async def _bounds(
+    connection: Connection, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Where partitions begin and end."""
+    try:
+        with in_our_words(connection):
+            ends = await consumer.end_offsets(list(partitions))
+            return await consumer.beginning_offsets(list(partitions)), ends
+    except BrokerUnreachable:
+        # The client asks for a topic that is gone until its time is up.
+        await partitions_of(connection, sorted({partition.topic for partition in partitions}))
+        raise
 
 
 class _Watch:

@@ -114,6 +114,8 @@ class PartitionState:
         """Read the changelog to its end.
 
         Args:
+            connection: the cluster.
+            changelog: the partition to read.
             now: parked inputs whose moment is over are due then.
             progress: told how many of how many offsets are read.
 
@@ -157,7 +159,7 @@ class PartitionState:
                     self.timers.restore(name, record.value)
                 elif kind == "seen":
                     self.seen.restore(name, record.value)
-        except (ValidationError, ValueError) as error:
+        except (StreamError, ValidationError, ValueError) as error:
             raise StreamError(
                 f"the changelog {record.topic}, partition {record.partition}, offset {record.offset} holds an entry"
                 " that this release cannot read; it was written by another release or by somebody else",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -57,16 +57,20 @@ def standing_timers(timers: Mapping[str, datetime], *, set_by: InputRef) -> Stan
     """Check the timers that a decision sets; None for none.
 
     Raises:
-        InputRejected: too many of them, a name that is no printable ASCII, a moment without zone.
+        InputRejected: too many of them, a name that is no printable ASCII, a moment without zone, or one that no
+            calendar has in UTC.
     """
     if not timers:
         return None
     try:
-        return Standing(set_by=set_by, timers=dict(timers))
-    except ValueError as error:
+        standing = Standing(set_by=set_by, timers=dict(timers))
+        # As they are written, so that what was set is what comes back.
+        in_utc = {name: moment.astimezone(UTC) for name, moment in standing.timers.items()}
+        return Standing(set_by=set_by, timers=in_utc)
+    except (ValueError, OverflowError) as error:
         raise InputRejected(
             f"got {len(timers)} timers from the agent, expected at most {MAX_TIMERS}, with names of printable ASCII"
-            " and moments with a zone"
+            " and moments with a zone, in the years 1 to 9999"
         ) from error
 
 

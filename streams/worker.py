@@ -22,12 +22,13 @@ from jurat.agents.reasoner import Reasoner
 from jurat.audit.keys import Signer
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds
-from jurat.schemas.errors import BrokerUnreachable, PartitionFenced, Retryable, TopicMismatch
+from jurat.schemas.errors import BrokerUnreachable, StreamError
 from jurat.streams import topics
 from jurat.streams.deciding import Decider
 from jurat.streams.intake import MAX_IN_FLIGHT, Budget
 from jurat.streams.journal import JournalWriter
 from jurat.streams.kafka import (
+    SESSION_TIMEOUT_MS,
     STOP_S,
     AIOKafkaConsumer,
     Connection,
@@ -40,25 +41,22 @@ from jurat.streams.kafka import (
     record_of,
     stop_quietly,
 )
-from jurat.streams.metrics import Meters, PartitionStatus, WorkerStatus
+from jurat.streams.metrics import Meters
 from jurat.streams.opening import Shared
 from jurat.streams.partition import PartitionProcessor
+from jurat.streams.patience import Patience, Silence
 from jurat.streams.reading import positions_reached
 from jurat.streams.retries import RetryPolicy
 from jurat.streams.tables import Tables
 from jurat.streams.topic_admin import ensure_topics
+from jurat.streams.topic_checks import check_start, check_topics
 from jurat.streams.tracing import OFF, Tracing
+from jurat.streams.worker_status import worker_status
 
 log = logging.getLogger(__name__)
 
 POLL_MS: Final = 100
 MAX_POLL_RECORDS: Final = 1_000
-MAX_REOPENS: Final = 6
-"""Consecutive failures of a partition before the worker gives up and its supervisor starts it again."""
-
-REOPEN_BACKOFF_S: Final = 1.0
-"""Doubled with each failure, the first one included. The first wait is longer than a heartbeat: a worker that was
-fenced because the group gave the partition to another one has heard of it by then, and does not fence it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +106,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._timers = connection.topic(topics.timers(config.agent.name).name)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._open: dict[int, PartitionProcessor] = {}
+        self._served: set[PartitionProcessor] = set()  # those that are being opened, too
         self._paused: set[int] = set()
         self._joined = False
         self._failure: BaseException | None = None
@@ -115,6 +114,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._consumer: AIOKafkaConsumer | None = None
         self._shared: Shared | None = None
         self._done = 0
+        self._turned_at: float | None = None
+        self._silence = Silence(config.agent.name, connection.bootstrap_servers)
+        self._checking: asyncio.Task[None] | None = None
 
     @property
     def committed_records(self) -> int:
@@ -161,12 +163,15 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 retry=config.retry,
                 draw=config.draw,
                 tracing=config.tracing,
+                awake=self._awake,
             )
             with in_our_words(self._connection):
                 await consumer.start()
                 consumer.subscribe([self._input, self._timers], listener=self)
                 await self._poll(consumer, tables)
         finally:
+            if self._checking is not None:
+                self._checking.cancel()
             await self._close(list(self._tasks))
             await stop_quietly(consumer)
             await calls.stop()
@@ -187,13 +192,15 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._consumer.pause(*partitions)
         numbers = sorted({partition.partition for partition in partitions})
         self._budget.partitions = max(len(numbers), 1)
+        if not all(set(self._both(number)) <= set(partitions) for number in numbers or (0,)):
+            self._check_topics()
         for number in numbers:
             if not set(self._both(number)) <= set(partitions):
                 # A topic that is not in the client's metadata yet, or no more; or a member of the group that does not
                 # read the timers. The group gives partitions anew when that changes.
                 log.error(
-                    "partition not served agent=%s partition=%d: got it of only one of %s and %s, expected both; is every"
-                    " member of the group a worker of this release?",
+                    "partition not served agent=%s partition=%d: got it of only one of %s and %s, expected both; is"
+                    " every member of the group a worker of this release?",
                     self._config.agent.name,
                     number,
                     self._input,
@@ -207,6 +214,19 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Close what the group takes away, before it goes on."""
         await self._close(sorted({partition.partition for partition in revoked}))
+
+    def _check_topics(self) -> None:
+        """Find out whether less was assigned than expected because a topic is gone."""
+
+        async def check() -> None:
+            try:
+                await check_topics(self._connection, (self._input, self._timers))
+            except StreamError as error:
+                self._failure = self._failure or error
+
+        if self._checking is not None:
+            self._checking.cancel()
+        self._checking = asyncio.create_task(check())
 
     async def _make_topics(self) -> None:
         """Create what is missing; what belongs to each partition of the input is laid out like it."""
@@ -234,13 +254,27 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         loop = asyncio.get_running_loop()
         last_busy = loop.time()
         while not self._stopping.is_set() and self._failure is None:
+            if not self._awake():
+                for served in self._served:
+                    served.lost()
+            self._turned_at = loop.time()
             taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
             for partition, records in taken.items():
                 processor = self._open.get(partition.partition)
                 if processor is not None:
                     processor.feed([record_of(record) for record in records])
             self._balance_flow(consumer)
-            self._meters.status = self._status(consumer, loop.time())
+            status = self._meters.status = worker_status(
+                consumer,
+                self._input,
+                self._timers,
+                served={number: self._open.get(number) for number in self._tasks},
+                paused=self._paused,
+                joined=self._joined,
+                now=loop.time(),
+            )
+            if status.heard_at is not None:
+                self._silence.see(status.at - status.heard_at)
             if tables.failure is not None:
                 self._failure = tables.failure
             if taken or self._busy():
@@ -251,28 +285,14 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                     return
                 last_busy = loop.time()
 
+    def _awake(self) -> bool:
+        """Whether this worker's turns come often enough that the group cannot have given its partitions away."""
+        now = asyncio.get_running_loop().time()
+        return self._turned_at is None or now - self._turned_at < SESSION_TIMEOUT_MS / 1000
+
     def _busy(self) -> bool:
         opening = len(self._tasks) != len(self._open)
         return opening or not self._joined or any(processor.busy for processor in self._open.values())
-
-    def _status(self, consumer: AIOKafkaConsumer, now: float) -> WorkerStatus:
-        partitions = []
-        for number in self._tasks:
-            processor = self._open.get(number)
-            partitions.append(
-                _closed(self._input, number, now)
-                if processor is None
-                else processor.status(lag=self._lag(consumer, number), now=now)
-            )
-        return WorkerStatus(at=now, joined=self._joined, partitions=tuple(partitions))
-
-    def _lag(self, consumer: AIOKafkaConsumer, number: int) -> int:
-        lag = 0
-        for partition in self._both(number):
-            end = consumer.highwater(partition)
-            read = self._open[number].next_offset(partition.topic)
-            lag += max((end or 0) - read, 0)
-        return lag
 
     async def _at_the_end(self, consumer: AIOKafkaConsumer) -> bool:
         # Silence alone may be a broker that is slow: only the positions tell that there is nothing more.
@@ -296,56 +316,47 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
 
     async def _serve(self, consumer: AIOKafkaConsumer, number: int) -> None:
         """Open a partition and decide its records until it is closed; open it anew after what may pass."""
-        failures = 0
+        patience = Patience()
         while self._failure is None and self._shared is not None:
             processor = PartitionProcessor(number, self._shared)
+            self._served.add(processor)
             try:
                 for partition, start in (await processor.open()).items():
-                    await self._check_start(consumer, partition, start)
+                    await check_start(self._connection, consumer, partition, start)
                     consumer.seek(partition, start)
                 self._open[number] = processor
                 consumer.resume(*self._both(number))
                 await processor.run()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is raised by `run` or waited out
-                failures = 1 if processor.committed_records else failures + 1
+                pause_s = patience.after(
+                    error,
+                    opened=number in self._open,
+                    committed=bool(processor.committed_records),
+                    now=asyncio.get_running_loop().time(),
+                )
                 self._meters.reopened(type(error).__name__)
-                log.warning("partition failed attempt=%d partition=%d: %s", failures, number, error)
-                # Being fenced is the group's way of saying who owns a partition, or Kafka's of ending a transaction
-                # that took too long: neither is a fault as long as the group goes on assigning it to us.
-                if not isinstance(error, Retryable | PartitionFenced) or failures >= MAX_REOPENS:
-                    self._failure = error
+                if pause_s is None:
+                    self._failure = patience.given_up(error, topic=self._input, partition=number)
                     return
+                log.log(
+                    patience.level,
+                    "partition failed agent=%s partition=%d again_in_s=%.0f: %s",
+                    self._config.agent.name,
+                    number,
+                    pause_s,
+                    error,
+                )
             else:
                 return
             finally:
                 self._open.pop(number, None)
+                self._served.discard(processor)
                 self._paused.discard(number)
                 await processor.abandon()
                 self._done += processor.committed_records
                 self._shared.decider.tables.close_partition(number)
             consumer.pause(*self._both(number))
-            await asyncio.sleep(REOPEN_BACKOFF_S * 2**failures)
-
-    async def _check_start(self, consumer: AIOKafkaConsumer, partition: TopicPartition, start: int) -> None:
-        with in_our_words(self._connection):
-            end = (await consumer.end_offsets([partition]))[partition]
-            begin = (await consumer.beginning_offsets([partition]))[partition]
-        if start > end:
-            raise TopicMismatch(
-                f"{partition.topic}, partition {partition.partition}, ends at offset {end}, but inputs up to {start}"
-                " are already decided: the topic was recreated or cut. Use another namespace for the new one, so"
-                " that no event of it is taken for an old one",
-                topic=partition.topic,
-                partition=partition.partition,
-            )
-        if 0 < start < begin:
-            log.error(
-                "events expired before they were decided topic=%s partition=%d from=%d to=%d",
-                partition.topic,
-                partition.partition,
-                start,
-                begin,
-            )
+            await asyncio.sleep(pause_s)
 
     async def _close(self, numbers: Sequence[int]) -> None:
         """Let work end within its grace, then end the partitions' tasks."""
@@ -364,20 +375,3 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         for error in ended:
             if isinstance(error, BaseException) and self._failure is None:
                 self._failure = error
-
-
-def _closed(topic: str, number: int, now: float) -> PartitionStatus:
-    return PartitionStatus(
-        topic=topic,
-        partition=number,
-        open=False,
-        lag=0,
-        in_flight=0,
-        oldest_in_flight_s=0.0,
-        held_records=0,
-        held_bytes=0,
-        parked=0,
-        timers=0,
-        span=0,
-        progress_at=now,
-    )

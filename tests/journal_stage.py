@@ -149,6 +149,7 @@ def opened(
     agent: Agent[Any] | None = None,
     connection: Connection | None = None,
     meters: Meters | None = None,
+    check_ours: Callable[[], None] = lambda: None,
 ) -> Journal:
     return Journal(
         connection or Connection("nowhere:1", "ns"),
@@ -157,6 +158,7 @@ def opened(
         writer=writer,
         clock=clock(),
         meters=meters or Meters(),
+        check_ours=check_ours,
     )
 
 

@@ -53,16 +53,16 @@ class Plan:
     Attributes:
         seed: what everything is drawn from.
         delay_s: seconds that the answer to a call about this key takes.
-        mishaps: the share of calls about this key that go wrong in each way.
+        mishaps: the share of calls about this key, in this attempt, that go wrong in each way.
     """
 
     seed: int = 0
     delay_s: Callable[[str], float] = lambda _key: 0.0
-    mishaps: Callable[[str], Mapping[Mishap, float]] = lambda _key: {}
+    mishaps: Callable[[str, int], Mapping[Mishap, float]] = lambda _key, _attempt: {}
 
-    def mishap(self, key: str, draw: float) -> Mishap | None:
-        """How a call about this key goes that drew this number of [0, 1)."""
-        for mishap, share in self.mishaps(key).items():
+    def mishap(self, key: str, attempt: int, draw: float) -> Mishap | None:
+        """How a call goes that drew this number of [0, 1)."""
+        for mishap, share in self.mishaps(key, attempt).items():
             if draw < share:
                 return mishap
             draw -= share
@@ -139,7 +139,7 @@ class ModelServer:
         key = headers.get("idempotency-key", "")
         self._times[key] += 1
         draws = Random(f"{self.plan.seed}/{key}/{self._times[key]}")
-        mishap = self.plan.mishap(asked["about"], draws.random())
+        mishap = self.plan.mishap(asked["about"], _attempt(key), draws.random())
         call = Call(key, asked["about"], headers.get("x-caller", ""), time.time(), mishap)
         self.calls.append(call)
         await asyncio.sleep(HANG_S if mishap is Mishap.HANG else self.plan.delay_s(call.about))
@@ -154,3 +154,9 @@ class ModelServer:
         await writer.drain()
         call.ended_at = time.time()
         return True
+
+
+def _attempt(key: str) -> int:
+    """Which attempt at a decision a call belongs to: its id is `<decision id>/<attempt>/<ask>`."""
+    parts = key.split("/")
+    return int(parts[1]) if len(parts) == 3 else 0

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -76,7 +76,7 @@ Behaviour = Callable[[KafkaRecord, int], Awaitable[None]]
 class FakeDecider:
     """Decides by doing as told; knows what was in work at once."""
 
-    agent = PAYMENT_RETRIER
+    agent = replace(PAYMENT_RETRIER, timers=lambda _situation, _action: {})
 
     def __init__(self) -> None:
         self.behaviour: Behaviour | None = None
@@ -194,6 +194,7 @@ class Stage:
     decider: FakeDecider = field(default_factory=FakeDecider)
 
     def __post_init__(self) -> None:
+        self.awake = True
         self.budget = Budget(self.max_in_flight)
         self.meters = Meters("payment-retrier")
         self.transactions: dict[int, FakeTransactions] = defaultdict(FakeTransactions)
@@ -209,6 +210,7 @@ class Stage:
             retry=self.retry,
             draw=lambda: 0.5,
             tracing=OFF,
+            awake=lambda: self.awake,
         )
         self.monkeypatch.setattr(partition_module, "open_partition", self._open)
 
@@ -220,7 +222,8 @@ class Stage:
             )
         return self.states[number]
 
-    async def _open(self, number: int, _shared: Shared) -> Opened:
+    async def _open(self, number: int, _shared: Shared, *, check_ours: Callable[[], None]) -> Opened:
+        check_ours()
         return Opened(
             cast("Any", self.transactions[number]),
             self.state(number),

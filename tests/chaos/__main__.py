@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import secrets
 import shutil
 import signal
@@ -30,6 +31,7 @@ def main() -> int:
     """Run it; returns the exit code."""
     asked = _arguments()
     print(f"seed {asked.seed} (again: python -m tests.chaos --kills {asked.kills} --seed {asked.seed})")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers are away on purpose
     folder = Path(tempfile.mkdtemp(prefix="jurat-chaos-"))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))  # so that everything that was started is ended
@@ -37,8 +39,6 @@ def main() -> int:
     faults = [fault for outcome in outcomes for fault in outcome.faults]
     missing = set.intersection(*(set(outcome.orders.missing) for outcome in outcomes))
     _report(outcomes)
-    for fault in faults[:SHOWN_FAULTS]:
-        print(f"FAULT {fault}")
     for name, when in sorted(missing):
         print(f"NOBODY DIED {when.value} {name}")
     if faults or missing:
@@ -75,6 +75,8 @@ async def _run(asked: argparse.Namespace, folder: Path) -> list[Outcome]:
         every_s = 60.0 if nodes == 1 else 25.0
         outcome = await campaign(wanted, folder / str(nodes), nodes=nodes, broker_every_s=every_s)
         print(f"{len(outcome.faults)} faults after {outcome.orders.total} kills in {outcome.seconds:.0f} s")
+        for fault in outcome.faults[:SHOWN_FAULTS]:
+            print(f"FAULT {fault}")
         outcomes.append(outcome)
     return outcomes
 
@@ -93,7 +95,7 @@ def _report(outcomes: list[Outcome]) -> None:
             totals["records"] += len(report.findings.records)
             totals["model calls"] += report.calls
             totals["of them made again"] += report.made_again
-            totals["calls bought by zombies"] += report.by_zombies
+            totals["calls in flight when the partition was lost"] += report.by_zombies
             totals["told as possibly paid twice"] += report.told
             totals["journalled answers used again"] += report.reused
             totals["transactions aborted and repeated"] += report.aborted

@@ -32,14 +32,14 @@ from jurat.streams.kafka import partition_of_key
 from tests.model_server import Mishap
 
 SLOW, PARKS, TIMED = "slow", "parks", "timed"
-"""Kinds of keys: their calls take long; a failing model parks them; an allowed retry sets a timer."""
+"""Kinds of keys: their calls take long; they fail twice and are parked; what is allowed about them sets a timer."""
 
 KINDS = (SLOW, PARKS, PARKS, TIMED, TIMED, "plain", "plain")
 PARTITIONS = topics.PAYMENTS.partitions
 
 FOLLOW_UP = "follow-up"
-FOLLOW_UP_AFTER = timedelta(seconds=2)
-EXPIRES_AFTER = timedelta(seconds=45)
+FOLLOW_UP_AFTER = timedelta(milliseconds=500)
+EXPIRES_AFTER = timedelta(seconds=60)
 CODES = ("insufficient_funds", "processor_timeout", "card_declined", "card_expired", "suspected_fraud")
 
 
@@ -66,15 +66,16 @@ def delay_s(key: str) -> float:
     return 1.5 if key.endswith(SLOW) else 0.02
 
 
-def mishaps(key: str) -> Mapping[Mishap, float]:
+def mishaps(key: str, attempt: int) -> Mapping[Mishap, float]:
     """How often the model fails about a key, in each way."""
     if key.endswith(PARKS):
-        return {Mishap.BUSY: 0.25, Mishap.CUT: 0.05}
+        return {Mishap.BUSY: 0.2, Mishap.CUT: 0.8} if attempt < 2 else {Mishap.BUSY: 0.2}
     return {Mishap.BUSY: 0.03, Mishap.HANG: 0.003, Mishap.CUT: 0.01, Mishap.GARBAGE: 0.02}
 
 
 def payment(number: int, key: str, draws: Random) -> PaymentFailed:
-    """One event."""
+    """One event; of a key with timers one that may be charged again."""
+    timed = key.endswith(TIMED)
     return PaymentFailed.model_validate(
         {
             "payment_id": f"pay-{number}",
@@ -82,9 +83,9 @@ def payment(number: int, key: str, draws: Random) -> PaymentFailed:
             "customer_id": key,
             "payment_method_id": "card-1",
             "amount": {"amount_minor": draws.choice([1_999, 25_000]), "currency": "EUR"},
-            "failure_code": draws.choice(CODES),
-            "attempt": draws.randint(1, 4),
-            "fraud_score": draws.choice([3, 3, 3, 55, 85]),
+            "failure_code": CODES[0] if timed else draws.choice(CODES),
+            "attempt": 1 if timed else draws.randint(1, 4),
+            "fraud_score": 3 if timed else draws.choice([3, 3, 3, 55, 85]),
         }
     )
 
@@ -120,13 +121,8 @@ def _counted(situation: Situation[Any], _action: Action) -> Tally:
     return Tally(decided=decided + 1, last=_subject(situation.event))
 
 
-def sets_timer(key: str, action: str) -> bool:
-    """Whether an allowed action about a payment of this key leaves a timer."""
-    return key.endswith(TIMED) and action == RetryCharge.action_name
-
-
-def _timers(situation: Situation[Any], action: Action) -> Mapping[str, datetime]:
-    if isinstance(situation.event, TimerFired) or not sets_timer(situation.event.key(), action.action_name):
+def _timers(situation: Situation[Any], _action: Action) -> Mapping[str, datetime]:
+    if isinstance(situation.event, TimerFired) or not situation.event.key().endswith(TIMED):
         return {}
     return {FOLLOW_UP: situation.now + FOLLOW_UP_AFTER}
 
@@ -177,7 +173,7 @@ class Traffic:
         key = self._draws.choice(keys)
         if key.endswith(SLOW) and draw < 0.9:
             key = self._draws.choice(keys)  # or they would be slower than their events come
-        if draw < 0.09:
+        if draw < 0.12:
             poison = self._draws.choice([b"", b"not an event", b"\xc3\x01" + b"\0" * 40])
             return Sent(key, None, f"poison-{self._number}", poison)
         sent = Sent(key, payment(self._number, key, self._draws), f"e-{self._number}")

@@ -44,6 +44,9 @@ SESSION_S = SESSION_TIMEOUT_MS / 1000
 WAVE_S = SESSION_S + 7.0
 """How long orders may take: a session time-out until the dead ones are out of the group, then joining and work."""
 
+PATIENCE = 2
+"""Waves that a worker has for its order: a group that just lost others may give it nothing to do in the first."""
+
 SLEEP_S = (SESSION_S + 1.0, SESSION_S + 8.0)
 """How long a zombie sleeps: until its partitions are somebody else's; some for longer than a transaction may take."""
 
@@ -69,15 +72,16 @@ class Manner:
     wave_s: float = WAVE_S
     armed: float = 0.7
     frozen: float = 0.1
-    events_per_s: float = 14.0
+    events_per_s: float = 8.0
 
 
 @dataclass(eq=False, slots=True)
 class Fighter:
-    """A worker of the arena and its orders."""
+    """A worker of the arena and its orders; `waves` is how many it has seen with them."""
 
     child: Child
     arm: Arm | None
+    waves: int = 0
     waking: asyncio.Task[None] | None = None
 
 
@@ -194,14 +198,19 @@ class Arena:
                 self._sleep(fighter)
             return
         fighter.arm = None
+        fighter.waves += 1
         leaving: asyncio.TimerHandle | None = None
         if step(armed.step).on_leaving:
-            leaving = loop.call_later(self.draws.uniform(1.0, SESSION_S), child.signal, signal.SIGTERM)
+            # Not before it has partitions: those who died in the last wave are in the group for a session time-out.
+            leaving_s = self.draws.uniform(SESSION_S, self.manner.wave_s)
+            leaving = loop.call_later(leaving_s, child.signal, signal.SIGTERM)
         met = child.ended if armed.deed is Deed.KILL else child.frozen
         try:
             await asyncio.wait_for(met.wait(), deadline - loop.time())
         except TimeoutError:
-            if armed.deed is Deed.KILL:
+            if fighter.waves < PATIENCE:
+                fighter.arm = armed
+            elif armed.deed is Deed.KILL:
                 self.orders.not_met(armed)
                 await self.kill(fighter)
             return

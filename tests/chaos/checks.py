@@ -4,8 +4,9 @@
 2. The tally of each key is the number of its decisions that had an effect: none was lost or counted twice.
 3. A timer fired once at most, was set by a decision that sets one, and none is left.
 4. No finished model call was bought again: whoever called again could not know of an answer, as none was in the
-   journal when it began to read it; and each call that was made again was told of as possibly paid twice. What a zombie
-   buys before it hears that it was fenced is counted: it cannot know what its successor knows.
+   journal when it began to read it; and each call that was made again was told of as possibly paid twice.
+5. Who had lost its partition bought nothing: a call of it that came after its successor had taken over was begun
+   before, so that the successor saw its intent.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from jurat.audit.record import parse_uri
 from jurat.schemas.codec import decode
 from jurat.schemas.decision import Verdict
 from jurat.schemas.timers import TimerFired
-from tests.chaos.agent import AGENT, Tally, sets_timer
+from tests.chaos.agent import AGENT, TIMED, Tally
 from tests.chaos.arena import Arena
 from tests.model_server import Call
 from tests.oracle import Findings, examine, repeats
@@ -98,7 +99,7 @@ def _check_timers(found: Findings, report: Report) -> None:
         assert isinstance(timer, TimerFired)
         by = (timer.set_by.topic, timer.set_by.partition, timer.set_by.offset)
         fired[by] += 1
-        if by not in decided or not sets_timer(timer.event_key, decided[by].action):
+        if by not in decided or not timer.event_key.endswith(TIMED):
             report.faults.append(f"a timer fired that {by} is said to have set, and did not")
     report.faults += [
         f"the timer that {by} set fired {count} times" for by, count in fired.items() if count > 1
@@ -122,28 +123,35 @@ class _Calls:
     def __init__(self, arena: Arena, diary: list[dict[str, Any]]) -> None:
         self.took_over: dict[int, list[tuple[float, int]]] = defaultdict(list)
         self.answers: dict[tuple[str, str], list[_Answer]] = defaultdict(list)
-        self.told: set[str] = set()
+        self.intents: dict[tuple[int, str], list[float]] = defaultdict(list)
+        self.told: set[tuple[int, str]] = set()
         for line in diary:
             if line["what"] == "restoring":
                 self.took_over[line["partition"]].append((line["at"], line["pid"]))
             elif line["what"] == "journalled":
                 self._answered(line["at"], line["pid"], line["call"], line["kind"])
             elif line["what"] == "told":
-                self.told.add(line["again_as"])
+                self.told.add((line["pid"], line["first"]))
         for record in arena.journal:
             if record.value is not None:
                 entry = json.loads(record.value)
                 self._answered(record.timestamp_ms / 1000 + WRITTEN_S, 0, entry["call_id"], entry["kind"])
 
     def _answered(self, at: float, pid: int, call: str, kind: str) -> None:
-        if kind != INTENT:
+        if kind == INTENT:
+            self.intents[pid, call].append(at)
+        else:
             self.answers[_question(call)].append(_Answer(at, pid, call, kind))
 
-    def session(self, partition: int, call: Call) -> tuple[float, bool]:
-        """When the caller took the partition over, and whether somebody else has since."""
+    def session(self, partition: int, call: Call) -> tuple[float, float | None]:
+        """When the caller took the partition over, and when somebody else did since, if at all."""
         before = [(at, pid) for at, pid in self.took_over[partition] if at <= call.started_at]
         own = max((at for at, pid in before if pid == int(call.caller)), default=0.0)
-        return own, any(at > own and pid != int(call.caller) for at, pid in before)
+        return own, min((at for at, pid in before if at > own and pid != int(call.caller)), default=None)
+
+    def intended(self, call: Call, *, before: float) -> bool:
+        """Whether the journal held the caller's intent by then."""
+        return any(at < before for at in self.intents[int(call.caller), call.key])
 
 
 def _check_calls(arena: Arena, calls: list[Call], diary: list[dict[str, Any]], report: Report) -> None:
@@ -159,20 +167,25 @@ def _check_calls(arena: Arena, calls: list[Call], diary: list[dict[str, Any]], r
             asked[name].append(call)
             report.calls += 1
     for name, made in asked.items():
-        for number, again in enumerate(made[1:], start=1):
-            since, fenced = known.session(partition_of[name[0]], again)
-            report.made_again += any(call.key == again.key for call in made[:number])
-            # Who called after this one had taken the partition over was fenced already.
-            before = [one for one in made[:number] if one.started_at < since or one.caller == again.caller]
-            fault = _bought_again(again, before, known.answers[name], since=since, told=known.told)
-            if fenced or len(before) < number:
+        for number, call in enumerate(made):
+            since, lost_at = known.session(partition_of[name[0]], call)
+            report.made_again += any(other.key == call.key for other in made[:number])
+            if lost_at is not None:
                 report.by_zombies += 1
-            elif fault is not None:
+                if not known.intended(call, before=lost_at):  # 5
+                    report.faults.append(
+                        f"the call {call.key} was bought by {call.caller}, who had lost it before"
+                    )
+                continue
+            # Who called after this one had taken the partition over was fenced already.
+            before = [one for one in made[:number] if one.started_at < since or one.caller == call.caller]
+            fault = _bought_again(call, before, known.answers[name], since=since, told=known.told)
+            if number and fault is not None:  # 4
                 report.faults.append(fault)
 
 
 def _bought_again(
-    again: Call, before: list[Call], answers: list[_Answer], *, since: float, told: set[str]
+    again: Call, before: list[Call], answers: list[_Answer], *, since: float, told: set[tuple[int, str]]
 ) -> str | None:
     """What is wrong with a call that was made again; None where nothing is."""
     for answer in answers:
@@ -181,9 +194,10 @@ def _bought_again(
         if known and answer.kind != UNAVAILABLE:
             return f"the call {again.key} was bought again, though {answer.call} was answered"
     failed = {answer.call for answer in answers if answer.kind == UNAVAILABLE}
-    unknown = [call for call in before if call.key not in failed]
-    if unknown and again.key not in told:
-        return f"the call {again.key} was made again after {unknown[0].key}, and nobody was told"
+    # Whoever asks next tells, once in its life, of each call that nobody knows the end of.
+    unknown = {call.key for call in before} - failed - {key for pid, key in told if pid == int(again.caller)}
+    if unknown:
+        return f"the call {again.key} was made again after {min(unknown)}, and nobody was told"
     return None
 
 

@@ -63,6 +63,7 @@ class Orders:
     def not_met(self, arm: Arm) -> None:
         """The step did not come: somebody else is to be sent there."""
         self._given[arm.step, arm.when] -= 1
+        self.counts["orders that were not met"] += 1
 
 
 def _spoken(place: Place) -> str:

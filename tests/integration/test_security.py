@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import ResourceType
 
-from jurat.agents.catalogue import AGENTS, REASONERS
+from jurat.agents.catalogue import AGENTS
+from jurat.agents.heuristic import HeuristicReasoner
+from jurat.agents.reasoner import Reasoner
 from jurat.running import run_agent
 from jurat.schemas.commerce import OrderPlaced
 from jurat.schemas.errors import BrokerUnreachable, NotAuthenticated, NotAuthorized
@@ -109,19 +111,33 @@ FOLLOW = ("subscribe", f"decisions.{AGENT}", "--from-beginning", "--until-idle",
 
 def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_path: Path) -> None:
     company.member("shop").run(*PUBLISH, stdin=json_lines(range(7)))
+    asyncio.run(publish_unreadable(company))
     company.member("router").run("worker", AGENT, "--until-idle", "2s")
     seen = company.member("warehouse").run(*FOLLOW).stdout.splitlines()
     assert len(seen) == 7
     auditor, log = company.member("auditor"), tmp_path / "log.jsonl"
     auditor.run("audit", "replay", "--format", "jsonl", "--output", str(log))
-    assert len(log.read_bytes().splitlines()) == 7
+    assert len(log.read_bytes().splitlines()) == 8
     verified = auditor.run("audit", "verify", "--with-decisions", "--trust", str(company.keys / "trust.json"))
     assert b"decision events checked: 7" in verified.stdout
-    assert b"" == company.member("desk").run("dead-letters", "list", AGENT, "--json").stdout
+    desk = company.member("desk")
+    assert len(desk.run("dead-letters", "list", AGENT, "--json").stdout.splitlines()) == 1
+    desk.run("dead-letters", "replay", AGENT, "--all")
     company.member("context").run("context", "--until-idle", "2s")
     profiles = asyncio.run(_records(Connection(company.kafka.plaintext), "context.customers"))
     assert profiles == 7
     assert b"are as declared" in company.member("topics").run("topics", "diff").stdout
+
+
+async def publish_unreadable(company: Company) -> None:
+    shop = company.member("shop").connection
+    producer = idempotent_producer(shop)
+    with in_our_words(shop):
+        await producer.start()
+        try:
+            await producer.send_and_wait("commerce.orders", b"not an event", key=b"c-1")
+        finally:
+            await stop_quietly(producer)
 
 
 async def _records(connection: Connection, topic: str) -> int:
@@ -135,11 +151,20 @@ async def connections_end() -> AsyncIterator[None]:
     await asyncio.sleep(0.2)
 
 
-async def run_router(company: Company, *, until_idle_s: float | None) -> None:
+class PaidReasoner(HeuristicReasoner):
+    """A reasoner whose calls are journalled, as those of a model are."""
+
+    name = "paid"
+    deterministic = False
+
+
+async def run_router(
+    company: Company, *, until_idle_s: float | None, reasoner: Reasoner | None = None
+) -> None:
     await run_agent(
         AGENTS[AGENT],
         connection=company.member("router").connection,
-        reasoner=REASONERS["heuristic"](),
+        reasoner=reasoner or HeuristicReasoner(),
         keys=company.keys,
         until_idle_s=until_idle_s,
     )
@@ -192,6 +217,18 @@ async def test_a_worker_that_loses_one_of_its_acls_ends_and_names_it(
             await publish(company, 2)
             with pytest.raises(NotAuthorized, match=f"User:router lacks the ACL {operation} {name}"):
                 await working
+
+
+async def test_a_worker_that_lacks_the_acls_of_its_journal_ends_and_names_it(company: Company) -> None:
+    journal, plaintext = f"journal.{AGENT}", Connection(company.kafka.plaintext)
+    await publish(company, 3)
+    with company.kafka.without(user="router", resource=ResourceType.TOPIC, name=journal):
+        async with asyncio.timeout(BOUND_S):
+            with pytest.raises(NotAuthorized, match=f"(Read|Write) on topic {journal}"):
+                await run_router(company, until_idle_s=5.0, reasoner=PaidReasoner())
+    assert await _records(plaintext, journal) == 0
+    await run_router(company, until_idle_s=1.0, reasoner=PaidReasoner())
+    assert await _records(plaintext, journal) > 0
 
 
 async def test_nobody_does_what_another_role_does(company: Company) -> None:
@@ -328,3 +365,21 @@ async def test_certificates_and_addresses_that_do_not_fit(company: Company) -> N
         with pytest.raises(error, match=message):
             async with admin_client(connection):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "name"),
+    [
+        ("Read on group", ResourceType.GROUP, "context"),
+        ("Write on topic", ResourceType.TOPIC, "context.customers"),
+    ],
+)
+async def test_a_context_stream_that_lacks_one_of_its_acls_ends_and_names_it(
+    company: Company, operation: str, kind: ResourceType, name: str
+) -> None:
+    await publish(company, 4)
+    with company.kafka.without(user="context", resource=kind, name=name):
+        began = time.monotonic()
+        done = company.member("context").run("context", "--until-idle", "3s", expect=1)
+        assert time.monotonic() - began < BOUND_S
+    assert f"User:context lacks the ACL {operation} {name}" in done.stderr.decode()

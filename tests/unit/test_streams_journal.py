@@ -15,6 +15,7 @@ from jurat.schemas.errors import (
     InputRejected,
     JuratError,
     NotAuthorized,
+    PartitionFenced,
     ProposalInvalid,
     ReasonerUnavailable,
 )
@@ -144,11 +145,26 @@ async def test_1_another_question_is_another_call(restored: Restoring) -> None:
     assert (reasoner.calls, meters.both) == (1, (0, 0))
 
 
-async def test_1_what_a_later_attempt_answered_is_not_used_by_an_earlier_one(restored: Restoring) -> None:
-    writer = MemoryWriter()
+async def test_1_what_a_later_attempt_answered_is_used_when_its_count_was_lost(restored: Restoring) -> None:
+    """A count of failures that was not committed starts again lower; the answer was paid for all the same."""
+    writer, meters = MemoryWriter(), Meters()
     journal = opened(writer)
     await ask(journal, Paid(proposal(1)), attempt=2)
-    assert await ask(await restored(writer.log), Paid(proposal(2)), attempt=1) == proposal(2)
+    reasoner = Paid(proposal(2))
+    assert await ask(await restored(writer.log, meters=meters), reasoner, attempt=1) == proposal(1)
+    assert (reasoner.calls, meters.both) == (0, (1, 0))
+
+
+async def test_nothing_is_bought_for_a_partition_that_may_be_somebody_elses() -> None:
+    writer, reasoner = MemoryWriter(), Paid(proposal())
+
+    def refuse() -> None:
+        raise PartitionFenced("not ours")
+
+    journal = opened(writer, check_ours=refuse)
+    with pytest.raises(PartitionFenced):
+        await ask(journal, reasoner)
+    assert (reasoner.calls, writer.log) == (0, [])
 
 
 async def test_1_an_answer_is_used_whatever_is_known_by_now_and_the_difference_is_told(

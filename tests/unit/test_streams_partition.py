@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from jurat.schemas.decision import InputRef
-from jurat.schemas.errors import ConfigurationError, PartitionFenced, ReasonerUnavailable, ReopenPartition
-from jurat.streams import parking as parking_module
+from jurat.schemas.errors import ConfigurationError, PartitionFenced, ReopenPartition
 from jurat.streams import partition as partition_module
 from jurat.streams.batching import COMMIT_MAX_RECORDS, MAX_ENDED
 from jurat.streams.intake import LOW_WATER, MAX_HELD_BYTES, MIN_HELD_RECORDS
 from jurat.streams.kafka import KafkaRecord, TopicPartition
 from jurat.streams.offsets import MAX_MAP_CHARS, MAX_SPAN, OffsetMap
-from jurat.streams.parking import MAX_RECORD_BYTES
 from jurat.streams.partition import CLOSE_GRACE_S, PartitionProcessor
-from jurat.streams.retries import RetryPolicy
-from jurat.streams.timers import MAX_DUE, Standing
-from tests.partition_stage import INPUT, START, TIMERS, Stage, many, record, until
+from tests.partition_stage import INPUT, TIMERS, Stage, many, record, until
 
 SOURCE = TopicPartition(INPUT, 0)
 
@@ -176,16 +169,15 @@ async def test_one_stuck_key_holds_up_others_only_at_the_end_of_the_span(stage: 
         paused = False
         for start in range(1, count, 1_000):
             one.feed(many(range(start, min(start + 1_000, count)), 97))
-            while (paused := one.full) and len(stage.ends()) < MAX_SPAN - 1:
-                await asyncio.sleep(0.005)
+            await until(lambda: not one.full or len(stage.ends()) == MAX_SPAN - 1)
+            paused = one.full
             if paused:
                 break
         assert paused
         await until(lambda: len(stage.ends()) == MAX_SPAN - 1)
         assert not one.drained, "it is read on though nothing more can be admitted"
         assert one.status(lag=0, now=0.0).span == MAX_SPAN
-        low, text = stage.transactions[0].log[-1].offsets[SOURCE]
-        assert low == 0
+        assert stage.transactions[0].log[-1].offsets[SOURCE][0] == 0
         gate.open.set()
         for at in range(start + 1_000, count, 1_000):
             one.feed(many(range(at, min(at + 1_000, count)), 97))
@@ -197,59 +189,6 @@ async def test_one_stuck_key_holds_up_others_only_at_the_end_of_the_span(stage: 
             for _, text in each.offsets.values()
         )
         assert Counter(stage.ends()).most_common(1)[0][1] == 1
-
-
-async def test_a_failure_that_passes_parks_its_key_alone(stage: Stage) -> None:
-    async def poison(one: KafkaRecord, attempt: int) -> None:
-        if one.offset == 0 and attempt < 2:
-            raise ReasonerUnavailable("got no answer")
-
-    stage.decider.behaviour = poison
-    async with stage.partition() as one:
-        one.feed(many(range(40), 4))
-        await until(lambda: len(stage.ends()) == 40)
-        assert [at for _, at in stage.ends() if at % 4 == 0] == list(range(0, 40, 4))
-        assert stage.ends().index((INPUT, 0)) >= 30, "the others waited"
-        assert [attempt for _, at, attempt in stage.decider.began if at == 0] == [0, 1, 2]
-        assert not [key for key in stage.changelog() if key.startswith("parked/")]
-        assert stage.transactions[0].log[-1].offsets[SOURCE] == (40, "")
-
-
-async def test_an_input_that_used_up_its_attempts_is_rejected_and_its_followers_are_decided(
-    stage: Stage,
-) -> None:
-    async def poison(one: KafkaRecord, _attempt: int) -> None:
-        if one.offset == 0:
-            raise ReasonerUnavailable("got no answer")
-
-    stage.decider.behaviour = poison
-    async with stage.partition() as one:
-        one.feed(many(range(5), 1))
-        await until(lambda: len(stage.ends()) == 5)
-        assert [at for _, at in stage.ends()] == [0, 1, 2, 3, 4]
-        assert len([at for _, at, _ in stage.decider.began if at == 0]) == 3
-
-
-async def test_what_is_fed_while_its_key_is_parked_waits_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage(monkeypatch, retry=RetryPolicy(attempts=3, base_s=0.3, cap_s=0.3))
-
-    async def poison(one: KafkaRecord, attempt: int) -> None:
-        if one.offset == 0 and attempt == 0:
-            raise ReasonerUnavailable("got no answer")
-
-    stage.decider.behaviour = poison
-    async with stage.partition() as one:
-        one.feed([record(0, "k-0"), record(1, "k-0")])
-        await until(lambda: len(stage.state(0).parking) == 2)
-        one.feed([record(2, "k-0"), record(3, "k-1")])
-        await until(lambda: stage.ends() == [(INPUT, 3)])
-        await until(lambda: stage.transactions[0].log[-1].offsets[SOURCE] == (4, ""))
-        assert sorted(key for key in stage.changelog() if "parked" in key) == [
-            f"parked/{INPUT}/{n}" for n in (0, 1, 2)
-        ]
-        assert not one._held_records, "parked inputs are counted as held"
-        await until(lambda: len(stage.ends()) == 4)
-        assert [at for _, at in stage.ends()] == [3, 0, 1, 2]
 
 
 async def test_gaps_are_taken_and_going_back_opens_the_partition_anew(stage: Stage) -> None:
@@ -409,110 +348,23 @@ async def test_ends_that_wait_for_a_slow_commit_are_bounded(stage: Stage) -> Non
         await until(lambda: len(stage.ends()) == 3_900, within_s=10)
 
 
-async def test_a_million_timers_that_are_due_are_written_a_batch_at_a_time(stage: Stage) -> None:
-    count = 5_000
-    setter = InputRef(topic=INPUT, partition=0, offset=3)
-    stage.decider.skew = timedelta(hours=1)
-    for number in range(count):
-        stage.state(0).timers.replace(f"k-{number}", Standing(set_by=setter, timers={"t": START}))
-    stage.transactions[0].takes_s = 0.2
-    async with stage.partition():
-        await asyncio.sleep(0.3)
-        assert len(stage.state(0).timers) >= count - MAX_ENDED - COMMIT_MAX_RECORDS - MAX_DUE
-        stage.transactions[0].takes_s = 0.0
-        await until(lambda: len(fired(stage)) == count, within_s=10)
-        assert len(stage.state(0).timers) == 0
-        assert sorted(fired(stage)) == sorted(f"k-{number}" for number in range(count))
+async def test_a_partition_that_may_be_with_another_worker_stops_without_a_commit(stage: Stage) -> None:
+    stage.decider.behaviour = Gate()
+    one = PartitionProcessor(0, stage.shared)
+    await one.open()
+    task = asyncio.create_task(one.run())
+    await asyncio.sleep(0)
+    one.feed(many(range(10), 10))
+    await until(lambda: len(stage.decider.began) == 10)
+    one.lost()
+    with pytest.raises(PartitionFenced):
+        await asyncio.wait_for(task, 1)
+    await one.abandon()
+    assert stage.ends() == []
+    assert (stage.budget.in_flight, stage.budget.bytes) == (0, 0)
 
 
-def fired(stage: Stage) -> list[str]:
-    outputs = [output for one in stage.transactions[0].log for output in one.outputs]
-    return [
-        (output.key or b"").decode() for output in outputs if output.topic == TIMERS and output.value == b"t"
-    ]
-
-
-async def test_a_timer_that_is_set_by_a_decision_fires_when_it_is_due(stage: Stage) -> None:
-    setter = InputRef(topic=INPUT, partition=0, offset=0)
-
-    async def sets(one: KafkaRecord, _attempt: int) -> None:
-        due = stage.decider.clock() + timedelta(seconds=0.1)
-        stage.state(0).timers.replace("c-1", Standing(set_by=setter, timers={"t": due}))
-
-    stage.decider.behaviour = sets
-    stage.decider.changes = ((f"timer/{INPUT}/c-1", b"{}"),)
-    async with stage.partition() as one:
-        one.feed([record(0)])
-        await until(lambda: len(stage.ends()) == 1)
-        assert fired(stage) == []
-        start = time.monotonic()
-        await until(lambda: fired(stage) == ["c-1"])
-        assert time.monotonic() - start < partition_module.DUE_POLL_S / 2, (
-            "it waited for the next look at the clock"
-        )
-        assert "timer/c-1" not in stage.changelog()
-
-
-async def test_an_input_that_is_too_large_to_wait_is_not_tried_again(stage: Stage) -> None:
-    async def down(one: KafkaRecord, _attempt: int) -> None:
-        raise ReasonerUnavailable("got no answer")
-
-    stage.decider.behaviour = down
-    async with stage.partition() as one:
-        one.feed([record(0, "large", size=MAX_RECORD_BYTES), record(1, "small")])
-        await until(lambda: len(stage.ends()) == 2)
-        assert [at for _, at, _ in stage.decider.began if at == 0] == [0]
-        assert len([at for _, at, _ in stage.decider.began if at == 1]) == 3
-        assert not [key for key in stage.changelog() if "parked" in key]
-
-
-@pytest.mark.parametrize("already_parked", [True, False])
-async def test_what_is_too_large_to_wait_behind_a_parked_input_is_rejected(
-    stage: Stage, already_parked: bool
-) -> None:
-    """It fits neither into the changelog nor before what it came behind; the partition goes on."""
-
-    async def poison(one: KafkaRecord, attempt: int) -> None:
-        if one.offset == 0 and attempt == 0:
-            await asyncio.sleep(0.01)
-            raise ReasonerUnavailable("got no answer")
-
-    stage.decider.behaviour = poison
-    followers = [
-        record(1, size=MAX_RECORD_BYTES),
-        replace(record(2), headers=(("x", b""),) * 1_001),
-        record(3),
-    ]
-    async with stage.partition() as one:
-        one.feed([record(0)])
-        if already_parked:
-            await until(lambda: len(stage.state(0).parking) == 1)
-        one.feed(followers)
-        await until(lambda: len(stage.ends()) == 4)
-        assert [at for _, at in stage.ends()] == [1, 2, 0, 3]
-        assert [at for _, at, _ in stage.decider.began] == [0, 0, 3]
-        await until(lambda: stage.transactions[0].log[-1].offsets[SOURCE] == (4, ""))
-    assert stage.budget.bytes == 0
-
-
-async def test_a_full_parking_stops_the_intake_and_rejects_nothing(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An outage of the reasoner for more keys than may be parked must not become rejections after one try."""
-    monkeypatch.setattr(parking_module, "MAX_PARKED_RECORDS", 20)
-    up = asyncio.Event()
-
-    async def down(one: KafkaRecord, attempt: int) -> None:
-        await asyncio.sleep(0.001)
-        if attempt == 0 and not up.is_set():
-            raise ReasonerUnavailable("got no answer")
-
-    stage.decider.behaviour = down
-    async with stage.partition() as one:
-        one.feed(many(range(100), 100))
-        one.feed(many(range(100, 200), 100))
-        await until(lambda: len(stage.ends()) > 50)
-        up.set()
-        await until(lambda: len(stage.ends()) == 200)
-        assert stage.decider.given == 0, "inputs were given up that had been tried once"
-        assert Counter(stage.ends()).most_common(1)[0][1] == 1
+async def test_a_worker_that_slept_too_long_fences_nobody(stage: Stage) -> None:
+    stage.awake = False
+    with pytest.raises(PartitionFenced):
+        await PartitionProcessor(0, stage.shared).open()

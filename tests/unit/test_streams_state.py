@@ -159,7 +159,10 @@ STATE_KEY = f"state/{INPUT}/c-1".encode()
 CHAIN_KEY = f"chain/{INPUT}".encode()
 PARKED_KEY = f"parked/{INPUT}/7".encode()
 TIMER_KEY = f"timer/{INPUT}/c-1".encode()
-PARKED_VALUE = b'{"attempt":1,"due":"2026-03-02T09:00:00Z","headers":[],"key":"Yw==","order":0,"timestamp_ms":0,"value":"e30="}'
+PARKED_VALUE = (
+    b'{"attempt":1,"due":"2026-03-02T09:00:00Z","headers":[],"key":"Yw==","order":0,'
+    b'"timestamp_ms":0,"value":"e30="}'
+)
 
 
 @pytest.mark.parametrize(

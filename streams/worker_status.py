@@ -1,0 +1,75 @@
+"""What a worker says of itself each turn: for metrics and health.
+
+Not here: what becomes of it (`metrics.py`, `health.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+
+from jurat.streams.kafka import AIOKafkaConsumer, TopicPartition
+from jurat.streams.metrics import PartitionStatus, WorkerStatus
+from jurat.streams.partition import PartitionProcessor
+
+
+def worker_status(
+    consumer: AIOKafkaConsumer,
+    *topics: str,
+    served: Mapping[int, PartitionProcessor | None],
+    paused: Collection[int],
+    joined: bool,
+    now: float,
+) -> WorkerStatus:
+    """A worker at this moment.
+
+    Args:
+        consumer: its client.
+        topics: full names of what it reads, the input topic first.
+        served: its partitions; None for one that is not open.
+        paused: those that are not read at the moment.
+        joined: whether it belongs to its group.
+        now: by the event loop's clock.
+    """
+    partitions: list[PartitionStatus] = []
+    reading: set[TopicPartition] = set()
+    assigned = consumer.assignment()
+    for number, processor in served.items():
+        if processor is None:
+            partitions.append(_closed(topics[0], number, now))
+            continue
+        sources = {TopicPartition(topic, number) for topic in topics} & assigned
+        lag = sum(
+            max((consumer.highwater(source) or 0) - processor.next_offset(source.topic), 0)
+            for source in sources
+        )
+        partitions.append(processor.status(lag=lag, now=now))
+        if number not in paused:
+            reading |= sources
+    return WorkerStatus(
+        at=now, joined=joined, partitions=tuple(partitions), heard_at=_heard_at(consumer, reading, now)
+    )
+
+
+def _heard_at(consumer: AIOKafkaConsumer, reading: set[TopicPartition], now: float) -> float:
+    """When a broker last answered a fetch; now where nothing is fetched."""
+    told_ms = [consumer.last_poll_timestamp(one) for one in reading]
+    latest_ms = max((told for told in told_ms if told is not None), default=None)
+    return now if latest_ms is None else now - max(0.0, time.time() - latest_ms / 1000)
+
+
+def _closed(topic: str, number: int, now: float) -> PartitionStatus:
+    return PartitionStatus(
+        topic=topic,
+        partition=number,
+        open=False,
+        lag=0,
+        in_flight=0,
+        oldest_in_flight_s=0.0,
+        held_records=0,
+        held_bytes=0,
+        parked=0,
+        timers=0,
+        span=0,
+        progress_at=now,
+    )

@@ -1,0 +1,366 @@
+"""What Kafka answers when it does not do as it is asked: what passes is waited out, the rest ends with a clear word.
+
+Missing ACLs are shown in `tests/integration/test_security.py`; every error of the client in `tests/unit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiokafka.client
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import CloseReason
+from aiokafka.protocol.coordination import FindCoordinatorRequest
+
+from jurat.agents.heuristic import HeuristicReasoner
+from jurat.agents.payment_retrier import PAYMENT_RETRIER
+from jurat.agents.reasoner import Proposal, ProposalRequest
+from jurat.schemas.errors import RecordTooLarge, StreamError, TopicMissing
+from jurat.streams import committing, journal_writer, kafka, local_broker, topics
+from jurat.streams.committing import Transactions
+from jurat.streams.kafka import ConfigResource, ConfigResourceType, admin_client
+from jurat.streams.worker import Worker
+from tests.broker_fixture import Kafka3, skip_without_kafka
+from tests.command import Shell, new_shell
+from tests.fault.test_worker_faults import findings, publish, running, until_committed, worker_of
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+AGENT = PAYMENT_RETRIER
+
+
+@pytest.fixture(autouse=True)
+async def noise() -> AsyncIterator[list[str]]:
+    """Nothing may be said to the event loop: futures nobody heard, tasks that were forgotten."""
+    said: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(
+        lambda _loop, context: said.append(f"{context['message']} {context.get('exception')!r}")
+    )
+    yield said
+    await asyncio.sleep(0.1)
+    assert said == []
+
+
+class PaidReasoner(HeuristicReasoner):
+    """One whose calls belong in the journal."""
+
+    deterministic = False
+
+    async def propose(self, request: ProposalRequest) -> Proposal:
+        return await super().propose(request)
+
+
+def beside(shell: Shell, name: str) -> Shell:
+    """A shell on the same broker in another namespace."""
+    return Shell(replace(shell.connection, namespace=f"{name}-{uuid.uuid4().hex[:8]}"), shell.keys)
+
+
+async def delete(shell: Shell, topic: str) -> None:
+    async with admin_client(shell.connection) as client:
+        await client.delete_topics([shell.connection.topic(topic)])
+
+
+async def ended(worker: Worker, task: asyncio.Task[None], *, within_s: float) -> BaseException:
+    """What ended a worker."""
+    done, _ = await asyncio.wait({task}, timeout=within_s)
+    assert done, f"the worker in {worker._connection.namespace} goes on after {within_s:.0f} s"
+    error = task.exception()
+    assert error is not None, "the worker ended as if all were well"
+    return error
+
+
+GONE = [
+    topics.decisions(AGENT.name).name,
+    topics.AUDIT.name,
+    topics.state(AGENT.name).name,
+    topics.timers(AGENT.name).name,
+    topics.journal(AGENT.name).name,
+    AGENT.topic,
+]
+
+
+async def test_a_topic_that_is_deleted_under_a_worker_ends_it_by_name(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "TRANSACTION_S", 5.0)
+    monkeypatch.setattr(journal_writer, "ACKNOWLEDGED_S", 5.0)
+
+    async def without(topic: str) -> None:
+        mine = beside(shell, topic.replace(".", "-"))
+        await publish(mine, 6, customers=6)
+        worker = worker_of(mine)
+        worker._config = replace(worker._config, reasoner=PaidReasoner())
+        async with running(worker) as task:
+            await until_committed(mine, 6)
+            await delete(mine, topic)
+            if topic != AGENT.topic:
+                await publish(mine, 6, customers=6, first=6)
+            error = await ended(worker, task, within_s=60)
+        assert isinstance(error, TopicMissing), f"{topic}: {error!r}"
+        assert mine.connection.topic(topic) in str(error)
+        assert "jurat topics apply" in str(error) or "does not exist any more" in str(error)
+
+    async with asyncio.TaskGroup() as group:
+        for topic in GONE:
+            group.create_task(without(topic))
+
+
+async def test_a_topic_that_takes_smaller_records_ends_the_worker_with_the_setting_to_mend(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def narrow(topic: str) -> None:
+        mine = beside(shell, topic.replace(".", "-"))
+        await publish(mine, 3, customers=3)
+        worker = worker_of(mine)
+        worker._config = replace(worker._config, reasoner=PaidReasoner())
+        async with running(worker) as task:
+            await until_committed(mine, 3)
+            full = mine.connection.topic(topic)
+            async with admin_client(mine.connection) as client:
+                await client.alter_configs(
+                    [ConfigResource(ConfigResourceType.TOPIC, full, configs={"max.message.bytes": "90"})]
+                )
+            number = 3
+            while not task.done() and number < 150:  # the setting reaches the log some time after the answer
+                await publish(mine, 3, customers=3, first=number)
+                number += 3
+                await asyncio.sleep(0.2)
+            error = await ended(worker, task, within_s=30)
+        assert isinstance(error, RecordTooLarge), repr(error)
+        assert f"{full} as too large" in str(error)
+        assert "max.message.bytes" in str(error)
+        # What it was about is decided by the next worker, when the setting is mended.
+        async with admin_client(mine.connection) as client:
+            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, full, configs={})])
+        await worker_of(mine, until_idle_s=1).run()
+        found = await findings(mine)
+        assert found.faults == []
+        assert len(found.decisions) == number
+
+    async with asyncio.TaskGroup() as group:
+        for topic in (topics.AUDIT.name, topics.journal(AGENT.name).name):
+            group.create_task(narrow(topic))
+
+
+async def test_a_transaction_that_took_too_long_is_decided_again(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker ends it after its time-out, looking every ten seconds."""
+    monkeypatch.setattr(kafka, "TRANSACTION_TIMEOUT_MS", 1_000)
+    end, slept = Transactions._end, []
+
+    async def late(self: Transactions, producer: Any) -> None:
+        if not slept:
+            slept.append(self.transactional_id)
+            await asyncio.sleep(12.5)
+        await end(self, producer)
+
+    monkeypatch.setattr(Transactions, "_end", late)
+    await publish(shell, 12, customers=1)
+    async with running(worker_of(shell)) as task:
+        await until_committed(shell, 12, within_s=50)
+        assert not task.done()
+    assert slept
+    assert "the broker ended a transaction that took too long" in caplog.text
+    found = await findings(shell)
+    assert found.faults == []
+    assert len(found.decisions) == 12
+
+
+ANSWERS = {
+    "InitProducerId": (14, 15, 16, 51),
+    "AddPartitionsToTxn": (49, 16, 51, 3, 47, 48, 52, 90),
+    "AddOffsetsToTxn": (16, 51, 49, 48),
+    "TxnOffsetCommit": (16, 14, 7, 15, 47, 25),
+    "EndTxn": (16, 51, 48, 49, 47),
+    "Produce": (59, 45, 6, 5, 19, 20, 56, 2, 47, 7),
+}
+"""Kafka's error codes, by the requests that may be answered with them."""
+
+
+def swap(response: Any, code: int) -> Any:
+    """The same answer with this error everywhere."""
+    if hasattr(response, "error_code"):
+        response.error_code = code
+        return response
+    name = "errors" if hasattr(response, "errors") else "topics"
+    setattr(
+        response,
+        name,
+        [
+            (topic, [(number, code, *rest) for number, _code, *rest in partitions])
+            for topic, partitions in getattr(response, name)
+        ],
+    )
+    return response
+
+
+@pytest.mark.parametrize("request_name", ANSWERS)
+async def test_the_worker_survives_what_coordinators_and_leaders_answer(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, request_name: str
+) -> None:
+    """The request has its effect, and its answer is another one than was sent: the worst of both."""
+    codes = list(ANSWERS[request_name])
+    send, due = AIOKafkaClient.send, time.monotonic()
+
+    async def other(self: AIOKafkaClient, node: int, request: Any, **named: Any) -> Any:
+        nonlocal due
+        response = await send(self, node, request, **named)
+        ours = type(request).__name__ == f"{request_name}Request"
+        if ours and request._transactional_id is not None and codes and time.monotonic() >= due:
+            due = time.monotonic() + 0.3
+            return swap(response, codes.pop(0))
+        return response
+
+    await publish(shell, 60, customers=12)
+    monkeypatch.setattr(AIOKafkaClient, "send", other)
+    monkeypatch.setattr("jurat.streams.patience.REOPEN_BACKOFF_S", 0.1)
+    async with running(worker_of(shell)) as task:
+        number = 60
+        while codes and not task.done():
+            await publish(shell, 6, customers=12, first=number)
+            number += 6
+            await asyncio.sleep(0.2)
+        assert not task.done(), task.exception()
+        await until_committed(shell, number)
+    found = await findings(shell)
+    assert found.faults == []
+    assert len(found.decisions) == number
+
+
+async def coordinator_of(shell: Shell, name: str, *, kind: int) -> int:
+    """The node that coordinates a group (0) or the transactions of an id (1)."""
+    async with admin_client(shell.connection) as client:
+        answer = await client._send_request(FindCoordinatorRequest(name, kind))
+        node: int = answer.coordinator_id
+        return node
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [0, 1], ids=["of-the-group", "of-transactions"])
+async def test_a_coordinator_that_dies_is_waited_out(kafka3: Kafka3, tmp_path: Path, kind: int) -> None:
+    shell = new_shell(
+        kafka3.bootstrap_servers, f"coordinator-{kind}-{uuid.uuid4().hex[:8]}", tmp_path / "keys"
+    )
+    await publish(shell, 2_000, customers=60)
+    async with running(worker_of(shell)) as task:
+        await until_committed(shell, 1)
+        topic = shell.connection.topic(AGENT.topic)
+        name = (
+            shell.connection.name(f"{AGENT.name}-{topic}-0") if kind else shell.connection.group(AGENT.name)
+        )
+        node = await coordinator_of(shell, name, kind=kind)
+        kafka3.kill_node(node)
+        try:
+            await until_committed(shell, 2_000, within_s=90)
+            assert not task.done()
+        finally:
+            await asyncio.to_thread(kafka3.start_node, node)
+    found = await findings(shell)
+    assert found.faults == []
+    assert len(found.decisions) == 2_000
+
+
+class Cable:
+    """The network between this process and one port, which can be cut."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cut: int | None = None
+        self._links: list[Any] = []
+        self._connect = aiokafka.client.create_conn
+        monkeypatch.setattr(aiokafka.client, "create_conn", self._create)
+
+    async def _create(self, host: str, port: int, **settings: Any) -> Any:
+        if port == self.cut:
+            await asyncio.sleep(0.5)
+            raise OSError(f"no route to {host}:{port}, for the sake of a test")
+        link = await self._connect(host, port, **settings)
+        self._links.append((port, link))
+        return link
+
+    @contextlib.contextmanager
+    def without(self, port: int) -> Any:
+        self.cut = port
+        for its, link in self._links:
+            if its == port:
+                link.close(reason=CloseReason.CONNECTION_BROKEN)
+        try:
+            yield
+        finally:
+            self.cut = None
+
+
+@pytest.mark.slow
+async def test_a_worker_cut_off_from_one_broker_of_three_goes_on_when_the_network_does(
+    kafka3: Kafka3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The brokers see each other, so that no leader moves: what it leads stands still, and is said."""
+    monkeypatch.setattr(committing, "TRANSACTION_S", 4.0)
+    shell = new_shell(kafka3.bootstrap_servers, f"cut-{uuid.uuid4().hex[:8]}", tmp_path / "keys")
+    cable = Cable(monkeypatch)
+    await publish(shell, 2_000, customers=60)
+    async with running(worker_of(shell)) as task:
+        await until_committed(shell, 1)
+        port = int(kafka3.bootstrap_servers.split(",")[0].rpartition(":")[2])
+        with cable.without(port):
+            await asyncio.sleep(12)
+            assert not task.done(), task.exception()
+        await until_committed(shell, 2_000, within_s=60)
+        assert not task.done()
+    assert "partition failed" in caplog.text
+    found = await findings(shell)
+    assert found.faults == []
+    assert len(found.decisions) == 2_000
+
+
+STOP_BOUND_S = 30.0
+
+
+async def test_a_worker_without_a_broker_says_so_waits_and_stops_within_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    skip_without_kafka()
+    monkeypatch.setattr(committing, "TRANSACTION_S", 5.0)
+    monkeypatch.setattr("jurat.streams.patience.SILENCE_S", 3.0)
+    caplog.set_level(logging.WARNING)
+    broker = local_broker.start(data_dir=tmp_path / "data")
+    shell = new_shell(broker.bootstrap_servers, "gone", tmp_path / "keys")
+    try:
+        await publish(shell, 2_000, customers=60)
+        busy = worker_of(shell)
+        async with running(busy) as task:
+            await until_committed(shell, 1)
+            await asyncio.to_thread(local_broker.stop_node, broker, 1)
+            await said(caplog, "no broker answers", within_s=20)
+            await said(caplog, "got no answer from a Kafka broker", within_s=20)
+            broker = await asyncio.to_thread(local_broker.start_node, broker, 1)
+            await until_committed(shell, 2_000, within_s=90)
+            assert not task.done()
+            await asyncio.to_thread(local_broker.stop_node, broker, 1)
+            assert await stopped_after(busy, task) < STOP_BOUND_S
+    finally:
+        local_broker.stop(broker, within_s=1)
+
+
+async def said(caplog: pytest.LogCaptureFixture, words: str, *, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while words not in caplog.text:
+        assert time.monotonic() < deadline, f"it did not say {words!r} within {within_s:.0f} s"
+        await asyncio.sleep(0.1)
+
+
+async def stopped_after(worker: Worker, task: asyncio.Task[None]) -> float:
+    began = time.monotonic()
+    worker.stop()
+    with contextlib.suppress(StreamError):
+        await asyncio.wait_for(asyncio.shield(task), STOP_BOUND_S + 5)
+    return time.monotonic() - began

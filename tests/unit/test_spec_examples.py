@@ -1,0 +1,78 @@
+"""The examples of the specifications of a worker's state: what the text shows is what the program writes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from jurat.audit.chain import ChainHead
+from jurat.schemas.decision import InputRef
+from jurat.streams.kafka import KafkaRecord, TopicPartition
+from jurat.streams.offsets import MAX_SPAN, OffsetMap
+from jurat.streams.parking import (
+    MAX_HEADERS,
+    MAX_PARKED_BYTES,
+    MAX_PARKED_RECORDS,
+    MAX_RECORD_BYTES,
+    Parking,
+)
+from jurat.streams.state import Source
+from jurat.streams.timers import MAX_TIMERS, Standing, Timers
+from tests.tree import ROOT
+
+SPEC = ROOT / "docs" / "spec"
+TOPIC = "marketplace.disputes"
+
+
+def text_of(name: str) -> str:
+    return (SPEC / name).read_text()
+
+
+@pytest.mark.parametrize("name", ["offset-map.md", "changelog.md"])
+def test_the_programs_in_the_text_run(name: str) -> None:
+    programs = re.findall(r"^```python\n(.*?)^```", text_of(name), re.DOTALL | re.MULTILINE)
+    assert programs
+    for program in programs:
+        exec(compile(program, name, "exec"), {})  # the text is ours
+
+
+def test_the_offset_maps() -> None:
+    text = text_of("offset-map.md")
+    assert f"\n{OffsetMap(1000, {1001, 1002, 1005, 1009}).encode()}\n" in text
+    assert OffsetMap.decode(1000, "zeJz7959UwIAEBAB99DHe").covers(OffsetMap(1000, {*range(1001, 1400), 1500}))
+    assert "`zeJz7959UwIAEBAB99DHe`" in text
+    assert f"{MAX_SPAN:,}" in text
+    assert f"{MAX_SPAN // 8:,} bytes" in text
+
+
+def test_the_chain() -> None:
+    source = Source(TopicPartition(TOPIC, 3), OffsetMap(42, {45, 46}))
+    key, value = source.entry(ChainHead(40, "5f" * 32))
+    assert key == f"chain/{TOPIC}"
+    assert (value or b"").decode() in text_of("changelog.md")
+
+
+def test_parked_inputs() -> None:
+    parking, text = Parking(partition=3), text_of("changelog.md")
+    headers = (("ce_id", b"d-13"), ("ce_source", b"/shop"))
+    first = KafkaRecord(TOPIC, 3, 44, 1_790_000_000_000, b"c-7", b"\xc3\x01\x7f", headers)
+    due = datetime(2026, 9, 21, 13, 33, 20, 500_000, tzinfo=UTC)
+    assert parking.park(first, attempt=2, due=due).printed().decode() in text
+    behind = KafkaRecord(TOPIC, 3, 47, 1_790_000_000_100, b"c-7", None)
+    assert parking.park(behind).printed().decode() in text
+    for bound in (MAX_RECORD_BYTES, MAX_HEADERS, MAX_PARKED_RECORDS):
+        assert f"{bound:,}" in text
+    assert f"{MAX_PARKED_BYTES // 2**20} MiB" in text
+
+
+def test_timers() -> None:
+    setter = InputRef(topic=TOPIC, partition=3, offset=41)
+    due = {
+        "remind": datetime(2026, 9, 22, tzinfo=UTC),
+        "escalate": datetime(2026, 9, 24, 12, 0, 0, 5, tzinfo=UTC),
+    }
+    text = text_of("changelog.md")
+    assert (Timers().replace("c-7", Standing(set_by=setter, timers=due)) or b"").decode() in text
+    assert f"1 to {MAX_TIMERS} names" in text
