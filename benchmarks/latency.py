@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
-from typing import Final
+from typing import Any, Final
 
 from benchmarks import payments
 from benchmarks.payments import AGENT
@@ -188,6 +188,6 @@ async def _send(stage: Stage, keys: Sequence[str], *, rate: float) -> dict[str, 
 
 async def _send_one(
     producer: AIOKafkaProducer, topic: str, key: str, value: bytes, headers: payments.Headers
-) -> asyncio.Future[object]:
-    sent: asyncio.Future[object] = await producer.send(topic, value, key=key.encode(), headers=headers)
+) -> asyncio.Future[Any]:
+    sent: asyncio.Future[Any] = await producer.send(topic, value, key=key.encode(), headers=headers)
     return sent

@@ -29,7 +29,7 @@ from benchmarks.stage import (
 )
 from jurat.agents.agent import Agent
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
-from jurat.streams import kafka, topics
+from jurat.streams import kafka, kafka_producer, topics
 from jurat.streams.batching import COMMIT_MAX_RECORDS
 from jurat.streams.simulator import SimulatedEvent
 from jurat.streams.topic_admin import ensure_topics
@@ -121,13 +121,13 @@ async def bare_plan(stage: Stage, *, agent: Agent[Any] = AGENT) -> dict[str, Any
             "session_timeout_ms": kafka.SESSION_TIMEOUT_MS,
             "heartbeat_interval_ms": kafka.HEARTBEAT_MS,
             "fetch_max_wait_ms": kafka.FETCH_MAX_WAIT_MS,
-            "request_timeout_ms": kafka.REQUEST_TIMEOUT_MS,
+            "request_timeout_ms": kafka_producer.REQUEST_TIMEOUT_MS,
         },
         "producer": {
             "transaction_timeout_ms": kafka.TRANSACTION_TIMEOUT_MS,
-            "max_request_size": kafka.MAX_REQUEST_BYTES,
-            "max_batch_size": kafka.MAX_REQUEST_BYTES,
-            "request_timeout_ms": kafka.REQUEST_TIMEOUT_MS,
+            "max_request_size": kafka_producer.MAX_REQUEST_BYTES,
+            "max_batch_size": kafka_producer.MAX_REQUEST_BYTES,
+            "request_timeout_ms": kafka_producer.REQUEST_TIMEOUT_MS,
         },
         "each": [
             await _like(stage, topics.decisions(agent.name), BARE_OUTPUTS[0], own_key=False),

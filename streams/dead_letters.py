@@ -25,7 +25,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from jurat.streams.kafka import MAX_REQUEST_BYTES, KafkaRecord
+from jurat.streams.kafka import KafkaRecord
+from jurat.streams.kafka_producer import MAX_REQUEST_BYTES
 
 ERROR: Final = "jurat-error"
 REASON: Final = "jurat-reason"

@@ -31,6 +31,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from jurat.streams import refused
 from jurat.streams.connection import Connection
+from jurat.streams.kafka_batches import pass_over_emptied_batches
 from jurat.streams.kafka_errors import in_our_words, reading
 from jurat.streams.kafka_producer import MAX_REQUEST_BYTES, REQUEST_TIMEOUT_MS, Producer
 from jurat.streams.kafka_security import client_security, start_client
@@ -66,6 +67,8 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+pass_over_emptied_batches()
 
 TRANSACTION_TIMEOUT_MS: Final = 15_000
 """An abandoned transaction hides everything behind it from every reader for this long."""

@@ -138,7 +138,8 @@ def words_for(connection: Connection, error: BaseException, *, topic: str | None
             return named
     if any(isinstance(cause, KafkaConnectionError) for cause in refused.causes(error)):
         return refused.unreachable(connection)
-    return StreamError(f"the broker at {connection.bootstrap_servers} answered with an error: {_said(error)}")
+    *_, first = (cause for cause in refused.causes(error) if cause is error or isinstance(cause, KafkaError))
+    return StreamError(f"the broker at {connection.bootstrap_servers} answered with an error: {_said(first)}")
 
 
 def _named(connection: Connection, error: BaseException, topic: str | None) -> StreamError | None:

@@ -164,8 +164,8 @@ class Security:
         return token
 
     def _check_sasl(self) -> None:
-        named = {USERNAME: self.username, PASSWORD: self.password}
-        token = {TOKEN_FILE: self.token_file}
+        named: dict[str, object] = {USERNAME: self.username, PASSWORD: self.password}
+        token: dict[str, object] = {TOKEN_FILE: self.token_file}
         if not self.protocol.sasl:
             self._refuse(
                 {MECHANISM: self.mechanism} | named | token, f"{PROTOCOL}={self.protocol}, which has no SASL"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from jurat.schemas import commerce, marketplace, simulation
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
+from jurat.schemas.timers import TimerFired
 from jurat.schemas.model import Address, Event, Money
 
 WHEN = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -149,5 +150,12 @@ EXAMPLES: tuple[Event, ...] = (
         payload_type="application/vnd.in-toto+json",
         payload=b"{}",
         signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
+    ),
+    TimerFired(
+        agent="payment-retrier",
+        event_key="c-1",
+        name="remind",
+        due_at=WHEN,
+        set_by=InputRef(topic="commerce.payments", partition=3, offset=17),
     ),
 )

@@ -44,9 +44,6 @@ SESSION_S = SESSION_TIMEOUT_MS / 1000
 WAVE_S = SESSION_S + 7.0
 """How long orders may take: a session time-out until the dead ones are out of the group, then joining and work."""
 
-PATIENCE = 2
-"""Waves that a worker has for its order: a group that just lost others may give it nothing to do in the first."""
-
 SLEEP_S = (SESSION_S + 1.0, SESSION_S + 8.0)
 """How long a zombie sleeps: until its partitions are somebody else's; some for longer than a transaction may take."""
 
@@ -66,6 +63,7 @@ class Manner:
         armed: the share of new workers that are to die at a step.
         frozen: the share that are to fall asleep at one; the rest is killed at no particular moment.
         events_per_s: what is published.
+        patience: waves that a worker has for its order: a group that just lost others may give it nothing in the first.
     """
 
     workers: tuple[int, int] = (1, 4)
@@ -73,6 +71,7 @@ class Manner:
     armed: float = 0.7
     frozen: float = 0.1
     events_per_s: float = 8.0
+    patience: int = 1
 
 
 @dataclass(eq=False, slots=True)
@@ -191,11 +190,7 @@ class Arena:
         if fighter.waking is not None:
             return
         if armed is None:
-            await asyncio.sleep(self.draws.uniform(0, deadline - loop.time()))
-            if self.draws.random() < 0.7:
-                await self.kill(fighter)
-            elif self.draws.random() < 0.5:
-                self._sleep(fighter)
+            await self._strike(fighter, deadline - loop.time())
             return
         fighter.arm = None
         fighter.waves += 1
@@ -208,7 +203,7 @@ class Arena:
         try:
             await asyncio.wait_for(met.wait(), deadline - loop.time())
         except TimeoutError:
-            if fighter.waves < PATIENCE:
+            if fighter.waves < self.manner.patience:
                 fighter.arm = armed
             elif armed.deed is Deed.KILL:
                 self.orders.not_met(armed)
@@ -223,6 +218,14 @@ class Arena:
             self.orders.died_at(armed)
         else:
             self.orders.not_met(armed)
+
+    async def _strike(self, fighter: Fighter, within_s: float) -> None:
+        """Kill or freeze a worker at a moment that is drawn, or let it be."""
+        await asyncio.sleep(self.draws.uniform(0, within_s))
+        if self.draws.random() < 0.7:
+            await self.kill(fighter)
+        elif self.draws.random() < 0.5:
+            self._sleep(fighter)
 
     def _sleep(self, fighter: Fighter) -> None:
         """Freeze a worker, and wake it when its partitions are somebody else's."""

@@ -19,8 +19,8 @@ from jurat.audit.key_store import load_signer
 from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.errors import BrokerUnreachable, StreamError, TopicMismatch
 from jurat.streams import local_broker, topics
-from jurat.streams.kafka import SESSION_TIMEOUT_MS, admin_client, idempotent_producer, transactional_producer
 from jurat.streams.intake import MIN_HELD_RECORDS
+from jurat.streams.kafka import SESSION_TIMEOUT_MS, admin_client, idempotent_producer, transactional_producer
 from jurat.streams.publisher import Publisher
 from jurat.streams.replay import replay
 from jurat.streams.topic_admin import ensure_topics

@@ -55,7 +55,13 @@ def test_an_agents_topics(name: str) -> None:
     assert own <= set(BY_NAME)
     assert {agent.topic, *(topic for view in agent.views for topic in view.topics)} <= set(BY_NAME)
     # The changelog and the audit chain of an input partition stand in the partition of the same number.
-    for written in (f"state.{name}", f"timers.{name}", f"journal.{name}", f"dead-letters.{name}", "audit.decisions"):
+    for written in (
+        f"state.{name}",
+        f"timers.{name}",
+        f"journal.{name}",
+        f"dead-letters.{name}",
+        "audit.decisions",
+    ):
         assert BY_NAME[written].partitions >= BY_NAME[agent.topic].partitions
     for event in agent.listens[agent.topic]:
         assert topics.of_event(event).name == agent.topic

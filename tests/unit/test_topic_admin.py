@@ -50,7 +50,8 @@ class Cluster:
 
     async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
         return [
-            {"topic": name, "partitions": [{"replicas": held} for held in self.replicas]} for name in names
+            {"topic": name, "error_code": 0, "partitions": [{"replicas": held} for held in self.replicas]}
+            for name in names
         ]
 
     async def describe_cluster(self) -> dict[str, Any]:
