@@ -1,4 +1,4 @@
-"""Kafka clients with jurat's settings; with `kafka_errors.py` and `kafka_security.py` all that imports aiokafka.
+"""Kafka clients with jurat's settings; with the other `kafka_*.py` all that imports aiokafka.
 
 Rules upheld here: every reader is `read_committed`; every writer waits for all in-sync replicas; nobody commits
 offsets automatically; names carry the namespace; every client uses the connection's security, and says why it was
@@ -38,6 +38,7 @@ from jurat.streams.kafka_security import client_security, start_client
 from jurat.streams.refused import Operation, Resource
 
 __all__ = [
+    "MAX_REQUEST_BYTES",
     "STOP_S",
     "AIOKafkaAdminClient",
     "AIOKafkaConsumer",

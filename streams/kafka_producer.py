@@ -56,6 +56,8 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the client ships with
             when records were written since, or another transaction began.
     """
 
+    _closed: bool
+
     def __init__(self, connection: Connection, **settings: Any) -> None:
         super().__init__(
             bootstrap_servers=connection.bootstrap_servers,
@@ -146,8 +148,9 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the client ships with
             yield
         except (IllegalOperation, AssertionError, KafkaError) as error:
             waiting = None if self._txn_manager is None else self._txn_manager.wait_for_transaction_end()
-            ended = waiting is not None and waiting.done() and not waiting.cancelled()
-            reason = waiting.exception() if ended else None
+            reason = None
+            if waiting is not None and waiting.done() and not waiting.cancelled():
+                reason = waiting.exception()
             if reason is not None and reason is not error:
                 raise reason from error
             if isinstance(error, KafkaError):
@@ -232,6 +235,8 @@ class _Accumulator(MessageAccumulator):  # type: ignore[misc]  # the client ship
 
 class _Transactions(TransactionManager):  # type: ignore[misc]  # the client ships without types
     """The state of a transaction; who waits for it may have been cancelled, or have heard of its end elsewhere."""
+
+    _transaction_waiter: Any
 
     def begin_transaction(self) -> None:
         super().begin_transaction()

@@ -111,6 +111,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._joined = False
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
+        self._closing = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
         self._shared: Shared | None = None
         self._done = 0
@@ -170,9 +171,11 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 consumer.subscribe([self._input, self._timers], listener=self)
                 await self._poll(consumer, tables)
         finally:
+            self._consumer = None  # what the group assigns from here on is not opened
             if self._checking is not None:
                 self._checking.cancel()
-            await self._close(list(self._tasks))
+            async with self._closing:
+                await self._close(list(self._tasks))
             await stop_quietly(consumer)
             await calls.stop()
             await tables.stop()
@@ -212,8 +215,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             )
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Close what the group takes away, before it goes on."""
-        await self._close(sorted({partition.partition for partition in revoked}))
+        """Close what the group takes away, before it goes on; what is being closed already is waited for."""
+        async with self._closing:
+            await self._close(sorted({partition.partition for partition in revoked}))
 
     def _check_topics(self) -> None:
         """Find out whether less was assigned than expected because a topic is gone."""
@@ -346,6 +350,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                     pause_s,
                     error,
                 )
+                if self._tasks.get(number) is not asyncio.current_task():
+                    return  # it failed while it was closed: its next owner opens it
             else:
                 return
             finally:

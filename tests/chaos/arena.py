@@ -47,6 +47,9 @@ WAVE_S = SESSION_S + 7.0
 SLEEP_S = (SESSION_S + 1.0, SESSION_S + 8.0)
 """How long a zombie sleeps: until its partitions are somebody else's; some for longer than a transaction may take."""
 
+GAVE_UP_S = 1.0
+"""Who starts while no broker answers ends at once: what a supervisor would wait before the next start."""
+
 STOPPED_WITHIN_S = 30.0
 DRAINED_WITHIN_S = 150.0
 IDLE_S = 3.0
@@ -136,8 +139,9 @@ class Arena:
             await self.start(self._order())
         deadline = asyncio.get_running_loop().time() + self.manner.wave_s
         await asyncio.gather(*(self._carry_out(fighter, deadline) for fighter in self.fighters))
-        self._bury()
         self.orders.counts["waves"] += 1
+        if self._bury():
+            await asyncio.sleep(GAVE_UP_S)
 
     async def kill(self, fighter: Fighter) -> None:
         """Kill a worker at no particular step."""
@@ -240,12 +244,14 @@ class Arena:
 
         fighter.waking = asyncio.create_task(wake())
 
-    def _bury(self) -> None:
-        for fighter in self.fighters:
-            child = fighter.child
-            if not child.alive and not child.killed:
-                self.orders.counts["left when asked" if child.status == 0 else "gave up"] += 1
+    def _bury(self) -> int:
+        """Forget those that ended; returns how many gave up."""
+        ended = [fighter.child for fighter in self.fighters if not fighter.child.alive]
         self.fighters = [fighter for fighter in self.fighters if fighter.child.alive]
+        gave_up = sum(not child.killed and child.status != 0 for child in ended)
+        self.orders.counts["gave up"] += gave_up
+        self.orders.counts["left when asked"] += sum(child.status == 0 for child in ended)
+        return gave_up
 
     @contextlib.asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:

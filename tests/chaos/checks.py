@@ -7,6 +7,7 @@
    journal when it began to read it; and each call that was made again was told of as possibly paid twice.
 5. Who had lost its partition bought nothing: a call of it that came after its successor had taken over was begun
    before, so that the successor saw its intent.
+6. No worker ended with a traceback: whatever ends one has a name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jurat.audit.keys import Trust
@@ -64,7 +66,10 @@ async def check(arena: Arena, calls: Iterable[Call], trust: Trust) -> Report:
         report.faults.append(
             f"{lines} lines name {named} calls as possibly paid twice, {report.told} were counted"
         )
-    _check_calls(arena, list(calls), diary, report)  # 4
+    _check_calls(arena, list(calls), diary, report)  # 4, 5
+    unnamed = Path(f"{arena.spec.log}.err")
+    if unnamed.exists() and "Traceback" in (said := unnamed.read_text()):
+        report.faults.append(f"a worker ended with a traceback: {said.splitlines()[-1]} (see {unnamed})")  # 6
     return report
 
 

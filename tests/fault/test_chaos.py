@@ -31,7 +31,7 @@ SHORT = Wanted(
     kills=60,
     within_s=240.0,
     arenas=4,
-    manner=Manner(workers=(3, 4), wave_s=10.0, armed=0.95, frozen=0.02, events_per_s=10.0, patience=2),
+    manner=Manner(workers=(3, 4), wave_s=10.0, armed=0.95, frozen=0.02, events_per_s=8.0, patience=2),
 )
 COURSES: dict[tuple[str, Mutation], Callable[[Arena], Awaitable[None]]] = {
     ("crash", Mutation.NONE): crash_inside_a_transaction,
