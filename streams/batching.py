@@ -1,7 +1,9 @@
 """Step 5 of the protocol: what ended goes into one transaction, and the next.
 
-Rules upheld here: the order of the ends is the order of the outputs; one transaction at a time; what memory knows of
-offsets, chain heads and seen ids moves on only when Kafka has it. Not here: the transaction itself (`committing.py`).
+Rules upheld here: the order of the ends is the order of the outputs; one transaction at a time. Chain heads, seen ids
+and the journal's entries move on only when Kafka has the transaction. Offsets are done in memory as soon as the
+transaction is put together: one that is aborted is sent again as it is, and when it cannot be, the partition is opened
+anew from what Kafka has. Not here: the transaction itself (`committing.py`).
 """
 
 from __future__ import annotations
@@ -171,7 +173,9 @@ class Batches:
         opened = self._opened
         finished = [key for one in verdicted for key in opened.journal.tombstones(one.decoded.where)]
         topic = opened.state.input_topic
-        seen = opened.state.seen.flush(opened.state.sources[topic].offsets.is_done)
+        # An input that was parked counts as done, though its own end may come with a later transaction only.
+        ends = {one.decoded.record.offset for one in verdicted if one.decoded.record.topic == topic}
+        seen = opened.state.seen.flush(ends.__contains__)
         return [
             *opened.stale,
             *(opened.writer.tombstone(key) for key in finished),

@@ -348,6 +348,4 @@ def _number(text: str) -> int:
 
 
 def _size(record: KafkaRecord) -> int:
-    return record.size + sum(
-        len(name.encode()) + len(value) for name, value in names.original_headers(record)
-    )
+    return replace(record, headers=tuple(names.original_headers(record))).size

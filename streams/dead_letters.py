@@ -66,7 +66,7 @@ def dead_letter(record: KafkaRecord, *, error: str, reason: str) -> DeadLetter:
         PARTITION: str(record.partition),
         OFFSET: str(record.offset),
     }
-    size = record.size + sum(len(name.encode()) + len(value) for name, value in record.headers)
+    size = record.size
     kept = original_headers(record)
     key, value = record.key, record.value
     if size > MAX_LETTER_BYTES:

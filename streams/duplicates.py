@@ -174,8 +174,8 @@ class SeenWindow:
         than `MAX_BATCH_IDS` ids become several entries.
 
         Args:
-            done: whether the end of the input with this offset is in this transaction or an earlier one; what is not
-                stays for a later one, so that no id is kept of an event whose end may yet be another.
+            done: whether the end of the input with this offset is in this transaction; what is not stays for a later
+                one, so that no id is kept of an event whose end may yet be another.
         """
         self._pending.sort(key=lambda one: not done(one.offset))  # stable: what is written comes first
         self._flushed = sum(1 for one in self._pending if done(one.offset))

@@ -180,4 +180,6 @@ class Follower:
         for partition in list(self._next):
             if self._changed:
                 return  # the client's positions are those of the former set
-            self._next[partition] = max(self._next[partition], await consumer.position(partition))
+            position = await consumer.position(partition)
+            if not self._changed:  # else it may be followed no more, or from elsewhere
+                self._next[partition] = max(self._next[partition], position)

@@ -88,6 +88,9 @@ CONNECT_TIMEOUT_S: Final = 10.0
 STOP_S: Final = 5.0
 """How long a client may take to leave: less than what orchestrators wait before they kill."""
 
+HANG_UP_S: Final = 1.0
+"""How long its connections may take to close then."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicShape:
@@ -116,8 +119,9 @@ class KafkaRecord:
 
     @property
     def size(self) -> int:
-        """Bytes of key and value: what the record costs in memory, roughly."""
-        return len(self.key or b"") + len(self.value or b"")
+        """Bytes of key, value, and names and values of headers: what the record costs in memory, roughly."""
+        headers = sum(len(name.encode()) + len(value) for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
 
 
 def record_of(record: ConsumerRecord[bytes, bytes]) -> KafkaRecord:
@@ -247,10 +251,25 @@ async def stop_quietly(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
         await asyncio.wait_for(client.stop(), STOP_S)
     except (KafkaError, TimeoutError, OSError) as error:
         log.info("a client did not stop cleanly: %r", error)
+        await _hang_up(client)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise  # it is we who are cancelled
+        await _hang_up(client)
+
+
+async def _hang_up(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Close what a reader keeps open whose stop was cut off: it does that last, and not at all when cancelled."""
+    if not isinstance(client, AIOKafkaConsumer):
+        return  # ours ends in time (`kafka_producer.py`)
+    for part in (client._fetcher, client._client):  # noqa: SLF001 - there is no other way to them
+        if part is None:
+            continue
+        try:
+            await asyncio.wait_for(part.close(), HANG_UP_S)
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.info("a client did not hang up cleanly: %r", error)
 
 
 @asynccontextmanager

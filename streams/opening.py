@@ -82,8 +82,10 @@ class Opened:
 
     async def stop(self) -> None:
         """Stop the producer and let go of what is kept outside of memory."""
-        await self.transactions.stop()
-        self.state.close()
+        try:
+            await self.transactions.stop()
+        finally:
+            self.state.close()
 
 
 async def open_partition(number: int, shared: Shared, *, check_ours: Callable[[], None]) -> Opened:
@@ -118,8 +120,10 @@ async def open_partition(number: int, shared: Shared, *, check_ours: Callable[[]
         journal = await _restore(number, shared, state, check_ours)  # 2
         await _check_committed(shared, state)
     except BaseException:
-        await transactions.stop()
-        state.close()
+        try:
+            await transactions.stop()
+        finally:
+            state.close()  # even if we are cancelled meanwhile: its folder would stay
         raise
     writer = Writer(
         connection=connection,

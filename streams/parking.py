@@ -21,6 +21,7 @@ from pydantic import Field
 
 from jurat.schemas import canonical
 from jurat.schemas.model import Count, Model, Timestamp
+from jurat.streams import topics
 from jurat.streams.kafka import KafkaRecord
 
 MAX_PARKED_RECORDS: Final = 10_000
@@ -29,8 +30,12 @@ MAX_PARKED_BYTES: Final = 32 * 1024 * 1024
 was taken before can still be parked, so that an outage rejects nobody early."""
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
-"""The largest input that is parked, headers included: above Kafka's default limit for a record, and in base64 it still
-fits the changelog's. A larger one is not retried."""
+"""The largest input that is parked, headers included: above Kafka's default limit for a record, and what is in base64
+still fits the changelog's. A larger one is not retried."""
+
+MAX_ENTRY_BYTES: Final = topics.PARKED_MAX_BYTES - 64 * 1024
+"""The largest entry of an input that is parked. A header's name is printed as JSON, where a control character takes six
+bytes. The rest is for the entry's key, Kafka's own framing, and a count and a moment that grow with each attempt."""
 
 MAX_HEADERS: Final = 1_000
 """More of them are no envelope; each takes some bytes of its own in the changelog's entry."""
@@ -84,9 +89,10 @@ class Parked:
 
 
 def fits(record: KafkaRecord) -> bool:
-    """Whether an input is small enough to become state."""
-    headers = sum(len(name) + len(value) for name, value in record.headers)
-    return len(record.headers) <= MAX_HEADERS and record.size + headers <= MAX_RECORD_BYTES
+    """Whether an input is small enough to become state; what does not fit the changelog would end the worker."""
+    if len(record.headers) > MAX_HEADERS or record.size > MAX_RECORD_BYTES:
+        return False
+    return len(Parked(record, attempt=0, due=None, order=0).printed()) <= MAX_ENTRY_BYTES
 
 
 class Parking:

@@ -22,8 +22,10 @@ call           does                                       raises                
 `full`         whether to pause reading; with `drained`   nothing                  nothing
                whether to resume
 `close`        step 6; once                               nothing                  work in its last steps, at
-                                                                                   most `CLOSE_GRACE_S`
-`abandon`      stops without committing                   nothing                  the producer's own end
+                                                                                   most `CLOSE_GRACE_S`, then
+                                                                                   as `abandon` does
+`abandon`      stops without committing                   nothing                  the journal's last write and
+                                                                                   the producer's end, bounded
 =============  =========================================  =======================  ============================
 
 The protocol (the numbers come back in the code):
@@ -69,8 +71,7 @@ DUE_POLL_S: Final = 1.0
 """How late a timer or a retry may be when the clock was moved."""
 
 CLOSE_GRACE_S: Final = 4.0
-"""How long work may go on when the partition is taken away; below the session time-out, as the client sends no
-heartbeat meanwhile."""
+"""How long work may go on when the partition is taken away: the group waits for it."""
 
 
 class _Open:
@@ -324,7 +325,7 @@ class PartitionProcessor:
     async def _run_one(self, opened: _Open) -> None:
         loop = asyncio.get_running_loop()
         slice_ends = loop.time() + self._budget.slice_s
-        while not self._closing and (work := opened.lanes.take()) is not None:
+        while not self._closing and not self._over.is_set() and (work := opened.lanes.take()) is not None:
             waited: list[bool] = []
             watch = loop.call_soon(
                 self._one_waits, waited

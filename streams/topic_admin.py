@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
+from jurat.agents.agent import Agent
 from jurat.schemas.errors import StreamError, TopicMismatch
+from jurat.streams import topics
 from jurat.streams.kafka import (
     AIOKafkaAdminClient,
     ConfigResource,
@@ -102,6 +104,35 @@ async def apply_topics(connection: Connection, topics: Sequence[Topic]) -> tuple
         for name, wanted in declared.items():
             await _alter(client, connection, name, wanted)
         return changes
+
+
+async def ensure_agent_topics(connection: Connection, agent: Agent[Any]) -> tuple[str, ...]:
+    """Create what is missing of the topics that an agent reads and writes.
+
+    An input topic that exists may have any number of partitions: what belongs to each of them is laid out like it.
+
+    Returns:
+        The full names of the topics that were created.
+
+    Raises:
+        TopicMismatch: a topic has another number of partitions than that.
+        NotAuthorized: topics may not be asked for, or one is missing and may not be created.
+    """
+    read = {agent.topic, *(name for view in agent.views for name in view.topics)}
+    shared = {topic.name: topic for topic in topics.shared() if topic.name in read}
+    input_topic = connection.topic(agent.topic)
+    async with admin_client(connection) as client:
+        found = await describe_topic_partitions(client, [input_topic])
+    if input_topic in found:
+        shared.pop(agent.topic, None)
+        count = found[input_topic]
+    else:
+        count = shared[agent.topic].partitions if agent.topic in shared else topics.DEFAULT_PARTITIONS
+    own = [
+        topic if topic is topics.AUDIT else replace(topic, partitions=count)
+        for topic in topics.of_agent(agent.name)
+    ]
+    return await ensure_topics(connection, [*shared.values(), *own])
 
 
 async def ensure_topics(connection: Connection, topics: Sequence[Topic]) -> tuple[str, ...]:

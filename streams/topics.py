@@ -98,6 +98,15 @@ JOURNAL_SETTINGS: Final = {
 """Bounds what is read at a restart: the open segment is never compacted, and nearly all entries end soon. Why each has
 its value stands in docs/spec/journal.md."""
 
+STATE_SETTINGS: Final = {
+    "segment.bytes": str(16 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": "600000",
+    "delete.retention.ms": "3600000",
+}
+"""Bounds what is read at a restart beyond what lives: with Kafka's own settings, 1 GiB a partition or a week of it. Why
+each has its value stands in docs/spec/changelog.md."""
+
 TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
     commerce.AfterSalesRequested: AFTER_SALES_REQUESTS,
     commerce.CustomerProfile: CONTEXT_CUSTOMERS,
@@ -132,7 +141,9 @@ def dead_letters(agent: str) -> Topic:
 
 def state(agent: str) -> Topic:
     """The changelog of an agent's keyed state and of its audit chains."""
-    return Topic(f"state.{agent}", compacted=True, max_record_bytes=PARKED_MAX_BYTES)
+    return Topic(
+        f"state.{agent}", compacted=True, max_record_bytes=PARKED_MAX_BYTES, own=STATE_SETTINGS
+    )
 
 
 def timers(agent: str) -> Topic:

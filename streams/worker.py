@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -35,7 +35,6 @@ from jurat.streams.kafka import (
     ConsumerRebalanceListener,
     TopicPartition,
     admin_client,
-    describe_topic_partitions,
     group_consumer,
     in_our_words,
     record_of,
@@ -48,7 +47,7 @@ from jurat.streams.patience import Patience, Silence
 from jurat.streams.reading import positions_reached
 from jurat.streams.retries import RetryPolicy
 from jurat.streams.tables import Tables
-from jurat.streams.topic_admin import ensure_topics
+from jurat.streams.topic_admin import ensure_agent_topics
 from jurat.streams.topic_checks import check_start, check_topics
 from jurat.streams.tracing import OFF, Tracing
 from jurat.streams.worker_status import worker_status
@@ -57,6 +56,8 @@ log = logging.getLogger(__name__)
 
 POLL_MS: Final = 100
 MAX_POLL_RECORDS: Final = 1_000
+STATUS_EVERY_S: Final = 0.2
+"""How often a worker says what it does: often enough for whoever asks for its health, seldom beside its turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._closing = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
         self._shared: Shared | None = None
+        self._unserved: set[int] = set()
         self._done = 0
         self._turned_at: float | None = None
         self._silence = Silence(config.agent.name, connection.bootstrap_servers)
@@ -134,42 +136,15 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         Raises:
             JuratError: what ended the worker.
         """
-        config, agent = self._config, self._config.agent
-        await self._make_topics()
-        async with admin_client(self._connection) as client:
-            cluster_id = (await client.describe_cluster())["cluster_id"]
-        tables = Tables(self._connection, agent.views, input_topic=agent.topic, ids=config.ids)
+        agent = self._config.agent
+        tables = Tables(self._connection, agent.views, input_topic=agent.topic, ids=self._config.ids)
         calls = JournalWriter(self._connection, agent=agent.name)
         consumer = self._consumer = group_consumer(self._connection, group=agent.name)
         try:
-            await tables.start()
-            await calls.start()
-            self._shared = Shared(
-                connection=self._connection,
-                decider=Decider(
-                    agent=agent,
-                    reasoner=config.reasoner,
-                    engine=config.engine,
-                    tables=tables,
-                    cluster_id=cluster_id,
-                    clock=config.clock,
-                    code=config.code,
-                    ids=config.ids,
-                    tracing=config.tracing,
-                ),
-                signer=config.signer,
-                calls=calls,
-                budget=self._budget,
-                meters=self._meters,
-                retry=config.retry,
-                draw=config.draw,
-                tracing=config.tracing,
-                awake=self._awake,
-            )
-            with in_our_words(self._connection):
-                await consumer.start()
-                consumer.subscribe([self._input, self._timers], listener=self)
-                await self._poll(consumer, tables)
+            if await self._unless_stopped(self._start(consumer, tables, calls)):
+                with in_our_words(self._connection):
+                    consumer.subscribe([self._input, self._timers], listener=self)
+                    await self._poll(consumer, tables)
         finally:
             self._consumer = None  # what the group assigns from here on is not opened
             if self._checking is not None:
@@ -181,6 +156,54 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             await tables.stop()
         if self._failure is not None:
             raise self._failure
+
+    async def _start(self, consumer: AIOKafkaConsumer, tables: Tables, calls: JournalWriter) -> None:
+        """Everything before the group is joined: topics, views, what the partitions share."""
+        config = self._config
+        created = await ensure_agent_topics(self._connection, config.agent)
+        if created:
+            log.info("topics created: %s", ", ".join(created))
+        async with admin_client(self._connection) as client:
+            cluster_id = (await client.describe_cluster())["cluster_id"]
+        await tables.start()
+        await calls.start()
+        self._shared = Shared(
+            connection=self._connection,
+            decider=Decider(
+                agent=config.agent,
+                reasoner=config.reasoner,
+                engine=config.engine,
+                tables=tables,
+                cluster_id=cluster_id,
+                clock=config.clock,
+                code=config.code,
+                ids=config.ids,
+                tracing=config.tracing,
+            ),
+            signer=config.signer,
+            calls=calls,
+            budget=self._budget,
+            meters=self._meters,
+            retry=config.retry,
+            draw=config.draw,
+            tracing=config.tracing,
+            awake=self._awake,
+        )
+        with in_our_words(self._connection):
+            await consumer.start()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do this, unless the worker is asked to stop meanwhile; tell whether it was done."""
+        working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+            return working.done()
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Begin to serve what the group gave us.
@@ -197,8 +220,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._budget.partitions = max(len(numbers), 1)
         if not all(set(self._both(number)) <= set(partitions) for number in numbers or (0,)):
             self._check_topics()
+        self._unserved.clear()
         for number in numbers:
             if not set(self._both(number)) <= set(partitions):
+                self._unserved.add(number)
                 # A topic that is not in the client's metadata yet, or no more; or a member of the group that does not
                 # read the timers. The group gives partitions anew when that changes.
                 log.error(
@@ -232,25 +257,6 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             self._checking.cancel()
         self._checking = asyncio.create_task(check())
 
-    async def _make_topics(self) -> None:
-        """Create what is missing; what belongs to each partition of the input is laid out like it."""
-        agent = self._config.agent
-        read = {agent.topic, *(name for view in agent.views for name in view.topics)}
-        shared = [topic for topic in topics.shared() if topic.name in read]
-        async with admin_client(self._connection) as client:
-            found = await describe_topic_partitions(client, [self._input])
-        if self._input in found:
-            shared = [topic for topic in shared if topic.name != agent.topic]
-        declared = next((topic.partitions for topic in topics.shared() if topic.name == agent.topic), None)
-        count = found.get(self._input, declared or topics.DEFAULT_PARTITIONS)
-        own = [
-            topic if topic is topics.AUDIT else replace(topic, partitions=count)
-            for topic in topics.of_agent(agent.name)
-        ]
-        created = await ensure_topics(self._connection, [*shared, *own])
-        if created:
-            log.info("topics created: %s", ", ".join(created))
-
     def _both(self, number: int) -> tuple[TopicPartition, TopicPartition]:
         return TopicPartition(self._input, number), TopicPartition(self._timers, number)
 
@@ -268,17 +274,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 if processor is not None:
                     processor.feed([record_of(record) for record in records])
             self._balance_flow(consumer)
-            status = self._meters.status = worker_status(
-                consumer,
-                self._input,
-                self._timers,
-                served={number: self._open.get(number) for number in self._tasks},
-                paused=self._paused,
-                joined=self._joined,
-                now=loop.time(),
-            )
-            if status.heard_at is not None:
-                self._silence.see(status.at - status.heard_at)
+            await self._tell(consumer, loop.time())
             if tables.failure is not None:
                 self._failure = tables.failure
             if taken or self._busy():
@@ -289,13 +285,31 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                     return
                 last_busy = loop.time()
 
+    async def _tell(self, consumer: AIOKafkaConsumer, now: float) -> None:
+        """Renew what is told of this worker, a few times a second."""
+        told = self._meters.status
+        if told is not None and now - told.at < STATUS_EVERY_S:
+            return
+        numbers = sorted({*self._tasks, *self._unserved})
+        status = self._meters.status = await worker_status(
+            consumer,
+            self._input,
+            self._timers,
+            served={number: self._open.get(number) for number in numbers},
+            paused=self._paused,
+            joined=self._joined,
+            now=now,
+        )
+        if status.heard_at is not None:
+            self._silence.see(status.at - status.heard_at)
+
     def _awake(self) -> bool:
         """Whether this worker's turns come often enough that the group cannot have given its partitions away."""
         now = asyncio.get_running_loop().time()
         return self._turned_at is None or now - self._turned_at < SESSION_TIMEOUT_MS / 1000
 
     def _busy(self) -> bool:
-        opening = len(self._tasks) != len(self._open)
+        opening = len(self._tasks) != len(self._open) or bool(self._unserved)
         return opening or not self._joined or any(processor.busy for processor in self._open.values())
 
     async def _at_the_end(self, consumer: AIOKafkaConsumer) -> bool:
@@ -358,9 +372,11 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 self._open.pop(number, None)
                 self._served.discard(processor)
                 self._paused.discard(number)
-                await processor.abandon()
                 self._done += processor.committed_records
-                self._shared.decider.tables.close_partition(number)
+                try:
+                    await processor.abandon()
+                finally:
+                    self._shared.decider.tables.close_partition(number)
             consumer.pause(*self._both(number))
             await asyncio.sleep(pause_s)
 

@@ -5,15 +5,20 @@ Not here: what becomes of it (`metrics.py`, `health.py`).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Mapping
+from typing import Final
 
-from jurat.streams.kafka import AIOKafkaConsumer, TopicPartition
+from jurat.streams.kafka import AIOKafkaConsumer, KafkaError, TopicPartition
 from jurat.streams.metrics import PartitionStatus, WorkerStatus
 from jurat.streams.partition import PartitionProcessor
 
+POSITION_S: Final = 0.01
+"""How long the reader may take to say where it is; it knows, unless it is finding that out anew."""
 
-def worker_status(
+
+async def worker_status(
     consumer: AIOKafkaConsumer,
     *topics: str,
     served: Mapping[int, PartitionProcessor | None],
@@ -39,16 +44,27 @@ def worker_status(
             partitions.append(_closed(topics[0], number, now))
             continue
         sources = {TopicPartition(topic, number) for topic in topics} & assigned
-        lag = sum(
-            max((consumer.highwater(source) or 0) - processor.next_offset(source.topic), 0)
-            for source in sources
-        )
+        lag = sum([await _lag(consumer, source, processor.next_offset(source.topic)) for source in sources])
         partitions.append(processor.status(lag=lag, now=now))
         if number not in paused:
             reading |= sources
     return WorkerStatus(
         at=now, joined=joined, partitions=tuple(partitions), heard_at=_heard_at(consumer, reading, now)
     )
+
+
+async def _lag(consumer: AIOKafkaConsumer, source: TopicPartition, taken: int) -> int:
+    """How far the source's end is from what was taken; what the reader passed over (markers, expired) is behind it."""
+    end = consumer.highwater(source)
+    if end is None or end <= taken:
+        return 0
+    try:
+        async with asyncio.timeout(POSITION_S):
+            read: int = await consumer.position(source)
+    except (TimeoutError, KafkaError):
+        read = taken  # the reader does not know where it is just now
+    # What it has read beyond is taken in its next turn, if it is a record; what remains then is none.
+    return int(max(end - max(read, taken), 0))
 
 
 def _heard_at(consumer: AIOKafkaConsumer, reading: set[TopicPartition], now: float) -> float:

@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--minutes", type=float, default=45.0, help="end by then, however many were killed")
-    parser.add_argument("--arenas", type=int, default=5, help="consumer groups at once")
+    parser.add_argument("--arenas", type=int, default=8, help="consumer groups at once")
     return parser.parse_args()
 
 
@@ -62,7 +62,10 @@ async def _run(asked: argparse.Namespace, folder: Path) -> list[Outcome]:
     on_three = round(asked.kills * ON_THREE)
     began = time.monotonic()
     outcomes = []
-    for nodes, kills, arenas in ((1, asked.kills - on_three, asked.arenas), (3, on_three, 3)):
+    for nodes, kills, arenas in (
+        (1, asked.kills - on_three, asked.arenas),
+        (3, on_three, max(asked.arenas // 2, 1)),
+    ):
         left_s = asked.minutes * 60 - (time.monotonic() - began)
         wanted = Wanted(
             seed=asked.seed,

@@ -19,6 +19,7 @@ from random import Random
 
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
+from jurat.schemas.errors import BrokerUnreachable
 from jurat.streams import topics
 from jurat.streams.following import Follower
 from jurat.streams.kafka import (
@@ -73,7 +74,7 @@ class Manner:
     wave_s: float = WAVE_S
     armed: float = 0.7
     frozen: float = 0.1
-    events_per_s: float = 8.0
+    events_per_s: float = 6.0
     patience: int = 1
 
 
@@ -119,6 +120,12 @@ class Arena:
         """What its workers wrote down."""
         path = Path(self.spec.diary)
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def tracebacks(self) -> list[str]:
+        """The last lines of what its workers ended with that has no name of ours."""
+        path = Path(f"{self.spec.log}.err")
+        parts = path.read_text().split("Traceback (most recent call last):")[1:] if path.exists() else []
+        return [part.strip().splitlines()[-1] for part in parts]
 
     async def start(self, arm: Arm | None = None, **changes: object) -> Fighter:
         """Start a worker."""
@@ -294,7 +301,7 @@ class Arena:
                     await self.send(producer, batch)
                     unsure = []
                     await asyncio.sleep(0.25)
-            except (KafkaError, OSError):
+            except (BrokerUnreachable, KafkaError, OSError):
                 self.orders.counts["publisher started again"] += 1
                 await asyncio.sleep(1)
             finally:

@@ -16,7 +16,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from jurat.audit.keys import Trust
@@ -67,9 +66,7 @@ async def check(arena: Arena, calls: Iterable[Call], trust: Trust) -> Report:
             f"{lines} lines name {named} calls as possibly paid twice, {report.told} were counted"
         )
     _check_calls(arena, list(calls), diary, report)  # 4, 5
-    unnamed = Path(f"{arena.spec.log}.err")
-    if unnamed.exists() and "Traceback" in (said := unnamed.read_text()):
-        report.faults.append(f"a worker ended with a traceback: {said.splitlines()[-1]} (see {unnamed})")  # 6
+    report.faults += [f"a worker ended with a traceback: {error}" for error in arena.tracebacks()]  # 6
     return report
 
 

@@ -115,3 +115,37 @@ async def test_a_lost_changelog_stops_the_worker_instead_of_starting_a_second_ch
     assert b"Traceback" not in refused.stderr
     found = await examine(shell.connection, AGENT, shell.trust)
     assert found.outcomes == {"decided": 1}, "the second input waits for a person"
+
+
+SLOW_START = """
+import asyncio, sys
+from jurat.streams.tables import Tables
+
+async def slow(self):
+    print("starting", flush=True)
+    await asyncio.sleep(600)
+
+Tables.start = slow
+sys.argv = ["jurat", "worker", "payment-retrier"]
+from jurat.cli.main import main
+main()
+"""
+
+
+async def test_a_worker_that_is_still_starting_stops_when_asked(shell: Shell) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-c", SLOW_START],
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert worker.stdout is not None
+        assert await asyncio.to_thread(worker.stdout.readline) == b"starting\n"
+        worker.terminate()
+        _, said = await asyncio.to_thread(worker.communicate, timeout=20)
+        assert worker.returncode == 0, said.decode()
+        assert b"Traceback" not in said
+    finally:
+        worker.kill()
+        worker.wait(10)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jurat.schemas import canonical
@@ -17,6 +17,7 @@ from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import InputRejected
 from jurat.schemas.timers import TimerFired
 from jurat.streams import parking as parking_module
+from jurat.streams import topics
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.outputs import Writer
 from jurat.streams.parking import MAX_HEADERS, MAX_RECORD_BYTES, Parked, Parking, fits
@@ -24,7 +25,7 @@ from jurat.streams.timers import GARBAGE, MAX_DUE, MAX_TIMERS, Due, Standing, Ti
 from tests.partition_stage import INPUT, START, TIMERS, record
 
 SETTER = InputRef(topic=INPUT, partition=0, offset=3)
-PRINTED_AT_MOST = 2 * 1024 * 1024
+PRINTED_AT_MOST = int(topics.state("x").configs(replication=3)["max.message.bytes"])
 
 
 def at(seconds: float) -> datetime:
@@ -184,9 +185,37 @@ def test_whatever_fits_can_be_written_to_the_changelog(one: KafkaRecord) -> None
     assert len(Parking(partition=0).park(one).printed()) < PRINTED_AT_MOST - 1_000
 
 
+# Few characters each, repeated: what is drawn must be large, not long to draw.
+header = st.tuples(
+    st.tuples(st.text("\0\x1f\"\\a\u00e9\u2028\U0001f600", max_size=3), st.integers(0, 600)),
+    st.tuples(st.binary(max_size=2), st.integers(0, 1_000)),
+    st.integers(0, MAX_HEADERS),
+)
+
+
+@given(headers=st.lists(header, max_size=3), key=st.integers(0, 2_000), size=st.integers(0, MAX_RECORD_BYTES))
+@example(headers=[(("\0", 349), (b"", 0), MAX_HEADERS)], key=0, size=0)
+@settings(max_examples=30, deadline=None)
+def test_whatever_fits_is_below_what_the_topic_takes_however_its_headers_are_named(
+    headers: list[tuple[tuple[str, int], tuple[bytes, int], int]], key: int, size: int
+) -> None:
+    drawn = tuple(
+        (name * names, value * values)
+        for (name, names), (value, values), times in headers
+        for _ in range(times)
+    )
+    one = replace(record(0, "\0" * key, size=size), headers=drawn)
+    if fits(one):
+        parking = Parking(partition=0)
+        parking.park(one)
+        again = parking.again(one.key, attempt=10**9, due=START.replace(microsecond=1))
+        assert len(again.printed()) < PRINTED_AT_MOST - 1_000
+
+
 @pytest.mark.parametrize(
     "one",
     [
+        replace(record(0), headers=(("\0" * 349, b""),) * MAX_HEADERS),
         record(0, "k", size=MAX_RECORD_BYTES),
         replace(record(0), headers=(("n", b""),) * (MAX_HEADERS + 1)),
         replace(record(0), headers=(("n", b"x" * MAX_RECORD_BYTES),)),

@@ -15,6 +15,7 @@ from jurat.streams.parking import (
     MAX_HEADERS,
     MAX_PARKED_BYTES,
     MAX_PARKED_RECORDS,
+    MAX_ENTRY_BYTES,
     MAX_RECORD_BYTES,
     Parking,
 )
@@ -62,7 +63,7 @@ def test_parked_inputs() -> None:
     assert parking.park(first, attempt=2, due=due).printed().decode() in text
     behind = KafkaRecord(TOPIC, 3, 47, 1_790_000_000_100, b"c-7", None)
     assert parking.park(behind).printed().decode() in text
-    for bound in (MAX_RECORD_BYTES, MAX_HEADERS, MAX_PARKED_RECORDS):
+    for bound in (MAX_RECORD_BYTES, MAX_ENTRY_BYTES, MAX_HEADERS, MAX_PARKED_RECORDS):
         assert f"{bound:,}" in text
     assert f"{MAX_PARKED_BYTES // 2**20} MiB" in text
 

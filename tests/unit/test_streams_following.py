@@ -139,3 +139,54 @@ async def test_a_record_that_cannot_be_taken_ends_the_following_and_is_heard_of(
     await follower.stop()
     with pytest.raises(StreamError, match="not followed any more"):
         await follower.ends([ONE])
+
+
+async def test_a_partition_that_is_removed_while_its_position_is_asked_for_stays_removed(
+    follower: Follower,
+    consumer: FakeConsumer,
+    seen: list[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def position(reader: FakeConsumer, partition: TopicPartition) -> int:
+        asked.set()
+        await answer.wait()
+        return reader.positions[partition]
+
+    monkeypatch.setattr(FakeConsumer, "position", position)
+    follower.add({ONE: 0, TWO: 0})
+    await asked.wait()
+    follower.remove([ONE])
+    answer.set()
+    write(consumer, ONE, 1)
+    write(consumer, TWO, 1)
+    assert await follower.caught_up([TWO], 1)
+    assert seen == [(1, 0)]
+    with pytest.raises(StreamError, match="not followed"):
+        await follower.caught_up([ONE], 1)
+
+
+async def test_a_partition_that_is_followed_from_elsewhere_while_its_position_is_asked_for_begins_there(
+    follower: Follower,
+    consumer: FakeConsumer,
+    seen: list[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def position(reader: FakeConsumer, partition: TopicPartition) -> int:
+        asked.set()
+        at = reader.positions[partition]
+        await answer.wait()
+        return at
+
+    monkeypatch.setattr(FakeConsumer, "position", position)
+    write(consumer, ONE, 3)
+    follower.add({ONE: 2})
+    await asked.wait()
+    follower.remove([ONE])
+    follower.add({ONE: 0})
+    answer.set()
+    assert await follower.caught_up([ONE], 1)
+    assert seen == [(0, 2), (0, 0), (0, 1), (0, 2)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import zlib
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +14,9 @@ from jurat.schemas.errors import StreamError, TopicMismatch
 from jurat.streams import opening
 from jurat.streams.kafka import TopicPartition
 from jurat.streams.offsets import OffsetMap
-from jurat.streams.state import Source
+from jurat.streams.opening import Opened, open_partition
+from jurat.streams.state import PartitionState, Source
+from tests.partition_stage import Stage
 
 
 def known(low: int, *done: int) -> Source:
@@ -62,3 +67,55 @@ def test_maps_are_compared_by_what_they_say(level: int) -> None:
         "z" + base64.urlsafe_b64encode(zlib.compress(bytes(bits).rstrip(b"\0"), level)).rstrip(b"=").decode()
     )
     check(known(10, *done), 10, text)
+
+
+class Hanging:
+    """Transactions that cannot begin, and a producer that does not end."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.stopping = asyncio.Event()
+        LAST.append(self)
+
+    async def fence(self) -> None:
+        raise StreamError("refused")
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        await asyncio.Event().wait()
+
+
+LAST: list[Hanging] = []
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[PartitionState]:
+    states: list[PartitionState] = []
+    monkeypatch.setattr(PartitionState, "close", states.append)
+    LAST.clear()
+    return states
+
+
+async def test_an_opening_that_fails_and_is_cancelled_leaves_no_folder(
+    monkeypatch: pytest.MonkeyPatch, closed: list[PartitionState]
+) -> None:
+    monkeypatch.setattr(opening, "Transactions", Hanging)
+    task = asyncio.create_task(open_partition(0, Stage(monkeypatch).shared, check_ours=lambda: None))
+    while not LAST:
+        await asyncio.sleep(0)
+    await LAST[0].stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(closed) == 1
+
+
+async def test_a_partition_whose_end_is_cancelled_leaves_no_folder(closed: list[PartitionState]) -> None:
+    hanging = Hanging()
+    state = PartitionState(None, input_topic="i", timer_topic="t", partition=0)
+    nothing = cast("Any", SimpleNamespace())
+    task = asyncio.create_task(Opened(cast("Any", hanging), state, nothing, nothing, []).stop())
+    await hanging.stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert closed == [state]

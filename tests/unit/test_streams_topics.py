@@ -17,6 +17,7 @@ from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.topics import Topic
+from tests.tree import ROOT
 
 BY_NAME = {topic.name: topic for topic in declared()}
 
@@ -99,6 +100,32 @@ def test_a_namespace_prefixes_and_is_taken_off() -> None:
     assert Connection("h:1").topic("x.y") == Connection("h:1").plain("x.y") == "x.y"
 
 
-def test_a_records_size_counts_key_and_value() -> None:
+def test_a_records_size_counts_key_value_and_headers() -> None:
     assert KafkaRecord("t", 0, 0, 0, b"ab", b"cde").size == 5
+    assert KafkaRecord("t", 0, 0, 0, b"ab", b"cde", (("\u00e9", b"x"), ("n", b""))).size == 9
     assert KafkaRecord("t", 0, 0, 0, None, None).size == 0
+
+
+@pytest.mark.parametrize(("kind", "page"), [("state", "changelog.md"), ("journal", "journal.md")])
+def test_what_is_read_at_a_restart_is_bounded_by_compaction_that_soon_comes(kind: str, page: str) -> None:
+    declared = BY_NAME[f"{kind}.payment-retrier"].configs(replication=3)
+    settings = {
+        name: declared[name]
+        for name in (
+            "cleanup.policy",
+            "segment.bytes",
+            "min.cleanable.dirty.ratio",
+            "max.compaction.lag.ms",
+            "delete.retention.ms",
+        )
+    }
+    assert int(settings["segment.bytes"]) <= 16 * 2**20
+    assert int(settings["max.compaction.lag.ms"]) <= 600_000
+    specified = (ROOT / "docs" / "spec" / page).read_text(encoding="utf-8")
+    for name, value in settings.items():
+        assert re.search(rf"^\| `{re.escape(name)}` \| `?{re.escape(value)}`? \|", specified, re.MULTILINE), name
+
+
+def test_an_entry_of_the_changelog_fits_a_segment() -> None:
+    declared = BY_NAME["state.payment-retrier"].configs(replication=3)
+    assert int(declared["max.message.bytes"]) <= int(declared["segment.bytes"])
