@@ -138,6 +138,7 @@ class _Bench:
     def __init__(self, stage: Stage, tables: Tables) -> None:
         self._stage = stage
         self._signer = load_signer(stage.keys, AGENT.name)
+        self._partitions: dict[int, tuple[PartitionState, Journal]] = {}
         self._decider = Decider(
             agent=AGENT,
             reasoner=HeuristicReasoner(),
@@ -150,6 +151,16 @@ class _Bench:
 
     async def time(self, clock: _Clock, order: KafkaRecord) -> None:
         """Time what is done about one order."""
+        if order.partition not in self._partitions:
+            self._partitions[order.partition] = self._open(order)
+        state, journal = self._partitions[order.partition]
+        verdicted = await clock.wait(
+            "decide: record in, decision event out", lambda: self._decider.decide(order, state, calls=journal)
+        )
+        await self._time_deciding(clock, order, verdicted)
+        await self._time_writing(clock, order, verdicted)
+
+    def _open(self, order: KafkaRecord) -> tuple[PartitionState, Journal]:
         connection = self._stage.connection
         state = PartitionState(
             AGENT.state_model,
@@ -166,11 +177,7 @@ class _Bench:
             clock=self._decider.clock,
             meters=Meters(AGENT.name),
         )
-        verdicted = await clock.wait(
-            "decide: record in, decision event out", lambda: self._decider.decide(order, state, calls=journal)
-        )
-        await self._time_deciding(clock, order, verdicted)
-        await self._time_writing(clock, order, verdicted)
+        return state, journal
 
     async def _time_deciding(self, clock: _Clock, order: KafkaRecord, verdicted: Verdicted) -> None:
         decider = self._decider

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -19,6 +21,9 @@ from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.kafka import Connection
 
 log = logging.getLogger(__name__)
+
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""New objects before a look at the youngest, and how many such looks before one at the older ones."""
 
 
 @click.command("worker")
@@ -81,6 +86,7 @@ def command(
     """
     lines = settings.log_format(log_format)
     logs.configure(lines, level=settings.log_level(log_level), text=LOG_FORMAT)
+    _collect_seldom()
     try:
         decided = asyncio.run(
             run_agent(
@@ -103,3 +109,13 @@ def command(
         click.echo(f"{agent}: {decided} inputs committed", err=True)
     else:
         log.info("worker ended agent=%s inputs=%d", agent, decided)
+
+
+def _collect_seldom() -> None:
+    """Let Python look for garbage seldom: what is imported never is, and what decisions leave has few cycles.
+
+    With ten thousand calls in flight a third of a worker's time went into looking (docs/benchmarks.md).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -159,12 +159,11 @@ class Decider:
         return verdicted
 
     def given_up(self, record: KafkaRecord, error: JuratError, *, attempts: int) -> Verdicted:
-        """Reject an input that failed too often."""
+        """Reject an input that failed too often, or that cannot wait for its first attempt."""
         decoded = decode_record(record, ids=self.ids)
         last = Rejection.of(error)
-        told = Rejection(
-            error=last.error, message=f"tried {attempts} times; at last: {last.message}"[:MAX_MESSAGE]
-        )
+        said = f"tried {attempts} times; at last: {last.message}" if attempts else last.message
+        told = Rejection(error=last.error, message=said[:MAX_MESSAGE])
         traceparent = decoded.attributes.traceparent if decoded.attributes else None
         return self.ended(decoded, Outcome.REJECTED, at=self.clock(), traceparent=traceparent, rejection=told)
 

@@ -20,6 +20,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -60,7 +61,8 @@ __all__ = ["CallMeters", "EntryWriter", "Journal", "JournalWriter"]
 log = logging.getLogger(__name__)
 
 LAST_WRITE_S: Final = 2.0
-"""How long a cancelled worker goes on writing an answer that it has: within the grace of a closing partition."""
+"""How long a cancelled worker goes on writing an answer that it has. A closing partition cancels what is in work when
+its grace is over, so that this comes on top of the grace."""
 
 
 class EntryWriter(Protocol):
@@ -159,11 +161,11 @@ class Journal:
         topic = self._connection.topic(topics.journal(self._agent.name).name)
         progress = Progress(f"the journal {topic}, partition {self._partition}")
         count = 0
-        async for record in read_to_end(
-            self._connection, [TopicPartition(topic, self._partition)], progress=progress
-        ):
-            self._restore_one(record)
-            count += 1
+        where = [TopicPartition(topic, self._partition)]
+        async with aclosing(read_to_end(self._connection, where, progress=progress)) as records:
+            async for record in records:
+                self._restore_one(record)
+                count += 1
         return count
 
     def stale(self, done: Callable[[InputRef], bool]) -> list[bytes]:

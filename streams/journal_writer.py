@@ -24,6 +24,7 @@ from jurat.schemas.errors import (
 )
 from jurat.streams import topics
 from jurat.streams.kafka import AIOKafkaProducer, Connection, idempotent_producer, in_our_words, stop_quietly
+from jurat.streams.kafka_ending import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,9 @@ class JournalWriter:
     async def stop(self) -> None:
         """Flush within a bound, and disconnect; a write that is still waiting fails."""
         self._running = False
+        await to_its_end(self._stop())
+
+    async def _stop(self) -> None:
         senders = list(self._senders.values())
         for sender in senders:
             sender.cancel()

@@ -32,7 +32,9 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from jurat.streams import refused
 from jurat.streams.connection import Connection
 from jurat.streams.kafka_batches import pass_over_emptied_batches
-from jurat.streams.kafka_errors import in_our_words, reading
+from jurat.streams.kafka_consumer import Consumer
+from jurat.streams.kafka_ending import STOP_S, hang_up, stop_quietly, to_its_end
+from jurat.streams.kafka_errors import in_our_words
 from jurat.streams.kafka_producer import MAX_REQUEST_BYTES, REQUEST_TIMEOUT_MS, Producer
 from jurat.streams.kafka_security import client_security, start_client
 from jurat.streams.refused import Operation, Resource
@@ -85,12 +87,6 @@ METADATA_MAX_AGE_MS: Final = 10_000
 CONNECT_TIMEOUT_S: Final = 10.0
 """How long to try to reach any broker before saying so."""
 
-STOP_S: Final = 5.0
-"""How long a client may take to leave: less than what orchestrators wait before they kill."""
-
-HANG_UP_S: Final = 1.0
-"""How long its connections may take to close then."""
-
 
 @dataclass(frozen=True, slots=True)
 class TopicShape:
@@ -142,35 +138,6 @@ def partition_of_key(key: bytes | None, partitions: int) -> int:
     return 0 if key is None else (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
-class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # the client ships without types
-    """A consumer that says why it may not connect or read."""
-
-    def __init__(self, connection: Connection, **settings: Any) -> None:
-        super().__init__(
-            bootstrap_servers=connection.bootstrap_servers, **client_security(connection), **settings
-        )
-        self._connection = connection
-
-    async def start(self) -> None:
-        await start_client(super().start, self._connection)
-
-    async def getmany(self, *partitions: TopicPartition, **limits: int | None) -> Any:
-        with reading(self._connection):
-            return await super().getmany(*partitions, **limits)
-
-    async def position(self, partition: TopicPartition) -> Any:
-        with reading(self._connection):
-            return await super().position(partition)
-
-    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> Any:
-        with reading(self._connection):
-            return await super().beginning_offsets(partitions)
-
-    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> Any:
-        with reading(self._connection):
-            return await super().end_offsets(partitions)
-
-
 class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships without types
     """An admin client that says why it may not connect, and never creates a topic by asking for it."""
 
@@ -184,6 +151,10 @@ class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships wit
 
     async def start(self) -> None:
         await start_client(super().start, self._connection)
+
+    async def close(self) -> None:
+        self._closed = True
+        await to_its_end(hang_up(self._client))
 
     async def describe_topics(self, topics: Sequence[str] | None = None) -> Any:
         described = await super().describe_topics(topics)
@@ -200,7 +171,7 @@ class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships wit
 
 def group_consumer(connection: Connection, *, group: str) -> AIOKafkaConsumer:
     """A consumer for a worker: it joins a group, and offsets are committed in transactions only."""
-    return _Consumer(
+    return Consumer(
         connection,
         group_id=connection.group(group),
         enable_auto_commit=False,
@@ -217,7 +188,7 @@ def group_consumer(connection: Connection, *, group: str) -> AIOKafkaConsumer:
 
 def table_consumer(connection: Connection) -> AIOKafkaConsumer:
     """A consumer without a group: it assigns partitions itself and reads from where it is told."""
-    return _Consumer(
+    return Consumer(
         connection,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -242,36 +213,6 @@ def transactional_producer(connection: Connection, *, transactional_id: str) -> 
     )
 
 
-async def stop_quietly(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Stop a client within a bound, whatever the broker does: what matters was said before.
-
-    A client whose broker is gone may raise, hang, or be ended by a cancellation of its own.
-    """
-    try:
-        await asyncio.wait_for(client.stop(), STOP_S)
-    except (KafkaError, TimeoutError, OSError) as error:
-        log.info("a client did not stop cleanly: %r", error)
-        await _hang_up(client)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise  # it is we who are cancelled
-        await _hang_up(client)
-
-
-async def _hang_up(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Close what a reader keeps open whose stop was cut off: it does that last, and not at all when cancelled."""
-    if not isinstance(client, AIOKafkaConsumer):
-        return  # ours ends in time (`kafka_producer.py`)
-    for part in (client._fetcher, client._client):  # noqa: SLF001 - there is no other way to them
-        if part is None:
-            continue
-        try:
-            await asyncio.wait_for(part.close(), HANG_UP_S)
-        except (KafkaError, TimeoutError, OSError) as error:
-            log.info("a client did not hang up cleanly: %r", error)
-
-
 @asynccontextmanager
 async def admin_client(connection: Connection) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client for the time of a block.
@@ -283,7 +224,8 @@ async def admin_client(connection: Connection) -> AsyncIterator[AIOKafkaAdminCli
     client = _Admin(connection)
     try:
         with in_our_words(connection):
-            await asyncio.wait_for(client.start(), CONNECT_TIMEOUT_S)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await client.start()
             yield client
     finally:
         await client.close()

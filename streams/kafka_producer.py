@@ -34,6 +34,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from jurat.streams.connection import Connection
+from jurat.streams.kafka_ending import end_tasks, hang_up, heard
 from jurat.streams.kafka_errors import reading
 from jurat.streams.kafka_security import client_security, start_client
 
@@ -44,8 +45,6 @@ MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
 
 FLUSH_S: Final = 3.0
 """How long a producer that stops goes on writing what it holds; one with transactions does not: it is void."""
-
-CANCEL_S: Final = 1.0
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the client ships without types
@@ -89,16 +88,23 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the client ships with
         self._closed = True
         accumulator, sender = self._message_accumulator, self._sender
         flushing = asyncio.ensure_future(accumulator.close())  # from here on it takes nothing
-        if sender.sender_task is not None:
-            if self._txn_manager is None or self._txn_manager.transactional_id is None:
+        try:
+            if sender.sender_task is not None and not self._transactional:
                 await asyncio.wait(
                     [flushing, sender.sender_task], timeout=FLUSH_S, return_when=asyncio.FIRST_COMPLETED
                 )
-            await _end([flushing, sender.sender_task, *sender.working])
-            accumulator.fail_all(ProducerClosed())
-        else:
-            await _end([flushing])
-        await self.client.close()
+        finally:
+            try:
+                begun = [] if sender.sender_task is None else [sender.sender_task, *sender.working]
+                await end_tasks([flushing, *begun])
+            finally:
+                if sender.sender_task is not None:
+                    accumulator.fail_all(ProducerClosed())
+                await hang_up(self.client)
+
+    @property
+    def _transactional(self) -> bool:
+        return self._txn_manager is not None and self._txn_manager.transactional_id is not None
 
     async def send(self, *record: Any, **named: Any) -> Any:
         """As the client's."""
@@ -211,7 +217,7 @@ class _Sender(Sender):  # type: ignore[misc]  # the client ships without types
     def _known(self, task: asyncio.Task[Any]) -> None:
         self.working.add(task)
         task.add_done_callback(self.working.discard)
-        task.add_done_callback(_heard)
+        task.add_done_callback(heard)
 
 
 class _Accumulator(MessageAccumulator):  # type: ignore[misc]  # the client ships without types
@@ -219,8 +225,8 @@ class _Accumulator(MessageAccumulator):  # type: ignore[misc]  # the client ship
 
     def _append_batch(self, builder: Any, tp: TopicPartition) -> Any:
         batch = super()._append_batch(builder, tp)
-        batch.future.add_done_callback(_heard)
-        batch._drain_waiter.add_done_callback(_heard)  # noqa: SLF001 - it has no other name
+        batch.future.add_done_callback(heard)
+        batch._drain_waiter.add_done_callback(heard)  # noqa: SLF001 - it has no other name
         return batch
 
     def fail_all(self, exception: BaseException) -> None:
@@ -230,7 +236,7 @@ class _Accumulator(MessageAccumulator):  # type: ignore[misc]  # the client ship
 
     def reenqueue(self, batch: Any) -> None:
         super().reenqueue(batch)
-        batch._drain_waiter.add_done_callback(_heard)  # noqa: SLF001 - it has no other name
+        batch._drain_waiter.add_done_callback(heard)  # noqa: SLF001 - it has no other name
 
 
 class _Transactions(TransactionManager):  # type: ignore[misc]  # the client ships without types
@@ -240,38 +246,22 @@ class _Transactions(TransactionManager):  # type: ignore[misc]  # the client shi
 
     def begin_transaction(self) -> None:
         super().begin_transaction()
-        self._transaction_waiter.add_done_callback(_heard)
+        self._transaction_waiter.add_done_callback(heard)
 
     def aborting_transaction(self) -> None:
         super().aborting_transaction()
-        self._transaction_waiter.add_done_callback(_heard)
+        self._transaction_waiter.add_done_callback(heard)
 
     def fatal_error(self, exc: BaseException) -> None:
         if self._transaction_waiter is None:  # before the first transaction; the client would fall over it
             self._transaction_waiter = asyncio.get_running_loop().create_future()
         super().fatal_error(exc)
-        self._transaction_waiter.add_done_callback(_heard)
+        self._transaction_waiter.add_done_callback(heard)
 
     def add_offsets_to_txn(self, offsets: Any, group_id: str) -> Any:
         added = super().add_offsets_to_txn(offsets, group_id)
-        added.add_done_callback(_heard)
+        added.add_done_callback(heard)
         return added
-
-
-def _heard(ended: asyncio.Future[Any]) -> None:
-    """Look at an error, so that asyncio does not report it as one that nobody looked at."""
-    if not ended.cancelled():
-        ended.exception()
-
-
-async def _end(tasks: list[asyncio.Future[Any]]) -> None:
-    """Cancel tasks that may wait for each other, until they are over."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=CANCEL_S)
-    for task in tasks:
-        if task.done():
-            _heard(task)
 
 
 def refusal(said: KafkaError | None) -> str:

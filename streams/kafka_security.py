@@ -24,6 +24,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from jurat.schemas.errors import BrokerUnreachable, ConfigurationError, StreamError
 from jurat.streams import refused
 from jurat.streams.connection import Connection
+from jurat.streams.kafka_ending import end_tasks, heard
 from jurat.streams.kafka_errors import words_for
 from jurat.streams.security import Mechanism, Security
 
@@ -103,10 +104,11 @@ async def _cut_off_late(start: Callable[[], Awaitable[None]]) -> None:
         await asyncio.shield(starting)
     except asyncio.CancelledError:
         # Nobody hears of what it raises now.
-        starting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        await asyncio.wait([starting], timeout=CUT_OFF_S)
-        starting.cancel()
-        await asyncio.wait([starting], timeout=CUT_OFF_S)
+        starting.add_done_callback(heard)
+        try:
+            await asyncio.wait([starting], timeout=CUT_OFF_S)
+        finally:  # cancelled again too: it must not go on when the client is stopped
+            await end_tasks([starting])
         raise
 
 

@@ -122,7 +122,7 @@ HELD_RECORDS: Final = Metric(
 HELD_BYTES: Final = Metric(
     "jurat_partition_held_bytes",
     Kind.GAUGE,
-    "Keys and values of the inputs that are held.",
+    "Keys, values and headers of the inputs that are held, and 1,000 bytes for each.",
     "bytes",
     _PARTITION,
 )
@@ -139,7 +139,7 @@ TIMERS: Final = Metric(
 SPAN: Final = Metric(
     "jurat_partition_offset_span_records",
     Kind.GAUGE,
-    "Offsets between the lowest one not done and the highest one done.",
+    "Offsets from the lowest one not done to the last one taken in.",
     "records",
     _PARTITION,
 )

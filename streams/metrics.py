@@ -76,12 +76,12 @@ class PartitionStatus:
         in_flight: inputs in work.
         oldest_in_flight_s: how long the oldest of them has been, 0 without one.
         held_records: inputs taken in and not finished, in work or waiting; without the parked ones.
-        held_bytes: their keys and values.
+        held_bytes: their keys, values and headers, and `RECORD_OVERHEAD_BYTES` (`intake.py`) for each.
         parked: inputs that wait for another attempt, or behind one that does.
         timers: timers set and not due.
-        span: offsets between the lowest one not done and the highest one done.
-        progress_at: when an input was last finished or committed, or when work last came to an idle partition;
-            monotonic seconds.
+        span: offsets from the lowest one not done to the last one taken in.
+        progress_at: when inputs were last committed, when the first one came to a partition that held none, or when it
+            was opened, whichever was last; now where none is held. Monotonic seconds.
     """
 
     topic: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jurat.agents.agent import Agent
@@ -28,6 +28,7 @@ from jurat.streams.reading import Progress
 from jurat.streams.retries import RetryPolicy
 from jurat.streams.state import PartitionState, Source
 from jurat.streams.tracing import Tracing
+from jurat.streams.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Shared:
         draw: numbers from 0 to 1 for the waits' jitter.
         tracing: who makes spans.
         awake: False when this worker slept for so long that its partitions may be with others.
+        turns: whose answers are followed up when.
     """
 
     connection: Connection
@@ -59,6 +61,7 @@ class Shared:
     draw: Callable[[], float]
     tracing: Tracing
     awake: Callable[[], bool]
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def agent(self) -> Agent[Any]:
@@ -196,7 +199,7 @@ async def _check_committed(shared: Shared, state: PartitionState) -> None:
 def _check_source(source: Source, offset: int, text: str, agent: str) -> None:
     known = source.offsets
     if offset < known.low:
-        return
+        return  # older, or moved back by a tool that writes metadata of its own
     committed = OffsetMap.decode(offset, text)
     if known.covers(committed):
         return

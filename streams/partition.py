@@ -245,12 +245,14 @@ class PartitionProcessor:
         """Stop without committing anything more."""
         self._closing = True
         self._over.set()
-        await self._end_tasks()
-        self._budget.forget(self._start_runner)
-        self._budget.release(self._held_bytes)
-        self._held_records = self._held_bytes = 0
-        if self._open is not None:
-            await self._open.opened.stop()
+        try:
+            await self._end_tasks()
+        finally:  # cancelled too: the producer must not stay open
+            self._budget.forget(self._start_runner)
+            self._budget.release(self._held_bytes)
+            self._held_records = self._held_bytes = 0
+            if self._open is not None:
+                await self._open.opened.stop()
 
     def committed(self, records: Sequence[KafkaRecord]) -> None:
         """These inputs' offsets are committed: there is room for others."""

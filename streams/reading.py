@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from jurat.schemas.errors import BrokerUnreachable, TopicMissing
@@ -199,5 +200,6 @@ class _Watch:
 async def replay(connection: Connection, topics: Sequence[str]) -> AsyncGenerator[KafkaRecord, None]:
     """Yield everything that stands on these topics (full names) now, oldest first within each partition."""
     partitions = await partitions_of(connection, topics)
-    async for record in read_to_end(connection, partitions):
-        yield record
+    async with aclosing(read_to_end(connection, partitions)) as records:
+        async for record in records:
+            yield record

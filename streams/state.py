@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -126,9 +127,10 @@ class PartitionState:
             StreamError: an entry is not ours; deciding on would be guessing.
         """
         entries = 0
-        async for record in read_to_end(connection, [changelog], progress=progress):
-            self._restore_one(record)
-            entries += 1
+        async with aclosing(read_to_end(connection, [changelog], progress=progress)) as records:
+            async for record in records:
+                self._restore_one(record)
+                entries += 1
         self.parking.restored(self._collected, now=now)
         self._collected.clear()
         return entries

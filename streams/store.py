@@ -187,16 +187,6 @@ class SpillingStore:
         if known is not None or spilled:
             self._count -= 1
 
-    def items(self) -> Iterator[tuple[str, bytes]]:
-        """Every key with its value, in no particular order, as of the first step of the iteration."""
-        self._check_open()
-        held = dict(self._memory)
-        spilled = self._disk.items() if self._disk is not None else iter(())
-        yield from held.items()
-        for key, value in spilled:
-            if key not in held:
-                yield key, value
-
     def close(self) -> None:
         """Forget everything and remove the folder; a closed store may be closed again, not used."""
         self._closed = True
@@ -266,11 +256,6 @@ class _Disk:
         with self._in_our_words():
             self._rocks.delete(key.encode(), self._write_options)
         return True
-
-    def items(self) -> Iterator[tuple[str, bytes]]:
-        # The iterator is made now, not at the first step: it shows what stands here now.
-        found = self._rocks.items()
-        return ((str(key, "utf-8"), value) for key, value in found)  # type: ignore[arg-type]  # raw: bytes
 
     def close(self) -> None:
         try:

@@ -27,6 +27,7 @@ from jurat.streams.decoding import decode_record
 from jurat.streams.documents import HOT_BYTES, VIEW_BYTES, Document, Documents, digest_of
 from jurat.streams.following import Follower
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
+from jurat.streams.kafka_ending import to_its_end
 from jurat.streams.reading import Progress, partitions_of, read_to_end
 
 __all__ = ["Document", "Tables", "digest_of"]
@@ -102,6 +103,9 @@ class Tables:
 
     async def stop(self) -> None:
         """Stop following and forget the documents."""
+        await to_its_end(self._stop())
+
+    async def _stop(self) -> None:
         await asyncio.gather(self._everything.stop(), self._served.stop())
         for documents in self._documents.values():
             documents.close()

@@ -141,9 +141,7 @@ def dead_letters(agent: str) -> Topic:
 
 def state(agent: str) -> Topic:
     """The changelog of an agent's keyed state and of its audit chains."""
-    return Topic(
-        f"state.{agent}", compacted=True, max_record_bytes=PARKED_MAX_BYTES, own=STATE_SETTINGS
-    )
+    return Topic(f"state.{agent}", compacted=True, max_record_bytes=PARKED_MAX_BYTES, own=STATE_SETTINGS)
 
 
 def timers(agent: str) -> Topic:

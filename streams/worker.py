@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -29,7 +30,6 @@ from jurat.streams.intake import MAX_IN_FLIGHT, Budget
 from jurat.streams.journal import JournalWriter
 from jurat.streams.kafka import (
     SESSION_TIMEOUT_MS,
-    STOP_S,
     AIOKafkaConsumer,
     Connection,
     ConsumerRebalanceListener,
@@ -38,8 +38,8 @@ from jurat.streams.kafka import (
     group_consumer,
     in_our_words,
     record_of,
-    stop_quietly,
 )
+from jurat.streams.kafka_ending import STOP_S, end_tasks, stop_quietly, to_its_end
 from jurat.streams.metrics import Meters
 from jurat.streams.opening import Shared
 from jurat.streams.partition import PartitionProcessor
@@ -140,22 +140,24 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         tables = Tables(self._connection, agent.views, input_topic=agent.topic, ids=self._config.ids)
         calls = JournalWriter(self._connection, agent=agent.name)
         consumer = self._consumer = group_consumer(self._connection, group=agent.name)
-        try:
+        async with AsyncExitStack() as clients:  # each is stopped, whatever comes of the others
+            clients.push_async_callback(tables.stop)
+            clients.push_async_callback(calls.stop)
+            clients.push_async_callback(stop_quietly, consumer)
+            clients.push_async_callback(lambda: to_its_end(self._leave()))
             if await self._unless_stopped(self._start(consumer, tables, calls)):
                 with in_our_words(self._connection):
                     consumer.subscribe([self._input, self._timers], listener=self)
                     await self._poll(consumer, tables)
-        finally:
-            self._consumer = None  # what the group assigns from here on is not opened
-            if self._checking is not None:
-                self._checking.cancel()
-            async with self._closing:
-                await self._close(list(self._tasks))
-            await stop_quietly(consumer)
-            await calls.stop()
-            await tables.stop()
         if self._failure is not None:
             raise self._failure
+
+    async def _leave(self) -> None:
+        self._consumer = None  # what the group assigns from here on is not opened
+        if self._checking is not None:
+            await end_tasks([self._checking])
+        async with self._closing:
+            await self._close(list(self._tasks))
 
     async def _start(self, consumer: AIOKafkaConsumer, tables: Tables, calls: JournalWriter) -> None:
         """Everything before the group is joined: topics, views, what the partitions share."""
@@ -253,9 +255,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             except StreamError as error:
                 self._failure = self._failure or error
 
-        if self._checking is not None:
-            self._checking.cancel()
-        self._checking = asyncio.create_task(check())
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(check())
 
     def _both(self, number: int) -> tuple[TopicPartition, TopicPartition]:
         return TopicPartition(self._input, number), TopicPartition(self._timers, number)

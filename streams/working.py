@@ -19,8 +19,9 @@ from jurat.streams.deciding import Verdicted
 from jurat.streams.intake import Lanes, Work
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.opening import Opened, Shared
-from jurat.streams.parking import MAX_HEADERS, MAX_RECORD_BYTES, Parked, fits
+from jurat.streams.parking import MAX_ENTRY_BYTES, MAX_HEADERS, MAX_RECORD_BYTES, Parked, fits
 from jurat.streams.state import PARKED
+from jurat.streams.turns import InTurns
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Workbench:
         self._opened = opened
         self._shared = shared
         self._lanes = lanes
+        self._calls = InTurns(opened.journal, shared.turns)
         self.in_work: dict[int, Work] = {}
 
     async def decide(self, work: Work) -> Ended:
@@ -51,7 +53,7 @@ class Workbench:
         self.in_work[id(work)] = work
         try:
             verdicted = await shared.decider.decide(
-                work.record, self._opened.state, calls=self._opened.journal, attempt=work.attempt
+                work.record, self._opened.state, calls=self._calls, attempt=work.attempt
             )
         except ReopenPartition:
             raise
@@ -114,8 +116,8 @@ class Workbench:
         """An input that can neither wait as state nor overtake what waits before it."""
         error = RecordTooLarge(
             f"got an input behind one of its key that is tried again, of {record.size} bytes and {len(record.headers)}"
-            f" headers, expected at most {MAX_RECORD_BYTES} bytes, headers included, and {MAX_HEADERS} headers:"
-            " a larger one cannot wait"
+            f" headers, expected at most {MAX_RECORD_BYTES} bytes, headers included, {MAX_HEADERS} headers, and"
+            f" {MAX_ENTRY_BYTES} bytes when printed: a larger one cannot wait"
         )
         verdicted = self._shared.decider.given_up(record, error, attempts=0)
         self._shared.meters.finished(verdicted.outcome.value, 0.0)

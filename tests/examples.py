@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from jurat.schemas import commerce, marketplace, simulation
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
-from jurat.schemas.timers import TimerFired
 from jurat.schemas.model import Address, Event, Money
+from jurat.schemas.timers import TimerFired
 
 WHEN = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 EUR = Money(amount_minor=1999, currency="EUR")

@@ -35,10 +35,13 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="jurat-chaos-"))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))  # so that everything that was started is ended
-    outcomes = asyncio.run(_run(asked, folder))
+    outcomes: list[Outcome] = []
+    try:
+        asyncio.run(_run(asked, folder, outcomes))
+    finally:
+        _report(outcomes)
     faults = [fault for outcome in outcomes for fault in outcome.faults]
     missing = set.intersection(*(set(outcome.orders.missing) for outcome in outcomes))
-    _report(outcomes)
     for name, when in sorted(missing):
         print(f"NOBODY DIED {when.value} {name}")
     if faults or missing:
@@ -58,10 +61,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _run(asked: argparse.Namespace, folder: Path) -> list[Outcome]:
+async def _run(asked: argparse.Namespace, folder: Path, outcomes: list[Outcome]) -> None:
     on_three = round(asked.kills * ON_THREE)
     began = time.monotonic()
-    outcomes = []
     for nodes, kills, arenas in (
         (1, asked.kills - on_three, asked.arenas),
         (3, on_three, max(asked.arenas // 2, 1)),
@@ -81,7 +83,6 @@ async def _run(asked: argparse.Namespace, folder: Path) -> list[Outcome]:
         for fault in outcome.faults[:SHOWN_FAULTS]:
             print(f"FAULT {fault}")
         outcomes.append(outcome)
-    return outcomes
 
 
 def _report(outcomes: list[Outcome]) -> None:

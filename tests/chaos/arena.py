@@ -29,12 +29,10 @@ from jurat.streams.kafka import (
     KafkaError,
     KafkaRecord,
     TopicPartition,
-    admin_client,
-    describe_topic_partitions,
     idempotent_producer,
     stop_quietly,
 )
-from tests.chaos.agent import AGENT, Sent, Traffic, payment
+from tests.chaos.agent import AGENT, PARTITIONS, Sent, Traffic, payment
 from tests.chaos.mutations import Mutation
 from tests.chaos.nursery import Child, Nursery
 from tests.chaos.orders import Orders
@@ -278,9 +276,7 @@ class Arena:
         follower = Follower(self.connection, self.journal.append, what="the journal")
         await follower.start()
         try:
-            async with admin_client(self.connection) as client:
-                count = (await describe_topic_partitions(client, [topic]))[topic]
-            partitions = [TopicPartition(topic, number) for number in range(count)]
+            partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
             follower.add(dict.fromkeys(partitions, 0))
             yield
             assert await follower.caught_up(partitions, FOLLOWED_WITHIN_S)

@@ -119,17 +119,31 @@ class _Answer:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A partition taken over: by whom, fenced when, and when it began to read the journal."""
+
+    pid: int
+    fenced_at: float
+    restored_at: float
+
+
 class _Calls:
     """What the diary and the journal tell about calls."""
 
     def __init__(self, arena: Arena, diary: list[dict[str, Any]]) -> None:
-        self.took_over: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        self.took_over: dict[int, list[_Session]] = defaultdict(list)
+        fenced: dict[tuple[int, int], float] = {}
         self.answers: dict[tuple[str, str], list[_Answer]] = defaultdict(list)
         self.intents: dict[tuple[int, str], list[float]] = defaultdict(list)
         self.told: set[tuple[int, str]] = set()
         for line in diary:
-            if line["what"] == "restoring":
-                self.took_over[line["partition"]].append((line["at"], line["pid"]))
+            if line["what"] == "fenced":
+                fenced[line["pid"], line["partition"]] = line["at"]
+            elif line["what"] == "restoring":
+                # Who fenced and slept before it read is no owner: what counts is the order of the fencing.
+                at = fenced[line["pid"], line["partition"]]
+                self.took_over[line["partition"]].append(_Session(line["pid"], at, line["at"]))
             elif line["what"] == "journalled":
                 self._answered(line["at"], line["pid"], line["call"], line["kind"])
             elif line["what"] == "told":
@@ -147,9 +161,12 @@ class _Calls:
 
     def session(self, partition: int, call: Call) -> tuple[float, float | None]:
         """When the caller took the partition over, and when somebody else did since, if at all."""
-        before = [(at, pid) for at, pid in self.took_over[partition] if at <= call.started_at]
-        own = max((at for at, pid in before if pid == int(call.caller)), default=0.0)
-        return own, min((at for at, pid in before if at > own and pid != int(call.caller)), default=None)
+        before = [one for one in self.took_over[partition] if one.restored_at <= call.started_at]
+        own = [one for one in before if one.pid == int(call.caller)]
+        fenced_at = max((one.fenced_at for one in own), default=0.0)
+        others = [one.fenced_at for one in before if one.pid != int(call.caller)]
+        since = max((one.restored_at for one in own), default=0.0)
+        return since, min((at for at in others if at > fenced_at), default=None)
 
     def intended(self, call: Call, *, before: float) -> bool:
         """Whether the journal held the caller's intent by then."""

@@ -21,6 +21,7 @@ from typing import Any
 from jurat.audit.key_store import load_signer
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.schemas.errors import JuratError
+from jurat.streams.committing import Transactions
 from jurat.streams.journal import Journal
 from jurat.streams.journal_writer import JournalWriter
 from jurat.streams.kafka import Connection
@@ -151,6 +152,14 @@ def _keep_diary(diary: Diary) -> None:
         return await restore(self)
 
     Journal.restore = told_restore  # type: ignore[method-assign]
+    fence = Transactions.fence
+
+    @functools.wraps(fence)
+    async def told_fence(self: Transactions) -> None:
+        await fence(self)
+        diary.write("fenced", partition=int(self.transactional_id.rsplit("-", 1)[1]))
+
+    Transactions.fence = told_fence  # type: ignore[method-assign]
     write = JournalWriter.write
 
     @functools.wraps(write)

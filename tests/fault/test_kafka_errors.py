@@ -31,7 +31,7 @@ from jurat.streams.kafka import ConfigResource, ConfigResourceType, admin_client
 from jurat.streams.worker import Worker
 from tests.broker_fixture import Kafka3, skip_without_kafka
 from tests.command import Shell, new_shell
-from tests.fault.test_worker_faults import findings, publish, running, until_committed, worker_of
+from tests.fault.test_worker_faults import committed, findings, publish, running, until_committed, worker_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 AGENT = PAYMENT_RETRIER
@@ -255,29 +255,44 @@ async def coordinator_of(shell: Shell, name: str, *, kind: int) -> int:
         return node
 
 
+async def coordinated_by(node: int, shell: Shell, *, kind: int) -> Shell:
+    """A shell on the same brokers whose group (0), or transactions of partition 0 (1), this node coordinates."""
+    deadline = time.monotonic() + 30
+    while True:
+        mine = beside(shell, f"coordinator-{kind}")
+        topic = mine.connection.topic(AGENT.topic)
+        name = mine.connection.name(f"{AGENT.name}-{topic}-0") if kind else mine.connection.group(AGENT.name)
+        if await coordinator_of(mine, name, kind=kind) == node:
+            return mine
+        assert time.monotonic() < deadline, f"node {node} coordinates nothing"
+        await asyncio.sleep(0.05)  # fresh brokers make the topic behind it first
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [0, 1], ids=["of-the-group", "of-transactions"])
-async def test_a_coordinator_that_dies_is_waited_out(kafka3: Kafka3, tmp_path: Path, kind: int) -> None:
-    shell = new_shell(
-        kafka3.bootstrap_servers, f"coordinator-{kind}-{uuid.uuid4().hex[:8]}", tmp_path / "keys"
-    )
-    await publish(shell, 2_000, customers=60)
-    async with running(worker_of(shell)) as task:
-        await until_committed(shell, 1)
-        topic = shell.connection.topic(AGENT.topic)
-        name = (
-            shell.connection.name(f"{AGENT.name}-{topic}-0") if kind else shell.connection.group(AGENT.name)
-        )
-        node = await coordinator_of(shell, name, kind=kind)
+async def test_a_coordinator_that_dies_is_waited_out(kafka3: Kafka3, tmp_path: Path) -> None:
+    """Of one worker's group and of another's transactions: one node is both."""
+    node = 2
+    first = new_shell(kafka3.bootstrap_servers, "coordinators", tmp_path / "keys")
+    shells = [await coordinated_by(node, first, kind=kind) for kind in (0, 1)]
+    for shell in shells:
+        await publish(shell, 2_000, customers=60)
+    async with contextlib.AsyncExitStack() as stack:
+        tasks = [await stack.enter_async_context(running(worker_of(shell))) for shell in shells]
+        for shell in shells:
+            await until_committed(shell, 1)
+        at = [await committed(shell) for shell in shells]
+        assert max(at) < 2_000, f"one was done before the node died: {at}"
         kafka3.kill_node(node)
         try:
-            await until_committed(shell, 2_000, within_s=90)
-            assert not task.done()
+            for shell in shells:
+                await until_committed(shell, 2_000, within_s=90)
+            assert not any(task.done() for task in tasks)
         finally:
             await asyncio.to_thread(kafka3.start_node, node)
-    found = await findings(shell)
-    assert found.faults == []
-    assert len(found.decisions) == 2_000
+    for shell in shells:
+        found = await findings(shell)
+        assert found.faults == []
+        assert len(found.decisions) == 2_000
 
 
 class Cable:

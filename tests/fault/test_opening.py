@@ -132,7 +132,7 @@ main()
 """
 
 
-async def test_a_worker_that_is_still_starting_stops_when_asked(shell: Shell) -> None:
+def test_a_worker_that_is_still_starting_stops_when_asked(shell: Shell) -> None:
     worker = subprocess.Popen(
         [sys.executable, "-c", SLOW_START],
         env=shell.environment,
@@ -141,9 +141,9 @@ async def test_a_worker_that_is_still_starting_stops_when_asked(shell: Shell) ->
     )
     try:
         assert worker.stdout is not None
-        assert await asyncio.to_thread(worker.stdout.readline) == b"starting\n"
+        assert worker.stdout.readline() == b"starting\n"
         worker.terminate()
-        _, said = await asyncio.to_thread(worker.communicate, timeout=20)
+        _, said = worker.communicate(timeout=20)
         assert worker.returncode == 0, said.decode()
         assert b"Traceback" not in said
     finally:

@@ -20,7 +20,13 @@ from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.errors import BrokerUnreachable, StreamError, TopicMismatch
 from jurat.streams import local_broker, topics
 from jurat.streams.intake import MIN_HELD_RECORDS
-from jurat.streams.kafka import SESSION_TIMEOUT_MS, admin_client, idempotent_producer, transactional_producer
+from jurat.streams.kafka import (
+    SESSION_TIMEOUT_MS,
+    admin_client,
+    idempotent_producer,
+    stop_quietly,
+    transactional_producer,
+)
 from jurat.streams.publisher import Publisher
 from jurat.streams.replay import replay
 from jurat.streams.topic_admin import ensure_topics
@@ -104,6 +110,10 @@ async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
     finally:
         worker.stop()
         await asyncio.wait({task}, timeout=30)
+        if not task.done():  # left behind, its clients would be what the next test complains of
+            task.cancel()
+            await asyncio.wait({task})
+            pytest.fail("the worker did not stop within 30 s")
 
 
 async def busiest_partition(shell: Shell) -> int:
@@ -125,8 +135,10 @@ async def test_a_fenced_worker_that_still_owns_the_partition_recovers_with_its_w
         await until_committed(shell, 1)
         topic = shell.connection.topic(AGENT.topic)
         other = transactional_producer(shell.connection, transactional_id=f"{AGENT.name}-{topic}-{number}")
-        await other.start()
-        await other.stop()
+        try:
+            await other.start()
+        finally:
+            await stop_quietly(other)
         at = await committed(shell)
         assert at < count - 2 * MIN_HELD_RECORDS, "the backlog was done before the fence: publish more"
         await until_committed(shell, count)
@@ -255,8 +267,8 @@ async def copy_again(shell: Shell, topic: str, *, change: bytes | None = None) -
     (record, *_) = [one async for one in replay(shell.connection, [full])]
     value = record.value or b""
     producer = idempotent_producer(shell.connection)
-    await producer.start()
     try:
+        await producer.start()
         await producer.send_and_wait(
             full,
             value if change is None else value.replace(change, change[::-1], 1),
@@ -265,7 +277,7 @@ async def copy_again(shell: Shell, topic: str, *, change: bytes | None = None) -
             headers=list(record.headers),
         )
     finally:
-        await producer.stop()
+        await stop_quietly(producer)
 
 
 async def test_the_oracle_bites(shell: Shell) -> None:

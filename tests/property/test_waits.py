@@ -145,7 +145,7 @@ def test_timers_that_may_stand_come_back_as_they_were_set(moment: datetime, seco
         timers, again = Timers(), Timers()
         again.restore("k", timers.replace("k", held))
         assert again.next_due == timers.next_due
-        assert timers.next_due == one
+        assert timers.next_due == one.astimezone(UTC)  # one of an ambiguous hour equals none of another zone
 
 
 def test_what_waited_behind_an_input_that_ended_is_due_at_once_after_a_restart() -> None:
@@ -187,7 +187,7 @@ def test_whatever_fits_can_be_written_to_the_changelog(one: KafkaRecord) -> None
 
 # Few characters each, repeated: what is drawn must be large, not long to draw.
 header = st.tuples(
-    st.tuples(st.text("\0\x1f\"\\a\u00e9\u2028\U0001f600", max_size=3), st.integers(0, 600)),
+    st.tuples(st.text('\0\x1f"\\a\u00e9\u2028\U0001f600', max_size=3), st.integers(0, 600)),
     st.tuples(st.binary(max_size=2), st.integers(0, 1_000)),
     st.integers(0, MAX_HEADERS),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -192,3 +193,13 @@ def test_the_documentation_names_every_metric() -> None:
     assert listed == {
         metric.name: (metric.kind.value, ", ".join(metric.labels), metric.help) for metric in METRICS
     }
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_the_documentation_names_no_metric_that_there_is_not(page: Path) -> None:
+    printed = {metric.name for metric in METRICS}
+    for metric in METRICS:
+        if metric.kind is Kind.HISTOGRAM:
+            printed |= {f"{metric.name}_{part}" for part in ("bucket", "count", "sum")}
+    named = re.findall(r"\bjurat_[a-z_]*[a-z]\b", page.read_text(encoding="utf-8"))
+    assert set(named) <= printed

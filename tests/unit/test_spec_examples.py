@@ -12,10 +12,10 @@ from jurat.schemas.decision import InputRef
 from jurat.streams.kafka import KafkaRecord, TopicPartition
 from jurat.streams.offsets import MAX_SPAN, OffsetMap
 from jurat.streams.parking import (
+    MAX_ENTRY_BYTES,
     MAX_HEADERS,
     MAX_PARKED_BYTES,
     MAX_PARKED_RECORDS,
-    MAX_ENTRY_BYTES,
     MAX_RECORD_BYTES,
     Parking,
 )

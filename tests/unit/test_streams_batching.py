@@ -15,12 +15,14 @@ from tests.partition_stage import INPUT, START, Stage, record, told, until
 async def test_an_id_is_written_with_the_end_of_its_event_not_when_the_event_was_parked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A parked input counts as done. Were its id written before its end, and the worker died between, the input could
-    end rejected, and the replay of its dead letter would be taken for a repeat."""
+    """A parked input counts as done, though it may still end rejected.
+
+    Were its id written before its end, and the worker died between, the replay of its dead letter would be a repeat.
+    """
     monkeypatch.setattr(batching_module, "COMMIT_MAX_RECORDS", 1)
     stage = Stage(monkeypatch)
     state = stage.state(0)
-    opened = await stage._open(0, stage.shared, check_ours=lambda: None)  # noqa: SLF001 - the seam of the stage
+    opened = await stage._open(0, stage.shared, check_ours=lambda: None)
     batches = Batches(opened, stage.shared, committed=lambda _records: None)
     offsets = state.sources[INPUT].offsets
     for offset in (0, 1):

@@ -17,7 +17,7 @@ from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.commerce import PaymentCaptured
 from jurat.schemas.decision import InputRef, Verdict
-from jurat.schemas.errors import ReasonerUnavailable, Retryable
+from jurat.schemas.errors import ReasonerUnavailable, RecordTooLarge, Retryable
 from jurat.schemas.timers import TimerFired
 from jurat.streams.deciding import FIRST
 from jurat.streams.duplicates import WINDOW_S
@@ -236,6 +236,9 @@ async def test_giving_up_says_how_often_and_what_at_last() -> None:
     assert result.rejection.message == "tried 10 times; at last: got no answer"
     record = parse(result.draft.finish(ChainHead())).predicate
     assert record.outcome is Outcome.REJECTED
+    never = decider().given_up(record_of(failed()), RecordTooLarge("got a large one"), attempts=0)
+    assert never.rejection is not None
+    assert never.rejection.message == "got a large one"
     long = decider().given_up(record_of(failed()), ReasonerUnavailable("x" * 9_000), attempts=10)
     parse(long.draft.finish(ChainHead()))
     decider().given_up(

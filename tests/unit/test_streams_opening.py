@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
+import json
+import re
 import zlib
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,6 +20,7 @@ from jurat.streams.offsets import OffsetMap
 from jurat.streams.opening import Opened, open_partition
 from jurat.streams.state import PartitionState, Source
 from tests.partition_stage import Stage
+from tests.tree import ROOT
 
 
 def known(low: int, *done: int) -> Source:
@@ -34,6 +38,7 @@ def check(source: Source, offset: int, text: str) -> None:
         (10, OffsetMap(10, {14}).encode()),
         (10, ""),
         (3, OffsetMap(3, {5, 12}).encode()),
+        (3, OffsetMap(3, {5, 99}).encode()),
         (3, "of another program"),
         (0, ""),
     ],
@@ -72,9 +77,8 @@ def test_maps_are_compared_by_what_they_say(level: int) -> None:
 class Hanging:
     """Transactions that cannot begin, and a producer that does not end."""
 
-    def __init__(self, *_: object, **__: object) -> None:
+    def __init__(self) -> None:
         self.stopping = asyncio.Event()
-        LAST.append(self)
 
     async def fence(self) -> None:
         raise StreamError("refused")
@@ -84,25 +88,24 @@ class Hanging:
         await asyncio.Event().wait()
 
 
-LAST: list[Hanging] = []
-
-
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> list[PartitionState]:
     states: list[PartitionState] = []
-    monkeypatch.setattr(PartitionState, "close", states.append)
-    LAST.clear()
+
+    def close(state: PartitionState) -> None:
+        states.append(state)
+
+    monkeypatch.setattr(PartitionState, "close", close)
     return states
 
 
 async def test_an_opening_that_fails_and_is_cancelled_leaves_no_folder(
     monkeypatch: pytest.MonkeyPatch, closed: list[PartitionState]
 ) -> None:
-    monkeypatch.setattr(opening, "Transactions", Hanging)
+    hanging = Hanging()
+    monkeypatch.setattr(opening, "Transactions", lambda *_, **__: hanging)
     task = asyncio.create_task(open_partition(0, Stage(monkeypatch).shared, check_ours=lambda: None))
-    while not LAST:
-        await asyncio.sleep(0)
-    await LAST[0].stopping.wait()
+    await hanging.stopping.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -119,3 +122,15 @@ async def test_a_partition_whose_end_is_cancelled_leaves_no_folder(closed: list[
     with pytest.raises(asyncio.CancelledError):
         await task
     assert closed == [state]
+
+
+def test_the_line_that_the_documentation_shows_is_the_one_that_is_logged() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (shown,) = (json.loads(line) for line in text.splitlines() if line.startswith('{"ts"'))
+    assert shown.pop("logger") == opening.log.name
+    told = re.search(r'"(partition open [^"]+)"', inspect.getsource(opening))
+    assert told is not None
+    names = re.findall(r"(\w+)=", told[1])
+    assert re.findall(r"(\w+)=", shown["message"]) == names
+    assert list(shown) == ["ts", "level", "message", *names]
+    assert shown["message"] == "partition open " + " ".join(f"{name}={shown[name]}" for name in names)

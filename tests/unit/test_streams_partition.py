@@ -233,6 +233,33 @@ async def test_a_fault_that_does_not_pass_ends_the_partition(stage: Stage) -> No
     await one.abandon()
 
 
+async def test_a_partition_whose_abandoning_is_cancelled_stops_its_producer(stage: Stage) -> None:
+    """So it goes where several partitions fail at once: the worker's end cancels those that are being abandoned."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end(_one: KafkaRecord, _attempt: int) -> None:
+        began.set()
+        try:
+            await go_on.wait()
+        finally:
+            await go_on.wait()
+
+    stage.decider.behaviour = slow_to_end
+    one = PartitionProcessor(0, stage.shared)
+    await one.open()
+    running = asyncio.create_task(one.run())
+    await asyncio.sleep(0)
+    one.feed([record(0)])
+    await began.wait()
+    abandoning = asyncio.create_task(one.abandon())
+    await asyncio.sleep(0.01)
+    abandoning.cancel()
+    await asyncio.sleep(0.01)
+    go_on.set()
+    await asyncio.wait([abandoning, running])
+    assert not stage.transactions[0].open
+
+
 async def test_closing_commits_what_ends_within_the_grace_and_drops_the_rest(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,7 +123,9 @@ def test_what_is_read_at_a_restart_is_bounded_by_compaction_that_soon_comes(kind
     assert int(settings["max.compaction.lag.ms"]) <= 600_000
     specified = (ROOT / "docs" / "spec" / page).read_text(encoding="utf-8")
     for name, value in settings.items():
-        assert re.search(rf"^\| `{re.escape(name)}` \| `?{re.escape(value)}`? \|", specified, re.MULTILINE), name
+        assert re.search(rf"^\| `{re.escape(name)}` \| `?{re.escape(value)}`? \|", specified, re.MULTILINE), (
+            name
+        )
 
 
 def test_an_entry_of_the_changelog_fits_a_segment() -> None:
