@@ -8,7 +8,6 @@ refused, which the library keeps to itself. Not here: what is read or written.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -68,8 +67,6 @@ __all__ = [
     "table_consumer",
     "transactional_producer",
 ]
-
-log = logging.getLogger(__name__)
 
 pass_over_emptied_batches()
 
