@@ -32,7 +32,7 @@ lint: setup ## ruff, mypy --strict and the direction of imports between rooms
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: setup ## throughput and start-up beside a bare aiokafka loop on the same broker
+bench: setup ## throughput, latency, parallelism, restore and more on the same broker (ARGS=--short; backlog by name)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: ## resolve the dependencies anew and write the two lock files (needs uv)
