@@ -99,7 +99,7 @@ def _report(outcomes: list[Outcome]) -> None:
             totals["records"] += len(report.findings.records)
             totals["model calls"] += report.calls
             totals["of them made again"] += report.made_again
-            totals["calls in flight when the partition was lost"] += report.by_zombies
+            totals["calls that came when the partition was lost"] += report.by_zombies
             totals["told as possibly paid twice"] += report.told
             totals["journalled answers used again"] += report.reused
             totals["transactions aborted and repeated"] += report.aborted

@@ -97,6 +97,7 @@ class Arena:
         draws: of this arena alone.
         manner: how it is run.
         published: how many records were acknowledged.
+        slept: ids of those that were frozen at no particular step.
         journal: what was written to the journal of model calls, tombstones too; Kafka soon drops what is superseded.
     """
 
@@ -106,6 +107,7 @@ class Arena:
     draws: Random
     manner: Manner = field(default_factory=Manner)
     published: int = 0
+    slept: set[int] = field(default_factory=set)
     journal: list[KafkaRecord] = field(default_factory=list)
     fighters: list[Fighter] = field(default_factory=list)
 
@@ -239,6 +241,7 @@ class Arena:
     def _sleep(self, fighter: Fighter) -> None:
         """Freeze a worker, and wake it when its partitions are somebody else's."""
         self.orders.counts["frozen"] += 1
+        self.slept.add(fighter.child.pid)
         fighter.child.signal(signal.SIGSTOP)
 
         async def wake() -> None:

@@ -5,8 +5,9 @@
 3. A timer fired once at most, was set by a decision that sets one, and none is left.
 4. No finished model call was bought again: whoever called again could not know of an answer, as none was in the
    journal when it began to read it; and each call that was made again was told of as possibly paid twice.
-5. Who had lost its partition bought nothing: a call of it that came after its successor had taken over was begun
-   before, so that the successor saw its intent.
+5. Who slept until its partition was somebody else's buys nothing on waking: a call of it that came after its successor
+   had taken over was begun before, so that the successor saw its intent. Who was only slow to hear of its loss may buy;
+   such calls are counted.
 6. No worker ended with a traceback: whatever ends one has a name.
 """
 
@@ -25,6 +26,7 @@ from jurat.schemas.decision import Verdict
 from jurat.schemas.timers import TimerFired
 from tests.chaos.agent import AGENT, TIMED, Tally
 from tests.chaos.arena import Arena
+from tests.chaos.steps import Deed
 from tests.model_server import Call
 from tests.oracle import Findings, examine, repeats
 
@@ -179,6 +181,7 @@ def _check_calls(arena: Arena, calls: list[Call], diary: list[dict[str, Any]], r
         for record in report.findings.records.values()
     }
     known = _Calls(arena, diary)
+    slept = arena.slept | {line["pid"] for line in diary if line["what"].startswith(Deed.FREEZE)}
     asked: dict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in calls:
         name = _question(call.key)
@@ -191,7 +194,7 @@ def _check_calls(arena: Arena, calls: list[Call], diary: list[dict[str, Any]], r
             report.made_again += any(other.key == call.key for other in made[:number])
             if lost_at is not None:
                 report.by_zombies += 1
-                if not known.intended(call, before=lost_at):  # 5
+                if int(call.caller) in slept and not known.intended(call, before=lost_at):  # 5
                     report.faults.append(
                         f"the call {call.key} was bought by {call.caller}, who had lost it before"
                     )
