@@ -144,6 +144,8 @@ class Security:
             raise ConfigurationError(
                 f"got {CA_FILE}={self.ca_file}, expected certificates in PEM form there"
             ) from error
+        # Said here, as what Python takes for the least depends on how its OpenSSL is configured.
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert_file is not None:
             self._load_own(context, self.cert_file)
         return context

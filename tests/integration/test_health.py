@@ -57,8 +57,12 @@ health.TURN_BOUND_S = 2.0
 
 
 class Blocking(HeuristicReasoner):
+    blocks = True
+
     async def propose(self, request):
-        time.sleep(6)  # what nobody may do in an event loop
+        if self.blocks:
+            self.blocks = False  # a worker that sleeps past its session gives up its partitions, and asks again
+            time.sleep(6)  # what nobody may do in an event loop
         return await super().propose(request)
 
 
