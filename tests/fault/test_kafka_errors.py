@@ -33,7 +33,7 @@ from tests.broker_fixture import Kafka3, skip_without_kafka
 from tests.command import Shell, new_shell
 from tests.fault.test_worker_faults import committed, findings, publish, running, until_committed, worker_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 AGENT = PAYMENT_RETRIER
 
 
@@ -104,8 +104,7 @@ async def test_a_topic_that_is_deleted_under_a_worker_ends_it_by_name(
             await delete(mine, topic)
             if topic != AGENT.topic:
                 await publish(mine, 6, customers=6, first=6)
-            # A reading that gets nowhere is given up after a minute (`STALL_S`), and then the topic is asked for.
-            error = await ended(worker, task, within_s=150)
+            error = await ended(worker, task, within_s=60)
         assert isinstance(error, TopicMissing), f"{topic}: {error!r}"
         assert mine.connection.topic(topic) in str(error)
         assert "jurat topics apply" in str(error) or "does not exist any more" in str(error)
