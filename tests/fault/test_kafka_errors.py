@@ -65,8 +65,17 @@ def beside(shell: Shell, name: str) -> Shell:
 
 
 async def delete(shell: Shell, topic: str) -> None:
+    """Delete a topic; it is gone when this returns: until then it takes records that nobody will see."""
+    name = shell.connection.topic(topic)
     async with admin_client(shell.connection) as client:
-        await client.delete_topics([shell.connection.topic(topic)])
+        await client.delete_topics([name])
+        while name in await client.list_topics():  # noqa: ASYNC110 - Kafka says when
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(GONE_S)
+
+
+GONE_S = 2.0
+"""The brokers' answers about a topic's partitions come to an end a moment after those about the topic."""
 
 
 async def ended(worker: Worker, task: asyncio.Task[None], *, within_s: float) -> BaseException:
