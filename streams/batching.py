@@ -56,11 +56,11 @@ class Batches:
     Args:
         opened: the partition.
         shared: what the worker's partitions have in common.
-        committed: told of the inputs whose offsets are committed.
+        committed: told of the inputs whose offsets are committed, and when that commit began.
     """
 
     def __init__(
-        self, opened: Opened, shared: Shared, *, committed: Callable[[Sequence[KafkaRecord]], None]
+        self, opened: Opened, shared: Shared, *, committed: Callable[[Sequence[KafkaRecord], float], None]
     ) -> None:
         self._opened = opened
         self._meters = shared.meters
@@ -118,7 +118,7 @@ class Batches:
             self._in_commit = 0
             self._moved.set()
             self._meters.committed(sum(1 for ended in batch if ended.verdicted), loop.time() - began)
-            self._committed([record for ended in batch for record in ended.done])
+            self._committed([record for ended in batch for record in ended.done], began)
 
     async def _pace(self, until: float) -> None:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -154,16 +157,34 @@ class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships wit
         await to_its_end(hang_up(self._client))
 
     async def describe_topics(self, topics: Sequence[str] | None = None) -> Any:
-        described = await super().describe_topics(topics)
+        """What one broker knows; a topic that is new to it may be known to others, so that these are asked too."""
+        described = {one["topic"]: one for one in await super().describe_topics(topics)}
+        for broker in self._client.cluster.brokers():
+            unknown = [
+                name
+                for name, one in described.items()
+                if one["error_code"] == UnknownTopicOrPartitionError.errno
+            ]
+            if not unknown:
+                break
+            with suppress(
+                KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
+            ):  # the others answer for it
+                answer = await self._get_cluster_metadata(unknown, node_id=broker.nodeId)
+                described |= {one["topic"]: one for one in answer.to_object()["topics"]}
         hidden = [
-            one["topic"] for one in described if one["error_code"] == TopicAuthorizationFailedError.errno
+            name
+            for name, one in described.items()
+            if one["error_code"] == TopicAuthorizationFailedError.errno
         ]
         if hidden:
             raise refused.not_authorized(self._connection, Operation.DESCRIBE, Resource.TOPIC, hidden)
-        return described
+        return list(described.values())
 
-    async def _get_cluster_metadata(self, topics: Sequence[str] | None = None) -> Any:
-        return await self._send_request(MetadataRequest(topics, allow_auto_topic_creation=False))
+    async def _get_cluster_metadata(
+        self, topics: Sequence[str] | None = None, *, node_id: int | None = None
+    ) -> Any:
+        return await self._send_request(MetadataRequest(topics, allow_auto_topic_creation=False), node_id)
 
 
 def group_consumer(connection: Connection, *, group: str) -> AIOKafkaConsumer:

@@ -110,6 +110,7 @@ class PartitionProcessor:
         self._moved = asyncio.Event()
         self._over = asyncio.Event()
         self._progress_at = 0.0
+        self._doubted_at: float | None = None
 
     @property
     def committed_records(self) -> int:
@@ -254,28 +255,32 @@ class PartitionProcessor:
             if self._open is not None:
                 await self._open.opened.stop()
 
-    def committed(self, records: Sequence[KafkaRecord]) -> None:
-        """These inputs' offsets are committed: there is room for others."""
+    def committed(self, records: Sequence[KafkaRecord], began: float) -> None:
+        """These inputs' offsets are committed, by a commit that began then: there is room for others."""
+        if self._doubted_at is not None and began > self._doubted_at:
+            self._doubted_at = None  # nobody had fenced us
         self._drop(records)
         self._progress_at = asyncio.get_running_loop().time()
         self._moved.set()
         if self._open is not None and not self._closing:
             self._admit(self._open)
 
-    def lost(self) -> None:
-        """The partition may be with another worker: stop, and let whoever owns it open it anew."""
-        self._fail(
-            PartitionFenced(
-                f"partition {self.number} of {self._shared.agent.name} was left alone for longer than the session"
-                " time-out; it may be with another worker by now"
-            )
-        )
+    def doubt(self) -> None:
+        """The partition may be with another worker: buy nothing for it until a commit shows that it is not.
+
+        What is decided already is committed all the same: a successor has fenced that commit. Dropping it would keep a
+        worker whose decisions block the event loop from ever committing one.
+        """
+        self._doubted_at = asyncio.get_running_loop().time()
 
     def _check_ours(self) -> None:
         if not self._shared.awake():
-            self.lost()
-        if self._failure is not None:
-            raise PartitionFenced(f"partition {self.number} is not served any more") from self._failure
+            self.doubt()
+        if self._doubted_at is not None or self._failure is not None:
+            raise PartitionFenced(
+                f"partition {self.number} of {self._shared.agent.name} is not served any more, or was left alone for"
+                " longer than the session time-out; it may be with another worker by now"
+            ) from self._failure
 
     def _unfinished(self) -> int:
         return len(self._open.bench.in_work) + self._open.batches.pending if self._open else 0

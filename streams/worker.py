@@ -267,7 +267,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         while not self._stopping.is_set() and self._failure is None:
             if not self._awake():
                 for served in self._served:
-                    served.lost()
+                    served.doubt()
             self._turned_at = loop.time()
             taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
             for partition, records in taken.items():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jurat.audit.key_store import init_keys, load_trust
@@ -53,13 +54,16 @@ class Shell:
         return done
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a command that goes on; the caller ends it."""
-        return subprocess.Popen(
-            [JURAT, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment
-        )
+        """Start a command that goes on; the caller ends it. What it says on stderr is shown when the test fails."""
+        return subprocess.Popen([JURAT, *words], stdout=subprocess.DEVNULL, env=self.environment)
 
 
 def new_shell(bootstrap_servers: str, namespace: str, keys: Path) -> Shell:
     """A shell with fresh keys for every agent."""
     init_keys(keys, ("fulfilment-router", "payment-retrier", "dispute-mediator", "after-sales"))
     return Shell(Connection(bootstrap_servers, namespace), keys)
+
+
+def beside(shell: Shell, name: str) -> Shell:
+    """A shell on the same broker in another namespace."""
+    return Shell(replace(shell.connection, namespace=f"{name}-{uuid.uuid4().hex[:8]}"), shell.keys)

@@ -9,17 +9,12 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiokafka.client
 import pytest
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import CloseReason
-from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
@@ -29,25 +24,12 @@ from jurat.streams import committing, journal_writer, kafka, local_broker, topic
 from jurat.streams.committing import Transactions
 from jurat.streams.kafka import ConfigResource, ConfigResourceType, admin_client
 from jurat.streams.worker import Worker
-from tests.broker_fixture import Kafka3, skip_without_kafka
-from tests.command import Shell, new_shell
-from tests.fault.test_worker_faults import committed, findings, publish, running, until_committed, worker_of
+from tests.broker_fixture import skip_without_kafka
+from tests.command import Shell, beside, new_shell
+from tests.fault.test_worker_faults import findings, publish, running, until_committed, worker_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.usefixtures("quiet_loop")]
 AGENT = PAYMENT_RETRIER
-
-
-@pytest.fixture(autouse=True)
-async def noise() -> AsyncIterator[list[str]]:
-    """Nothing may be said to the event loop: futures nobody heard, tasks that were forgotten."""
-    said: list[str] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(
-        lambda _loop, context: said.append(f"{context['message']} {context.get('exception')!r}")
-    )
-    yield said
-    await asyncio.sleep(0.1)
-    assert said == []
 
 
 class PaidReasoner(HeuristicReasoner):
@@ -57,11 +39,6 @@ class PaidReasoner(HeuristicReasoner):
 
     async def propose(self, request: ProposalRequest) -> Proposal:
         return await super().propose(request)
-
-
-def beside(shell: Shell, name: str) -> Shell:
-    """A shell on the same broker in another namespace."""
-    return Shell(replace(shell.connection, namespace=f"{name}-{uuid.uuid4().hex[:8]}"), shell.keys)
 
 
 async def delete(shell: Shell, topic: str) -> None:
@@ -254,106 +231,6 @@ async def test_the_worker_survives_what_coordinators_and_leaders_answer(
     async with asyncio.TaskGroup() as group:
         for kind in ANSWERS:
             group.create_task(answered(kind))
-
-
-async def coordinator_of(shell: Shell, name: str, *, kind: int) -> int:
-    """The node that coordinates a group (0) or the transactions of an id (1)."""
-    async with admin_client(shell.connection) as client:
-        answer = await client._send_request(FindCoordinatorRequest(name, kind))
-        node: int = answer.coordinator_id
-        return node
-
-
-async def coordinated_by(node: int, shell: Shell, *, kind: int) -> Shell:
-    """A shell on the same brokers whose group (0), or transactions of partition 0 (1), this node coordinates."""
-    deadline = time.monotonic() + 30
-    while True:
-        mine = beside(shell, f"coordinator-{kind}")
-        topic = mine.connection.topic(AGENT.topic)
-        name = mine.connection.name(f"{AGENT.name}-{topic}-0") if kind else mine.connection.group(AGENT.name)
-        if await coordinator_of(mine, name, kind=kind) == node:
-            return mine
-        assert time.monotonic() < deadline, f"node {node} coordinates nothing"
-        await asyncio.sleep(0.05)  # fresh brokers make the topic behind it first
-
-
-@pytest.mark.slow
-async def test_a_coordinator_that_dies_is_waited_out(kafka3: Kafka3, tmp_path: Path) -> None:
-    """Of one worker's group and of another's transactions: one node is both."""
-    node = 2
-    first = new_shell(kafka3.bootstrap_servers, "coordinators", tmp_path / "keys")
-    shells = [await coordinated_by(node, first, kind=kind) for kind in (0, 1)]
-    for shell in shells:
-        await publish(shell, 2_000, customers=60)
-    async with contextlib.AsyncExitStack() as stack:
-        tasks = [await stack.enter_async_context(running(worker_of(shell))) for shell in shells]
-        for shell in shells:
-            await until_committed(shell, 1)
-        at = [await committed(shell) for shell in shells]
-        assert max(at) < 2_000, f"one was done before the node died: {at}"
-        kafka3.kill_node(node)
-        try:
-            for shell in shells:
-                await until_committed(shell, 2_000, within_s=90)
-            assert not any(task.done() for task in tasks)
-        finally:
-            await asyncio.to_thread(kafka3.start_node, node)
-    for shell in shells:
-        found = await findings(shell)
-        assert found.faults == []
-        assert len(found.decisions) == 2_000
-
-
-class Cable:
-    """The network between this process and one port, which can be cut."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.cut: int | None = None
-        self._links: list[Any] = []
-        self._connect = aiokafka.client.create_conn
-        monkeypatch.setattr(aiokafka.client, "create_conn", self._create)
-
-    async def _create(self, host: str, port: int, **settings: Any) -> Any:
-        if port == self.cut:
-            await asyncio.sleep(0.5)
-            raise OSError(f"no route to {host}:{port}, for the sake of a test")
-        link = await self._connect(host, port, **settings)
-        self._links.append((port, link))
-        return link
-
-    @contextlib.contextmanager
-    def without(self, port: int) -> Any:
-        self.cut = port
-        for its, link in self._links:
-            if its == port:
-                link.close(reason=CloseReason.CONNECTION_BROKEN)
-        try:
-            yield
-        finally:
-            self.cut = None
-
-
-@pytest.mark.slow
-async def test_a_worker_cut_off_from_one_broker_of_three_goes_on_when_the_network_does(
-    kafka3: Kafka3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The brokers see each other, so that no leader moves: what it leads stands still, and is said."""
-    monkeypatch.setattr(committing, "TRANSACTION_S", 4.0)
-    shell = new_shell(kafka3.bootstrap_servers, f"cut-{uuid.uuid4().hex[:8]}", tmp_path / "keys")
-    cable = Cable(monkeypatch)
-    await publish(shell, 2_000, customers=60)
-    async with running(worker_of(shell)) as task:
-        await until_committed(shell, 1)
-        port = int(kafka3.bootstrap_servers.split(",")[0].rpartition(":")[2])
-        with cable.without(port):
-            await asyncio.sleep(12)
-            assert not task.done(), task.exception()
-        await until_committed(shell, 2_000, within_s=60)
-        assert not task.done()
-    assert "partition failed" in caplog.text
-    found = await findings(shell)
-    assert found.faults == []
-    assert len(found.decisions) == 2_000
 
 
 STOP_BOUND_S = 30.0

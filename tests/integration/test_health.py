@@ -57,12 +57,8 @@ health.TURN_BOUND_S = 2.0
 
 
 class Blocking(HeuristicReasoner):
-    blocks = True
-
     async def propose(self, request):
-        if self.blocks:
-            self.blocks = False  # a worker that sleeps past its session gives up its partitions, and asks again
-            time.sleep(6)  # what nobody may do in an event loop
+        time.sleep(6)  # what nobody may do in an event loop
         return await super().propose(request)
 
 

@@ -23,7 +23,7 @@ async def test_an_id_is_written_with_the_end_of_its_event_not_when_the_event_was
     stage = Stage(monkeypatch)
     state = stage.state(0)
     opened = await stage._open(0, stage.shared, check_ours=lambda: None)
-    batches = Batches(opened, stage.shared, committed=lambda _records: None)
+    batches = Batches(opened, stage.shared, committed=lambda _records, _began: None)
     offsets = state.sources[INPUT].offsets
     for offset in (0, 1):
         offsets.admit(offset)

@@ -373,25 +373,3 @@ async def test_ends_that_wait_for_a_slow_commit_are_bounded(stage: Stage) -> Non
         assert len(stage.decider.ended) <= MAX_ENDED + COMMIT_MAX_RECORDS + stage.max_in_flight
         stage.transactions[0].takes_s = 0.0
         await until(lambda: len(stage.ends()) == 3_900, within_s=10)
-
-
-async def test_a_partition_that_may_be_with_another_worker_stops_without_a_commit(stage: Stage) -> None:
-    stage.decider.behaviour = Gate()
-    one = PartitionProcessor(0, stage.shared)
-    await one.open()
-    task = asyncio.create_task(one.run())
-    await asyncio.sleep(0)
-    one.feed(many(range(10), 10))
-    await until(lambda: len(stage.decider.began) == 10)
-    one.lost()
-    with pytest.raises(PartitionFenced):
-        await asyncio.wait_for(task, 1)
-    await one.abandon()
-    assert stage.ends() == []
-    assert (stage.budget.in_flight, stage.budget.bytes) == (0, 0)
-
-
-async def test_a_worker_that_slept_too_long_fences_nobody(stage: Stage) -> None:
-    stage.awake = False
-    with pytest.raises(PartitionFenced):
-        await PartitionProcessor(0, stage.shared).open()

@@ -7,18 +7,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka.errors import NodeNotReadyError
 from aiokafka.protocol.admin import (
     AlterConfigsResponse_v1,
     DescribeConfigsResponse_v0,
     DescribeConfigsResponse_v2,
 )
+from aiokafka.protocol.metadata import MetadataResponse_v1
 from click.testing import CliRunner
 
 from jurat.cli import topics as topics_command
 from jurat.cli.main import entry
 from jurat.schemas.errors import StreamError
 from jurat.streams import topic_admin, topics
-from jurat.streams.kafka import ConfigResource, Connection
+from jurat.streams.kafka import ConfigResource, Connection, _Admin, describe_topic_partitions
 from jurat.streams.topic_admin import Change, ChangeKind, apply_topics, diff_topics
 
 NOWHERE = Connection("nowhere:1")
@@ -149,3 +151,38 @@ async def test_a_broker_that_does_not_tell_sources_is_refused(cluster: Cluster) 
     cluster.old_protocol = True
     with pytest.raises(StreamError, match="version 0, expected 1"):
         await diff_topics(NOWHERE, [AUDIT])
+
+
+class Brokers(_Admin):
+    """An admin client of three brokers, told which topics each knows; one of them does not answer."""
+
+    def __init__(self, knows: dict[int, set[str]]) -> None:
+        super().__init__(NOWHERE)
+        self._knows = knows
+        self.asked: list[tuple[int | None, list[str]]] = []
+        brokers = [(number, "127.0.0.1", number, None) for number in (1, 2, 3)]
+        self._client.cluster.update_metadata(MetadataResponse_v1(brokers, 1, []))
+
+    async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
+        names = request._topics
+        self.asked.append((node_id, names))
+        if node_id not in (None, *self._knows):
+            raise NodeNotReadyError
+        known = self._knows[node_id or 1]
+        return MetadataResponse_v1(
+            [], 1, [(0 if name in known else 3, name, False, [(0, 0, 1, [1], [1])]) for name in names]
+        )
+
+
+async def test_a_topic_that_one_broker_has_not_heard_of_yet_is_asked_of_the_others() -> None:
+    client = Brokers({1: {"old"}, 3: {"old", "new"}})
+    assert set(await describe_topic_partitions(client, ["old", "new", "none"])) == {"old", "new"}
+    assert client.asked[0] == (None, ["old", "new", "none"])
+    assert {node for node, _names in client.asked[1:]} == {1, 2, 3}
+    assert ["new", "none"] in (names for _node, names in client.asked[1:])
+
+
+async def test_what_the_first_broker_knows_costs_one_request() -> None:
+    client = Brokers({1: {"old"}})
+    assert set(await describe_topic_partitions(client, ["old"])) == {"old"}
+    assert len(client.asked) == 1
