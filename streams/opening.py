@@ -120,8 +120,11 @@ async def open_partition(number: int, shared: Shared, *, check_ours: Callable[[]
     try:
         await transactions.fence()  # 1
         check_ours()  # who slept meanwhile has fenced its successor: it must not go on as the owner
+        # Before the changelog: whoever fences us meanwhile moves both on, and only the offsets may be behind.
+        committed = await _committed(shared, state)
         journal = await _restore(number, shared, state, check_ours)  # 2
-        await _check_committed(shared, state)
+        for source, offset, text in committed:
+            _check_source(source, offset, text, agent.name)
     except BaseException:
         try:
             await transactions.stop()
@@ -181,7 +184,8 @@ async def _restore(
     return journal
 
 
-async def _check_committed(shared: Shared, state: PartitionState) -> None:
+async def _committed(shared: Shared, state: PartitionState) -> list[tuple[Source, int, str]]:
+    """The committed offset and map of each source that has any."""
     connection = shared.connection
     partitions = [source.partition for source in state.sources.values()]
     async with admin_client(connection) as client:
@@ -189,11 +193,12 @@ async def _check_committed(shared: Shared, state: PartitionState) -> None:
             found = await client.list_consumer_group_offsets(
                 connection.group(shared.agent.name), partitions=partitions
             )
-    for source in state.sources.values():
-        committed = found.get(source.partition)
-        # -1 is Kafka's "none committed".
-        if committed is not None and committed.offset >= 0:
-            _check_source(source, committed.offset, committed.metadata or "", shared.agent.name)
+    # -1 is Kafka's "none committed".
+    return [
+        (source, at.offset, at.metadata or "")
+        for source in state.sources.values()
+        if (at := found.get(source.partition)) is not None and at.offset >= 0
+    ]
 
 
 def _check_source(source: Source, offset: int, text: str, agent: str) -> None:

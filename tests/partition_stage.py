@@ -77,6 +77,8 @@ class FakeDecider:
     """Decides by doing as told; knows what was in work at once."""
 
     agent = replace(PAYMENT_RETRIER, timers=lambda _situation, _action: {})
+    cluster_id = "cluster"
+    ids = None
 
     def __init__(self) -> None:
         self.behaviour: Behaviour | None = None

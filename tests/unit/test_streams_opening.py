@@ -8,6 +8,8 @@ import inspect
 import json
 import re
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,7 +17,7 @@ import pytest
 
 from jurat.schemas.errors import StreamError, TopicMismatch
 from jurat.streams import opening
-from jurat.streams.kafka import TopicPartition
+from jurat.streams.kafka import Connection, OffsetAndMetadata, TopicPartition
 from jurat.streams.offsets import OffsetMap
 from jurat.streams.opening import Opened, open_partition
 from jurat.streams.state import PartitionState, Source
@@ -122,6 +124,45 @@ async def test_a_partition_whose_end_is_cancelled_leaves_no_folder(closed: list[
     with pytest.raises(asyncio.CancelledError):
         await task
     assert closed == [state]
+
+
+class Moving:
+    """A group and a changelog that another worker moves on: it has the partition while we open it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.offset = 10
+        for name in ("fence", "stop"):
+            monkeypatch.setattr(f"jurat.streams.opening.Transactions.{name}", self.nothing)
+        monkeypatch.setattr(opening, "admin_client", self.client)
+        monkeypatch.setattr(opening, "_restore", self.restore)
+
+    async def nothing(self, *_rest: object) -> None:
+        return None
+
+    @asynccontextmanager
+    async def client(self, _connection: Connection) -> AsyncIterator[Moving]:
+        yield self
+
+    async def list_consumer_group_offsets(
+        self, _group: str, *, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        self.offset += 10
+        return {partition: OffsetAndMetadata(self.offset, "") for partition in partitions}
+
+    async def restore(self, _number: int, _shared: object, state: PartitionState, _check: object) -> Any:
+        self.offset += 10
+        for source in state.sources.values():
+            source.offsets = OffsetMap(self.offset)
+        return SimpleNamespace(stale=lambda _ended: [])
+
+
+async def test_what_another_worker_commits_meanwhile_is_not_taken_for_a_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Moving(monkeypatch)
+    stage = Stage(monkeypatch)
+    opened = await open_partition(0, stage.shared, check_ours=lambda: None)
+    assert {source.offsets.low for source in opened.state.sources.values()} == {30}
 
 
 def test_the_line_that_the_documentation_shows_is_the_one_that_is_logged() -> None:
