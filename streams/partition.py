@@ -32,9 +32,9 @@ The protocol (the numbers come back in the code):
 
 1. **Fence.** A producer with the transactional id `<agent>-<topic>-<partition>` starts; whatever a predecessor left
    open is aborted, and whatever it still tries is refused. Only then is anything read.
-2. **Restore.** Changelog and journal to their ends. The committed offset and its map, asked first, must not be beyond the
-   changelog's: both move in one transaction, so it would have lost records. (They may be behind: Kafka drops the
-   offsets of a group that was idle for a week.)
+2. **Restore.** Changelog and journal to their ends. The committed offset and its map, asked for first, must not be
+   beyond the changelog's: both move in one transaction, so it would have lost records. (They may be behind: Kafka
+   drops the offsets of a group that was idle for a week.)
 3. **Intake.** What is done already is skipped. Inputs queue by key; at most `max_in_flight` of a worker are in work,
    and none further than `MAX_SPAN` above the lowest undone. Offsets only rise: a record from before the last one means
    that the topic is not what it was, and the partition is opened anew.
