@@ -236,19 +236,25 @@ class Brokers:
     broker: RunningBroker
     draws: Random
     down: int | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def restart_one(self, orders: Orders) -> None:
         """Take a node away, and give it back."""
-        self.down = self.draws.choice(self.broker.nodes).node_id
-        crash = self.draws.random() < 0.5
-        take = local_broker.kill_node if crash else local_broker.stop_node
-        await asyncio.to_thread(take, self.broker, self.down)
-        orders.counts["brokers killed" if crash else "brokers stopped"] += 1
-        await asyncio.sleep(self.draws.uniform(*BROKER_DOWN_S))
-        await self.mend()
+        async with self._turn:
+            self.down = self.draws.choice(self.broker.nodes).node_id
+            crash = self.draws.random() < 0.5
+            take = local_broker.kill_node if crash else local_broker.stop_node
+            await asyncio.to_thread(take, self.broker, self.down)
+            orders.counts["brokers killed" if crash else "brokers stopped"] += 1
+            await asyncio.sleep(self.draws.uniform(*BROKER_DOWN_S))
+            await self._start()
 
     async def mend(self) -> None:
-        """Start the node that is down."""
+        """Start the node that is down; one that is being given back is waited for, as nobody starts it twice."""
+        async with self._turn:
+            await self._start()
+
+    async def _start(self) -> None:
         if self.down is not None:
             self.broker = await asyncio.to_thread(local_broker.start_node, self.broker, self.down)
             self.down = None
