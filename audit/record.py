@@ -151,13 +151,32 @@ class ProposalJudged(Model):
     errors: Annotated[tuple[Annotated[str, Field(max_length=MAX_ERROR)], ...], Field(max_length=MAX_ERRORS)]
 
 
+class ShadowVerdict(Model):
+    """What another bundle said of the same input; it decided nothing.
+
+    Attributes:
+        digest: the other bundle's.
+        errors: what went wrong in it, which then denies; cut by `kept_errors`.
+    """
+
+    digest: Sha256Hex
+    verdict: Verdict
+    policies: Annotated[tuple[Name, ...], Field(max_length=MAX_POLICIES)]
+    errors: Annotated[tuple[Annotated[str, Field(max_length=MAX_ERROR)], ...], Field(max_length=MAX_ERRORS)]
+
+
 class PolicyUsed(Model):
-    """Under which policies the last proposal was judged, and on exactly which input."""
+    """Under which policies the last proposal was judged, and on exactly which input.
+
+    Attributes:
+        shadow: what the bundle said that is active beside; None where there is none, or no room for it.
+    """
 
     bundle: Name
     digest: Sha256Hex
     engine: Name
     input: JsonObject
+    shadow: ShadowVerdict | None = None
 
 
 class Approval(Model):
