@@ -35,7 +35,7 @@ from jurat.streams.following import Follower
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.kafka_ending import end_tasks
 from jurat.streams.policy_log import PolicyLog, Signed
-from jurat.streams.policy_publishing import policies_partition, survey
+from jurat.streams.policy_publishing import policies_partition, read_survey
 from jurat.streams.reading import Progress, read_to_end
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class PolicyFeed:
         self._log = PolicyLog(cluster_id="", topic=self._where.topic)
         self._follower = Follower(connection, self._hear, what=f"the topic {self._where.topic}")
         self._judges = Judges(given)
-        self._unfit: dict[int, JuratError] = {}
+        self._unfit: dict[int, Activation] = {}
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -168,7 +168,10 @@ class PolicyFeed:
             self._refuse(error, f"offset={record.offset}")
             return
         if isinstance(taken, PublishedBundle):
-            self._unfit.clear()  # what was missing may be there now
+            digest = taken.digest  # what was missing may be there now
+            self._unfit = {
+                seq: one for seq, one in self._unfit.items() if digest not in (one.enforce, one.shadow)
+            }
         elif taken.activation.bundle != self._agent.bundle:
             return
         self._settled.clear()
@@ -212,7 +215,7 @@ class PolicyFeed:
             self._changed.set()
             raise
         except JuratError as error:
-            self._unfit[activation.seq] = error
+            self._unfit[activation.seq] = activation
             self._refuse(error, f"activation={activation.key}")  # 4
             return None
         log.info("policies activated activation=%s by=%s", activation.key, signed.by)
@@ -224,7 +227,9 @@ class PolicyFeed:
         for known in (self._judges.engine, self._judges.shadow):
             if known is not None and known is not self._given and known.digest == digest:
                 return known  # it was tried already
-        found = await survey(self._connection, self._trust(), wanted=digest)
+        found = await read_survey(
+            self._connection, self._trust(), cluster_id=self._log.cluster_id, wanted=digest
+        )
         if found.wanted is None:
             raise BundleError(
                 f"{bundle_key(digest)} is not on {self._where.topic}, or does not verify", digest=digest

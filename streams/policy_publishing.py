@@ -137,10 +137,17 @@ async def survey(connection: Connection, trust: Trust, *, wanted: str | None = N
         TopicMissing: there is no topic of policies.
         StreamError: Kafka refused.
     """
-    where = policies_partition(connection)
-    await partitions_of(connection, [where.topic])
+    await partitions_of(connection, [policies_partition(connection).topic])
     async with admin_client(connection) as client:
         cluster_id = (await client.describe_cluster())["cluster_id"]
+    return await read_survey(connection, trust, cluster_id=cluster_id, wanted=wanted)
+
+
+async def read_survey(
+    connection: Connection, trust: Trust, *, cluster_id: str, wanted: str | None = None
+) -> Survey:
+    """As `survey`, where the cluster's id is known and the topic is there."""
+    where = policies_partition(connection)
     found = Survey(PolicyLog(cluster_id=cluster_id, topic=where.topic))
     async with aclosing(read_to_end(connection, [where])) as records:
         async for record in records:

@@ -41,9 +41,7 @@ AGENTS = ("after-sales", "payment-retrier")
 START = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 OUTCOMES = (Outcome.DECIDED, Outcome.DENIED, Outcome.ESCALATED, Outcome.REJECTED, Outcome.SKIPPED)
 
-SHADOW = ShadowVerdict(
-    digest="60" * 32, verdict=Verdict.DENY, policies=("return.within-30-days",), errors=()
-)
+SHADOW = ShadowVerdict(digest="60" * 32, verdict=Verdict.DENY, policies=("return.within-30-days",), errors=())
 """Beside the escalated one; beside the others there is none."""
 
 _VERDICTS = {
