@@ -27,6 +27,7 @@ from jurat.policies.publication import (
     print_bundle,
 )
 from jurat.schemas.errors import (
+    BrokerUnreachable,
     BundleUnfit,
     ConfigurationError,
     KeyNotFound,
