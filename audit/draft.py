@@ -16,9 +16,9 @@ from jurat.audit.record import (
     GENESIS,
     MAX_PAYLOAD_BYTES,
     DecisionRecord,
-    ShadowVerdict,
     check_coherence,
 )
+from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 
 PLACE_BYTES: Final = len(f'"{GENESIS}"') + 17

@@ -184,7 +184,7 @@ SHADOW_JUDGED: Final = Metric(
     "jurat_shadow_judgements_total",
     Kind.COUNTER,
     "Decisions that a shadow judged beside, by how both compare: same, reasons, verdict, error.",
-    labels=("compared",),
+    labels=("outcome",),
 )
 
 METRICS: Final = (

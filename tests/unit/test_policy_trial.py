@@ -11,8 +11,11 @@ import pytest
 from jurat.agents.agent import Agent
 from jurat.agents.catalogue import AGENTS
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
+from jurat.audit import record as record_module
+from jurat.audit import shadow_verdict
 from jurat.audit.draft import draft
-from jurat.audit.record import MAX_ERROR, MAX_PAYLOAD_BYTES, PolicyUsed, ShadowVerdict, parse
+from jurat.audit.record import MAX_ERROR, MAX_PAYLOAD_BYTES, PolicyUsed, parse
+from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.policies.bundle import Bundle
 from jurat.policies.covering import check_covers
@@ -20,7 +23,7 @@ from jurat.policies.folder import digest_of
 from jurat.policies.publication import PublishedBundle
 from jurat.policies.trial import try_bundle
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import BundleError, BundleUnfit
+from jurat.schemas.errors import BundleError, BundleUnfit, RecordInvalid
 from jurat.streams.metrics import Meters
 from jurat.streams.shadow import Compared, Shadow
 from tests.deciding_stage import decider, ended
@@ -162,6 +165,29 @@ async def test_a_shadow_with_other_reasons_is_counted_as_such() -> None:
     assert record.policy.shadow is not None
     assert record.policy.shadow.verdict is Verdict.ALLOW
     assert counted(meters) == {Compared.REASONS.value: 1}
+
+
+def test_a_shadow_is_bounded_as_a_proposal_is() -> None:
+    for name in ("MAX_POLICIES", "MAX_ERRORS", "MAX_ERROR"):
+        assert getattr(shadow_verdict, name) == getattr(record_module, name)
+
+
+@pytest.mark.parametrize("free_form", [{"fits": "yes"}, {"odd": Verdict.DENY}], ids=["plain", "the-long-way"])
+def test_a_record_without_a_shadow_prints_none(free_form: dict[str, object]) -> None:
+    for shadow in (None, sample_log.SHADOW):
+        record = sample_log.record("after-sales", offset=0, outcome=sample_log.Outcome.DECIDED)
+        assert record.policy is not None
+        policy = record.policy.model_copy(update={"shadow": shadow, "input": free_form})
+        payload = draft(record.model_copy(update={"policy": policy}), record.decision_id, "0" * 64).finish(
+            sample_log.ChainHead()
+        )
+        assert (b'"shadow":' in payload) == (shadow is not None)
+        made = parse(payload).predicate.policy
+        assert made is not None
+        assert made.shadow == shadow
+        with_null = payload.replace(b'"input":', b'"shadow":null,"input":')
+        with pytest.raises(RecordInvalid, match="one form"):
+            parse(with_null)
 
 
 class Breaking:

@@ -26,11 +26,11 @@ from jurat.audit.record import (
     ProposalJudged,
     ReasonerUsed,
     Rejection,
-    ShadowVerdict,
     build,
     chain_name,
     format_time,
 )
+from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.schemas.decision import InputRef, Verdict, decision_id
 
 FOLDER = Path(__file__).parent
