@@ -30,7 +30,7 @@ from jurat.audit.keys import Trust
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.publication import Activation, PublishedBundle, bundle_key
 from jurat.policies.trial import try_bundle
-from jurat.schemas.errors import BrokerUnreachable, BundleError, JuratError, Retryable
+from jurat.schemas.errors import BrokerUnreachable, BundleError, BundleUnfit, JuratError, Retryable
 from jurat.streams.following import Follower
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.kafka_ending import end_tasks
@@ -214,9 +214,10 @@ class PolicyFeed:
         except Retryable:
             self._changed.set()
             raise
-        except JuratError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a bundle brings about, the worker keeps the one it has
             self._unfit[activation.seq] = activation
-            self._refuse(error, f"activation={activation.key}")  # 4
+            told = error if isinstance(error, JuratError) else _defect(error)
+            self._refuse(told, f"activation={activation.key}")  # 4
             return None
         log.info("policies activated activation=%s by=%s", activation.key, signed.by)
         return Judges(engines[0] or self._given, engines[1], activation)
@@ -255,3 +256,8 @@ class PolicyFeed:
         behind = bool(history) and judges.by != history[0].activation
         shadow = None if judges.shadow is None else judges.shadow.digest
         self._meters.policy_judges(enforce=judges.engine.digest, shadow=shadow, behind=behind)
+
+
+def _defect(error: Exception) -> BundleUnfit:
+    # The class alone: the message of an error that nobody foresaw may quote what the bundle holds.
+    return BundleUnfit(f"trying it failed with {type(error).__name__}, which is a defect of jurat")

@@ -22,6 +22,7 @@ from jurat.policies.folder import digest_of
 from jurat.policies.publication import (
     ACTIVATION_TYPE,
     BUNDLE_TYPE,
+    MAX_BUNDLE_BYTES,
     bundle_key,
     print_activation,
     print_bundle,
@@ -323,6 +324,9 @@ async def test_two_publishers_take_turns_and_strangers_are_refused(publishing: S
     await ensure_topics(shell.connection, [topics.POLICIES])
     await publisher_of(shell).publish(NEW)
     await publisher_of(shell).publish(SHOP)
+    largest = {"common.cedar": b"x" * (MAX_BUNDLE_BYTES - len(print_bundle({"common.cedar": b""})))}
+    assert await publisher_of(shell).publish(largest)
+    assert not await publisher_of(shell).publish(largest)
     wanted = [NEW_DIGEST, OLD_DIGEST] * 3
     ended = await asyncio.gather(*(activate(shell, one) for one in wanted), return_exceptions=True)
     assert all(one is None or isinstance(one, PartitionFenced) for one in ended), ended

@@ -13,6 +13,7 @@ from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.audit.keys import Trust
 from jurat.policies.folder import digest_of
 from jurat.schemas.errors import ConfigurationError
+from jurat.streams import policy_feed
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.metrics import Meters
 from jurat.streams.policy_feed import Judges, PolicyFeed
@@ -238,6 +239,23 @@ async def test_a_trust_file_that_cannot_be_read_is_told(
     await feed.settled()
     assert stage.judging == {"enforce": GIVEN}
     assert stage.counted("refused_total") == {("ConfigurationError",): 2}
+
+
+async def test_a_defect_in_trying_leaves_the_old_one_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.put(bundle_record(ONE), bundle_record(TWO), active(1, FIRST))
+    feed = await stage.start()
+
+    def broken(*_arguments: object, **_named: object) -> None:
+        raise RecursionError("what the bundle holds")
+
+    monkeypatch.setattr(policy_feed, "try_bundle", broken)
+    stage.put(active(2, SECOND))
+    await feed.settled()
+    assert stage.judging == {"enforce": FIRST}
+    assert stage.behind
+    assert feed.failure is None
 
 
 async def test_the_event_loop_turns_while_a_bundle_is_tried(stage: Stage) -> None:
