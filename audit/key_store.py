@@ -23,7 +23,16 @@ from pathlib import Path
 
 from jurat.audit import pem
 from jurat.audit.ed25519 import SEED_SIZE, SigningKey
-from jurat.audit.keys import PemSigner, Trust, TrustedKey, check_agent, merge, parse_trust, print_trust
+from jurat.audit.keys import (
+    PemSigner,
+    Purpose,
+    Trust,
+    TrustedKey,
+    check_agent,
+    merge,
+    parse_trust,
+    print_trust,
+)
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 
 if sys.platform != "win32":
@@ -55,8 +64,14 @@ def key_path(folder: Path, agent: str) -> Path:
     return folder / f"{check_agent(agent)}{KEY_SUFFIX}"
 
 
-def init_keys(folder: Path, agents: Iterable[str], passphrase: bytes | None = None) -> InitResult:
-    """Make the keys that are missing, and trust them.
+def init_keys(
+    folder: Path,
+    agents: Iterable[str],
+    passphrase: bytes | None = None,
+    *,
+    purpose: Purpose = Purpose.DECISIONS,
+) -> InitResult:
+    """Make the keys that are missing, and trust them for this purpose.
 
     1. make the folder; 2. for each agent keep its key, or make one and write it; 3. write the trust file, in
        which keys
@@ -64,7 +79,8 @@ def init_keys(folder: Path, agents: Iterable[str], passphrase: bytes | None = No
 
     Raises:
         ConfigurationError: a name or the folder cannot be used.
-        KeyRejected: a key that is there cannot be read with this passphrase, or is another agent's.
+        KeyRejected: a key that is there cannot be read with this passphrase, is another agent's, or is trusted for
+            another purpose.
     """
     # 1
     names = tuple(dict.fromkeys(check_agent(agent) for agent in agents))
@@ -75,10 +91,10 @@ def init_keys(folder: Path, agents: Iterable[str], passphrase: bytes | None = No
             f"the key folder {folder} cannot be made: {error}; name another one with --keys or JURAT_KEYS_DIR"
         ) from error
     with _locked(folder):
-        return _init_keys(folder, names, passphrase)
+        return _init_keys(folder, names, passphrase, purpose)
 
 
-def _init_keys(folder: Path, names: Iterable[str], passphrase: bytes | None) -> InitResult:
+def _init_keys(folder: Path, names: Iterable[str], passphrase: bytes | None, purpose: Purpose) -> InitResult:
     trust_path = folder / TRUST_FILE
     trust = load_trust(trust_path) if trust_path.exists() else Trust(())
     created: list[TrustedKey] = []
@@ -86,11 +102,12 @@ def _init_keys(folder: Path, names: Iterable[str], passphrase: bytes | None) -> 
     # 2
     for agent in names:
         if key_path(folder, agent).exists():
-            kept.append(TrustedKey(agent=agent, keyid=load_signer(folder, agent, passphrase).keyid))
+            keyid = load_signer(folder, agent, passphrase).keyid
+            kept.append(TrustedKey(agent=agent, keyid=keyid, purpose=purpose))
             continue
         key = SigningKey(secrets.token_bytes(SEED_SIZE))
         _write_new(key_path(folder, agent), _print_private(key, passphrase))
-        created.append(TrustedKey(agent=agent, keyid=PemSigner(key).keyid))
+        created.append(TrustedKey(agent=agent, keyid=PemSigner(key).keyid, purpose=purpose))
     # 3
     _replace(trust_path, print_trust(merge(trust, (*kept, *created))))
     return InitResult(folder=folder, created=tuple(created), kept=tuple(kept), trust_path=trust_path)

@@ -2,7 +2,7 @@
 
 Pure; files are read and written in `key_store`. Rules upheld here: a key's id is its did:key name, so an id
 can never point at another key; the algorithm comes from the trusted key, never from a record; a key speaks
-for one agent only; the trust file has one canonical form.
+for one name and one purpose only; the trust file has one canonical form.
 
 The trust file is specified in `docs/spec/audit-record.md`.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from jurat.audit import did_key
@@ -25,6 +26,13 @@ MAX_TRUSTED_KEYS = 10_000
 """Far above any fleet of agents; bounds the memory of a hostile trust file."""
 
 _AGENT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+class Purpose(StrEnum):
+    """What a key may sign: a key that publishes policies signs no decision, and the other way round."""
+
+    DECISIONS = "decisions"
+    POLICIES = "policies"
 
 
 class Signer(Protocol):
@@ -47,11 +55,16 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """A public key and the one agent that it may sign for."""
+    """A public key, whose it is, and what it may sign.
+
+    Attributes:
+        agent: the agent that it signs for; for another purpose than decisions, the name of who signs with it.
+    """
 
     agent: str
     keyid: str
     alg: str = ALG_ED25519
+    purpose: Purpose = Purpose.DECISIONS
     public_key: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,18 +89,22 @@ class Trust:
                 "got the same key id twice in the trusted keys, expected each key once, for one agent"
             )
 
-    def find(self, keyid: str) -> TrustedKey:
-        """Find a trusted key by its id.
+    def find(self, keyid: str, *, purpose: Purpose = Purpose.DECISIONS) -> TrustedKey:
+        """Find a key by its id that is trusted for a purpose.
 
         Raises:
-            KeyNotFound: no such key is trusted.
+            KeyNotFound: no such key is trusted for that.
         """
-        try:
-            return self.by_keyid[keyid]
-        except KeyError:
+        key = self.by_keyid.get(keyid)
+        if key is None:
+            raise KeyNotFound(f"the key {keyid[:100]!r} is not in the trust file", keyid=keyid[:100])
+        if key.purpose is not purpose:
             raise KeyNotFound(
-                f"the key {keyid[:100]!r} is not in the trust file", keyid=keyid[:100]
-            ) from None
+                f"the trust file names the key {keyid!r} of {key.agent} for {key.purpose}, expected one for"
+                f" {purpose}",
+                keyid=keyid,
+            )
+        return key
 
 
 class PemSigner:
@@ -120,8 +137,12 @@ def check_agent(agent: str) -> str:
 
 def print_trust(trust: Trust) -> bytes:
     """Print a trust file: canonical JSON and one line feed."""
-    entries = [{"agent": key.agent, "alg": key.alg, "keyid": key.keyid} for key in trust.keys]
-    return canonical.dumps(entries) + b"\n"
+    return canonical.dumps([_entry(key) for key in trust.keys]) + b"\n"
+
+
+def _entry(key: TrustedKey) -> dict[str, str]:
+    entry = {"agent": key.agent, "alg": key.alg, "keyid": key.keyid}
+    return entry if key.purpose is Purpose.DECISIONS else entry | {"purpose": key.purpose.value}
 
 
 def parse_trust(data: bytes) -> Trust:
@@ -148,11 +169,18 @@ def merge(trust: Trust, added: Iterable[TrustedKey]) -> Trust:
     """Trust more keys; one that is already there stays as it is.
 
     Raises:
-        KeyRejected: a key is another agent's already.
+        KeyRejected: a key is another agent's already, or trusted for another purpose.
     """
     merged = dict(trust.by_keyid)
     for key in added:
-        owner = merged.setdefault(key.keyid, key).agent
+        there = merged.setdefault(key.keyid, key)
+        owner = there.agent
+        if there.purpose is not key.purpose:
+            raise KeyRejected(
+                f"got the key of {owner} for {key.purpose}, but it is trusted for {there.purpose}, and a key has one"
+                " purpose; make another one under another name",
+                keyid=key.keyid,
+            )
         if owner != key.agent:
             raise KeyRejected(
                 f"got the key of {owner} as the key of {key.agent}, expected one of its own, since a key has one"
@@ -163,12 +191,20 @@ def merge(trust: Trust, added: Iterable[TrustedKey]) -> Trust:
 
 
 def _parse_trusted_key(entry: canonical.JsonValue) -> TrustedKey:
-    if not isinstance(entry, dict) or entry.keys() != {"agent", "alg", "keyid"}:
-        raise KeyRejected("got a trust file entry with other fields, expected exactly agent, alg and keyid")
+    if not isinstance(entry, dict) or entry.keys() - {"purpose"} != {"agent", "alg", "keyid"}:
+        raise KeyRejected(
+            "got a trust file entry with other fields, expected agent, alg and keyid, and purpose where it is not"
+            " decisions"
+        )
     agent, alg, keyid = entry["agent"], entry["alg"], entry["keyid"]
+    purpose = entry.get("purpose", Purpose.DECISIONS.value)
     if not isinstance(agent, str) or not isinstance(alg, str) or not isinstance(keyid, str):
         raise KeyRejected("got a trust file entry with a value that is not a string")
+    if purpose not in list(Purpose):
+        raise KeyRejected(
+            f"got a trust file entry with the purpose {str(purpose)[:100]!r}, expected {' or '.join(Purpose)}"
+        )
     try:
-        return TrustedKey(agent=agent, keyid=keyid, alg=alg)
+        return TrustedKey(agent=agent, keyid=keyid, alg=alg, purpose=Purpose(str(purpose)))
     except ConfigurationError as error:
         raise KeyRejected(f"the trust file names a bad agent: {error}") from error

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from jurat.audit import printing
+from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 from jurat.schemas.model import Count, Identifier, Model
@@ -152,12 +153,18 @@ class ProposalJudged(Model):
 
 
 class PolicyUsed(Model):
-    """Under which policies the last proposal was judged, and on exactly which input."""
+    """Under which policies the last proposal was judged, and on exactly which input.
+
+    Attributes:
+        shadow: what the bundle said that is active beside; None where there is none, or no room for it. A record prints
+            it only where it is there, so that records from before keep their form.
+    """
 
     bundle: Name
     digest: Sha256Hex
     engine: Name
     input: JsonObject
+    shadow: Annotated[ShadowVerdict | None, Field(exclude_if=lambda value: value is None)] = None
 
 
 class Approval(Model):

@@ -61,6 +61,14 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
             f"Policy: bundle {record.policy.bundle}, digest {record.policy.digest}, judged by"
             f" {record.policy.engine}."
         )
+        shadow = record.policy.shadow
+        if shadow is not None:
+            by = f" by {', '.join(shadow.policies)}" if shadow.policies else ""
+            yield (
+                f"In the shadow, digest {shadow.digest}: it would be {_VERDICTS[shadow.verdict]}{by}. That decided"
+                " nothing."
+            )
+            yield from (f"  error in the shadow's policies: {error}" for error in shadow.errors)
     if record.approvals:
         yield "Approved by:"
         yield from (f"  {each.approver} as {each.role}" for each in record.approvals)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from jurat import settings
 from jurat.audit.key_store import TRUST_FILE, init_keys, key_path, load_trust
+from jurat.audit.keys import Purpose
 from jurat.audit.pem import public_pem
 from jurat.schemas.errors import ConfigurationError, KeyNotFound
 
@@ -39,16 +40,29 @@ def command() -> None:
 
 @command.command(name="init")
 @click.option(
-    "--agent", "agents", multiple=True, metavar="NAME", help="An agent; repeatable. Default: all four."
+    "--agent",
+    "agents",
+    multiple=True,
+    metavar="NAME",
+    help="Whose key; repeatable. Default: the four agents that come with jurat.",
+)
+@click.option(
+    "--purpose",
+    type=click.Choice(list(map(str, Purpose))),
+    default=Purpose.DECISIONS.value,
+    show_default=True,
+    help="What they sign; with policies, NAME is who publishes and activates them.",
 )
 @keys_option
-def init(agents: tuple[str, ...], keys: Path | None) -> None:
+def init(agents: tuple[str, ...], purpose: str, keys: Path | None) -> None:
     """Make the keys that are missing; keys that are there stay as they are.
 
     With JURAT_KEYS_PASSPHRASE set, new keys are encrypted under it.
     """
     secret = settings.keys_passphrase()
-    result = init_keys(settings.keys_dir(keys), agents or DEFAULT_AGENTS, secret)
+    if not agents and purpose != Purpose.DECISIONS:
+        raise click.UsageError(f"got no name for a key that signs {purpose}, expected --agent NAME")
+    result = init_keys(settings.keys_dir(keys), agents or DEFAULT_AGENTS, secret, purpose=Purpose(purpose))
     for key in result.created:
         guard = (
             "encrypted"
@@ -87,9 +101,12 @@ def list_(keys: Path | None) -> None:
         raise ConfigurationError(f"the trust file in {folder} names no key; make some: jurat keys init")
     table = Table(title=Text(str(folder)), box=None)
     table.add_column("agent", no_wrap=True)
+    table.add_column("signs", no_wrap=True)
     table.add_column("key id", no_wrap=True, overflow="fold")
     table.add_column("private key", no_wrap=True)
     for key in trust.keys:
         has_private = key_path(folder, key.agent).exists()
-        table.add_row(Text(key.agent), Text(key.keyid), Text("here" if has_private else "not here"))
+        table.add_row(
+            Text(key.agent), Text(key.purpose), Text(key.keyid), Text("here" if has_private else "not here")
+        )
     Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)

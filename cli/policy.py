@@ -1,4 +1,4 @@
-"""`jurat policy`: check, test and describe policy bundles.
+"""`jurat policy`: check, test, describe, publish and activate policy bundles.
 
 Rules upheld here: a bundle is named by its folder or, where it comes with jurat, by its name; nothing here
 decides, all of it is `jurat.policies`. Exit code 1 means that something is wrong with a bundle, 0 that
@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from jurat.audit.story import printable
+from jurat.cli import policy_publication
 from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
@@ -49,6 +50,11 @@ def schema(bundle: str, namespace: str) -> None:
         known = ", ".join(sorted({agent.bundle for agent in AGENTS.values()}))
         raise ConfigurationError(f"got the bundle {bundle!r}, expected one that an agent names: {known}")
     click.echo(generate(namespace, actions), nl=False)
+
+
+command.add_command(policy_publication.publish)
+command.add_command(policy_publication.activate)
+command.add_command(policy_publication.active)
 
 
 def _folders(bundles: tuple[str, ...]) -> list[Path]:

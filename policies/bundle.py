@@ -107,6 +107,19 @@ def load_bundle(folder: Path) -> Bundle:
     return _Loading(folder.resolve().name, files, faults).bundle()
 
 
+def bundle_of(name: str, files: Mapping[str, bytes]) -> Bundle:
+    """Load a bundle from its files, as they were published.
+
+    Args:
+        name: what it is called.
+        files: contents by path; paths as a bundle may hold them.
+
+    Raises:
+        BundleError: anything at all is wrong with it; `faults` says everything that is.
+    """
+    return _Loading(name, dict(files), []).bundle()
+
+
 @dataclass(slots=True)
 class _Loading:
     """The state of one load: the files, and the faults found so far."""

@@ -56,6 +56,11 @@ def _shipped_root() -> Path:
     return Path(str(importlib.resources.files("jurat.policies")))
 
 
+def is_known_file(name: str) -> bool:
+    """Tell whether a bundle may hold a file with this path."""
+    return _KNOWN_FILE.fullmatch(name) is not None
+
+
 def digest_of(files: Mapping[str, bytes]) -> str:
     """Digest a bundle's files.
 
@@ -99,7 +104,7 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         elif path.is_dir():
             if name != "tests":
                 faults.append(f"{name}/: got an unknown folder, expected only tests/; remove it")
-        elif not _KNOWN_FILE.fullmatch(name):
+        elif not is_known_file(name):
             faults.append(f"{name}: got an unknown file, expected {_EXPECTED_FILES}; remove it")
         elif path.stat().st_size > MAX_FILE_BYTES:
             faults.append(f"{name}: got {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")

@@ -41,6 +41,7 @@ from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.recording import Recorder
+from jurat.streams.shadow import Shadow
 from jurat.streams.state import STATE, TIMER, Entry, PartitionState
 from jurat.streams.tables import Tables
 from jurat.streams.timers import standing_timers
@@ -102,7 +103,7 @@ class Verdicted:
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Decides the inputs of one agent.
+    """Decides the inputs of one agent, under one bundle.
 
     Attributes:
         agent: the agent.
@@ -114,6 +115,7 @@ class Decider:
         code: version of the program, for the records.
         ids: a Schema Registry's ids, if one is configured.
         tracing: who makes spans of it.
+        shadow: whose verdicts are recorded beside the engine's.
     """
 
     agent: Agent[Any]
@@ -125,10 +127,11 @@ class Decider:
     code: str
     ids: SchemaIds | None = None
     tracing: Tracing = OFF
+    shadow: Shadow | None = None
     recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
-        recorder = Recorder(self.agent, self.reasoner, self.engine, self.cluster_id, self.code)
+        recorder = Recorder(self.agent, self.reasoner, self.engine, self.cluster_id, self.code, self.shadow)
         object.__setattr__(self, "recorder", recorder)
 
     async def decide(

@@ -30,6 +30,7 @@ from jurat.policies.engine import PolicyEngine
 from jurat.schemas.decision import Decision, Verdict, decision_id
 from jurat.schemas.model import Event
 from jurat.streams.decoding import Decoded
+from jurat.streams.shadow import Shadow
 
 MAX_RATIONALE_CHARS: Final = 4_000
 """As much as a decision event carries; a model may say more."""
@@ -51,6 +52,7 @@ class Recorder:
         engine: who judged.
         cluster_id: the Kafka cluster's id; part of every decision's id.
         code: version of the program.
+        shadow: who judges beside.
     """
 
     agent: Agent[Any]
@@ -58,6 +60,7 @@ class Recorder:
     engine: PolicyEngine
     cluster_id: str
     code: str
+    shadow: Shadow | None = None
 
     def id_of(self, decoded: Decoded) -> str:
         """The id of the decision about an input, whether it is made or not."""
@@ -109,6 +112,7 @@ class Recorder:
                 digest=self.engine.digest,
                 engine=self.engine.version,
                 input=judgement.normalised,
+                shadow=None if self.shadow is None else self.shadow.beside(judgement),
             ),
         )
 

@@ -86,6 +86,10 @@ CONTEXT_DEAD_LETTERS: Final = Topic(
     "dead-letters.context", retention=FOREVER, max_record_bytes=DEAD_LETTER_MAX_BYTES
 )
 
+POLICIES: Final = Topic("policies", partitions=1, compacted=True, max_record_bytes=2 * 1024 * 1024)
+"""Bundles and activations, docs/spec/policy-topic.md. One partition: activations have an order. A record holds a whole
+bundle, at most `MAX_BUNDLE_BYTES` of `jurat.policies.publication`, in base64."""
+
 PARKED_MAX_BYTES: Final = 2 * 1024 * 1024
 """A parked input stands in the changelog in base64: a third larger than it came."""
 
@@ -176,4 +180,4 @@ def of_agent(agent: str) -> tuple[Topic, ...]:
 
 def shared() -> tuple[Topic, ...]:
     """Every topic that belongs to no single agent."""
-    return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), CONTEXT_DEAD_LETTERS)))
+    return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), CONTEXT_DEAD_LETTERS, POLICIES)))

@@ -112,6 +112,10 @@ FOLLOW = ("subscribe", f"decisions.{AGENT}", "--from-beginning", "--until-idle",
 def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_path: Path) -> None:
     company.member("shop").run(*PUBLISH, stdin=json_lines(range(7)))
     asyncio.run(publish_unreadable(company))
+    risk = company.member("risk")
+    risk.run("keys", "init", "--agent", "policy-publisher", "--purpose", "policies")
+    risk.run("policy", "publish", "shop")
+    assert b"activated: shop number 1" in risk.run("policy", "activate", "shop").stdout
     company.member("router").run("worker", AGENT, "--until-idle", "2s")
     seen = company.member("warehouse").run(*FOLLOW).stdout.splitlines()
     assert len(seen) == 7
@@ -120,6 +124,7 @@ def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_
     assert len(log.read_bytes().splitlines()) == 8
     verified = auditor.run("audit", "verify", "--with-decisions", "--trust", str(company.keys / "trust.json"))
     assert b"decision events checked: 7" in verified.stdout
+    assert b"shop: number 1, since" in auditor.run("policy", "active").stdout
     desk = company.member("desk")
     assert len(desk.run("dead-letters", "list", AGENT, "--json").stdout.splitlines()) == 1
     desk.run("dead-letters", "replay", AGENT, "--all")
@@ -179,6 +184,7 @@ async def publish(company: Company, *numbers: int) -> None:
 WORKER_ACLS = [
     ("Read on topic", ResourceType.TOPIC, "commerce.orders"),
     ("Read on topic", ResourceType.TOPIC, "commerce.warehouses"),
+    ("Read on topic", ResourceType.TOPIC, "policies"),
     ("Write on topic", ResourceType.TOPIC, f"decisions.{AGENT}"),
     ("Write on topic", ResourceType.TOPIC, "audit.decisions"),
     ("(Read|Write) on topic", ResourceType.TOPIC, f"state.{AGENT}"),

@@ -43,7 +43,8 @@ def test_an_event_of_somebody_else_has_no_topic() -> None:
 def test_names_are_unique_and_valid_with_room_for_a_namespace() -> None:
     assert len(BY_NAME) == len(declared())
     for name in BY_NAME:
-        assert re.fullmatch(r"[a-z-]+\.[a-z-]+", name), name
+        # Policies are of no room and no agent: the one topic whose name has one part.
+        assert re.fullmatch(r"[a-z-]+\.[a-z-]+|policies", name), name
         assert len(name) <= 64, "a namespace and the dot must fit beside it into the 249 that Kafka takes"
 
 
@@ -66,6 +67,13 @@ def test_an_agents_topics(name: str) -> None:
         assert BY_NAME[written].partitions >= BY_NAME[agent.topic].partitions
     for event in agent.listens[agent.topic]:
         assert topics.of_event(event).name == agent.topic
+
+
+def test_policies_have_an_order_and_room_for_a_whole_bundle() -> None:
+    settings = topics.POLICIES.configs(replication=3)
+    assert topics.POLICIES in declared()
+    assert topics.POLICIES.partitions == 1
+    assert (settings["cleanup.policy"], settings["max.message.bytes"]) == ("compact", "2097152")
 
 
 def test_evidence_is_kept_for_ever_and_state_is_compacted() -> None:

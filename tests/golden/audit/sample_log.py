@@ -30,6 +30,7 @@ from jurat.audit.record import (
     chain_name,
     format_time,
 )
+from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.schemas.decision import InputRef, Verdict, decision_id
 
 FOLDER = Path(__file__).parent
@@ -39,6 +40,9 @@ INPUT_TOPIC = "commerce.after-sales-requests"
 AGENTS = ("after-sales", "payment-retrier")
 START = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 OUTCOMES = (Outcome.DECIDED, Outcome.DENIED, Outcome.ESCALATED, Outcome.REJECTED, Outcome.SKIPPED)
+
+SHADOW = ShadowVerdict(digest="60" * 32, verdict=Verdict.DENY, policies=("return.within-30-days",), errors=())
+"""Beside the escalated one; beside the others there is none."""
 
 _VERDICTS = {
     Outcome.DECIDED: Verdict.ALLOW,
@@ -110,6 +114,7 @@ def record(
             digest="5f" * 32,
             engine="cedarpy 4.12.2",
             input={"context": {"amount_minor": 12_345}, "principal": 'Agent::"after-sales"'},
+            shadow=SHADOW if outcome is Outcome.ESCALATED else None,
         )
         if verdict
         else None,
