@@ -14,8 +14,8 @@ from typing import Any
 from jurat import settings
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
-from jurat.audit.key_store import init_keys, load_signer
-from jurat.audit.keys import Signer
+from jurat.audit.key_store import TRUST_FILE, init_keys, load_signer, load_trust
+from jurat.audit.keys import Signer, Trust
 from jurat.policies.bundle import load_bundle
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.folder import shipped_bundle
@@ -86,6 +86,7 @@ async def run_agent(
             until_idle_s=until_idle_s,
             max_in_flight=max_in_flight,
             meters=meters,
+            trust=lambda: _approvers(keys),
             tracing=stack.enter_context(tracing(agent.name, group=connection.group(agent.name))),
         )
         worker = Worker(connection, config)
@@ -118,3 +119,9 @@ def signer_for(agent: str, keys: Path | None = None) -> Signer:
     log.warning("no signing key for %s yet: making one in %s", agent, folder)
     init_keys(folder, [agent], passphrase)
     return load_signer(folder, agent, passphrase)
+
+
+def _approvers(keys: Path | None) -> Trust:
+    """Whose approvals count: those of the trust file beside the agent's key; nobody's without one."""
+    path = settings.keys_dir(keys) / TRUST_FILE
+    return load_trust(path) if path.exists() else Trust(())

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
-from jurat.audit.keys import Signer
+from jurat.audit.keys import Signer, Trust
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import BrokerUnreachable, StreamError
@@ -78,6 +78,7 @@ class WorkerConfig:
         draw: numbers from 0 to 1 for the jitter of these waits.
         meters: what is counted; its status is renewed with every turn of the worker.
         tracing: who makes spans.
+        trust: the keys that approvers answer with; asked for at each answer, so that nobody stays trusted for long.
     """
 
     agent: Agent[Any]
@@ -93,6 +94,7 @@ class WorkerConfig:
     draw: Callable[[], float] = random.random
     meters: Meters | None = None
     tracing: Tracing = OFF
+    trust: Callable[[], Trust] = lambda: Trust(())
 
 
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types
@@ -181,6 +183,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 code=config.code,
                 ids=config.ids,
                 tracing=config.tracing,
+                trust=config.trust,
             ),
             signer=config.signer,
             calls=calls,
@@ -276,8 +279,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                     processor.feed([record_of(record) for record in records])
             self._balance_flow(consumer)
             await self._tell(consumer, loop.time())
-            if tables.failure is not None:
-                self._failure = tables.failure
+            self._failure = tables.failure or self._failure
             if taken or self._busy():
                 last_busy = loop.time()
             limit = self._config.until_idle_s
@@ -395,6 +397,4 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             for task in overdue:
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
-        for error in ended:
-            if isinstance(error, BaseException) and self._failure is None:
-                self._failure = error
+        self._failure = self._failure or next((one for one in ended if isinstance(one, BaseException)), None)

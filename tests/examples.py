@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.model import Address, Event, Money
@@ -42,7 +43,38 @@ DECISION = Decision(
     decided_at=WHEN,
 )
 
+REQUEST = ApprovalRequested(
+    decision_id="dec_0123456789abcdef0123456789abcdef",
+    agent="dispute-mediator",
+    subject="d-1",
+    action="refund_buyer",
+    title="Refund the buyer in full",
+    parameters={"amount_minor": 45_213, "currency": "EUR"},
+    resource_type="Jurat::Dispute",
+    resource_id="d-1",
+    policies=("dispute.unauthorised",),
+    reasons=("Where the buyer says that someone else bought, the fraud desk settles",),
+    roles=("fraud-desk",),
+    granted=("risk by carol",),
+    rationale="Refund the buyer in full: 37 points",
+    action_sha256="25e3adb33ec7d9a9b4f7d5d1bbf01eb5b2ac26a8ffcb4ac7fb4c9ca4a7a8d1a5",
+    policy_digest="8a964ce44a9fa8a19cfbb280ede8cf59f6da4772d710e8d08a291aa42a303efd",
+    input=InputRef(topic="marketplace.disputes", partition=4, offset=2),
+    event_key="c-1",
+    requested_at=WHEN,
+    due_at=WHEN + timedelta(hours=24),
+)
+
 EXAMPLES: tuple[Event, ...] = (
+    ApprovalAnswered(
+        agent="dispute-mediator",
+        event_key="c-1",
+        decision_id="dec_0123456789abcdef0123456789abcdef",
+        payload_type="application/vnd.in-toto+json",
+        payload=b"{}",
+        signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
+    ),
+    REQUEST,
     commerce.AfterSalesRequested(
         request_id="r-1",
         customer_id="c-1",
