@@ -124,10 +124,14 @@ class Desk:
             signer=signer(name),
         )
 
-    async def grant(self, request: ApprovalRequested, name: str, **said: str) -> tuple[Verdicted, DecisionRecord]:
+    async def grant(
+        self, request: ApprovalRequested, name: str, **said: str
+    ) -> tuple[Verdicted, DecisionRecord]:
         return await self.send(await self.answer(request, Answer.GRANT, name, **said))  # type: ignore[arg-type]
 
-    async def refuse(self, request: ApprovalRequested, name: str, **said: str) -> tuple[Verdicted, DecisionRecord]:
+    async def refuse(
+        self, request: ApprovalRequested, name: str, **said: str
+    ) -> tuple[Verdicted, DecisionRecord]:
         return await self.send(await self.answer(request, Answer.REFUSE, name, **said))  # type: ignore[arg-type]
 
     async def send(self, event: Event, *, topic: str = TIMERS) -> tuple[Verdicted, DecisionRecord]:
