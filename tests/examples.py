@@ -57,7 +57,7 @@ REQUEST = ApprovalRequested(
     roles=("fraud-desk",),
     granted=("risk by carol",),
     rationale="Refund the buyer in full: 37 points",
-    action_sha256="25e3adb33ec7d9a9b4f7d5d1bbf01eb5b2ac26a8ffcb4ac7fb4c9ca4a7a8d1a5",
+    action_sha256="4fb16af435141177d4bc14aa0cae88aff366ce907cb16fdc3b0df2a7749e63f6",
     policy_digest="8a964ce44a9fa8a19cfbb280ede8cf59f6da4772d710e8d08a291aa42a303efd",
     input=InputRef(topic="marketplace.disputes", partition=4, offset=2),
     event_key="c-1",

@@ -183,7 +183,7 @@ class FakeWriter:
     def fired(self, due: Due, *, input_topic: str, at: datetime) -> list[Output]:
         return [
             Output(TIMERS, 0, due.key.encode(), due.name.encode()),
-            self.entry((f"timer/{due.key}", due.value)),
+            self.entry((f"{due.prefix}{input_topic}/{due.entry}", due.value)),
         ]
 
 
