@@ -107,8 +107,8 @@ async def answered(case: Deciding, event: Event) -> Verdicted | None:
         )
         read = ContextRead(name=APPROVAL_OF, key=name, uri=None, sha256=None)
         return case.ended(Outcome.REJECTED, context=(read,), rejection=Rejection.of(missing))
+    trust = case.by.trust()  # a trust file that cannot be read is no fault of the answer: it ends the worker
     try:
-        trust = case.by.trust()
         verified = _verified(event, waiting, trust)
         if verified.said.answer is Answer.REFUSE:  # 9
             said = f"Refused as {verified.said.role}: {verified.said.why}"

@@ -136,10 +136,12 @@ class Desk:
 
     async def send(self, event: Event, *, topic: str = TIMERS) -> tuple[Verdicted, DecisionRecord]:
         """An event on the agent's own topic."""
+        return await self.take(self.on_own_topic(event, topic=topic))
+
+    def on_own_topic(self, event: Event, *, topic: str = TIMERS) -> KafkaRecord:
         headers = tuple(headers_for(event, event_id=f"a-{self.offset}", source="/approvers"))
-        record = KafkaRecord(topic, PARTITION, self.offset, 0, KEY.encode(), encode(event), headers)
         self.offset += 1
-        return await self.take(record)
+        return KafkaRecord(topic, PARTITION, self.offset - 1, 0, KEY.encode(), encode(event), headers)
 
     async def wait(self, time: timedelta) -> list[tuple[Verdicted, DecisionRecord]]:
         """Let time pass; the time-outs that are due come in."""

@@ -13,12 +13,23 @@ from jurat.audit.record import APPROVAL_OF, DecisionRecord, Outcome, concluded
 from jurat.schemas.approvals import ApprovalAnswered
 from jurat.schemas.decision import Verdict
 from jurat.schemas.envelope import Signature
+from jurat.schemas.errors import KeyRejected
 from jurat.schemas.timers import TimerFired
 from jurat.streams import waiting as waiting_module
 from jurat.streams.verdicted import Verdicted
 from jurat.streams.waiting import TIME_OUT
 from tests.approval_stage import Desk, Wants, signer, trust
-from tests.deciding_stage import KEY, STATEFUL, Asked, Kept, decider, failed, fresh_state, record_of
+from tests.deciding_stage import (
+    KEY,
+    STATEFUL,
+    Asked,
+    Kept,
+    decider,
+    failed,
+    fresh_state,
+    raising,
+    record_of,
+)
 
 DAY = timedelta(hours=24)
 BOTH = ("fraud-desk", "payments-lead")
@@ -386,3 +397,13 @@ async def test_more_than_can_wait_is_rejected(monkeypatch: pytest.MonkeyPatch) -
     assert result.rejection is not None
     assert "replay the dead letter" in result.rejection.message
     assert len(desk.state.waiting) == 0
+
+
+async def test_a_trust_file_that_cannot_be_read_is_no_fault_of_the_answer() -> None:
+    desk = Desk()
+    request = await desk.escalate()
+    one = replace(desk.decider, trust=raising(KeyRejected("the trust file is not canonical JSON")))
+    signed = await desk.answer(request, Answer.GRANT, "alice")
+    with pytest.raises(KeyRejected):
+        await one.decide(desk.on_own_topic(signed), desk.state, calls=Asked())
+    assert len(desk.state.waiting) == 1
