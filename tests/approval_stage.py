@@ -12,7 +12,7 @@ from jurat.audit.approval import Answer, answer_to
 from jurat.audit.chain import ChainHead
 from jurat.audit.ed25519 import SigningKey
 from jurat.audit.keys import PemSigner, Trust, TrustedApprover
-from jurat.audit.record import DecisionRecord, Outcome, parse
+from jurat.audit.record import APPROVAL_OF, DecisionRecord, Outcome, parse
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
@@ -164,3 +164,15 @@ class Desk:
                     self.state.waiting.restore(name, value)
                 elif kind == "state":
                     self.state.documents.restore(name, value)
+
+
+def refused(ended: tuple[Verdicted, DecisionRecord], why: str, *, of: str | None = None) -> None:
+    """It ended rejected, for this reason, and its record names the decision."""
+    result, record = ended
+    assert record.outcome is Outcome.REJECTED
+    assert result.rejection is not None
+    assert why in result.rejection.message
+    assert (result.decision, result.changelog, result.asked) == (None, (), None)
+    named = [read.key for read in record.context if read.name == APPROVAL_OF]
+    assert len(named) == 1
+    assert of is None or named == [of]
