@@ -65,15 +65,17 @@ REQUEST = ApprovalRequested(
     due_at=WHEN + timedelta(hours=24),
 )
 
+ANSWER = ApprovalAnswered(
+    agent="dispute-mediator",
+    event_key="c-1",
+    decision_id="dec_0123456789abcdef0123456789abcdef",
+    payload_type="application/vnd.in-toto+json",
+    payload=b"{}",
+    signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
+)
+
 EXAMPLES: tuple[Event, ...] = (
-    ApprovalAnswered(
-        agent="dispute-mediator",
-        event_key="c-1",
-        decision_id="dec_0123456789abcdef0123456789abcdef",
-        payload_type="application/vnd.in-toto+json",
-        payload=b"{}",
-        signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
-    ),
+    ANSWER,
     REQUEST,
     commerce.AfterSalesRequested(
         request_id="r-1",

@@ -18,14 +18,14 @@ from jurat.agents.reasoner import Reasoner
 from jurat.running import run_agent
 from jurat.schemas.commerce import OrderPlaced
 from jurat.schemas.errors import BrokerUnreachable, NotAuthenticated, NotAuthorized
-from jurat.streams import topics
+from jurat.streams import approval_desk, topics
 from jurat.streams.kafka import Connection, admin_client, idempotent_producer, in_our_words, stop_quietly
 from jurat.streams.publisher import Publisher
 from jurat.streams.reading import replay
 from jurat.streams.security import Mechanism, Protocol, Security, security_from
 from jurat.streams.topic_admin import diff_topics, ensure_topics
 from tests.command import Shell, new_shell
-from tests.examples import EUR, HOME, ITEM
+from tests.examples import ANSWER, EUR, HOME, ITEM, REQUEST, WHEN
 from tests.secure_broker import PASSWORD, Authority, SecureKafka, secure_kafka, unsecured_token
 from tests.tree import ROOT
 
@@ -126,7 +126,17 @@ def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_
     company.member("context").run("context", "--until-idle", "2s")
     profiles = asyncio.run(_records(Connection(company.kafka.plaintext), "context.customers"))
     assert profiles == 7
+    bob = company.member("bob")
+    assert b"nothing waits" in bob.run("approvals", "list").stderr
+    asyncio.run(answer_what_nobody_asked(bob))
     assert b"are as declared" in company.member("topics").run("topics", "diff").stdout
+
+
+async def answer_what_nobody_asked(bob: Member) -> None:
+    """Whether it counts is not the broker's to say; that it may be written is."""
+    request = REQUEST.model_copy(update={"agent": AGENT})
+    answer = ANSWER.model_copy(update={"agent": AGENT})
+    assert (await approval_desk.send(bob.connection, request, answer, at=WHEN)).startswith("dec_")
 
 
 async def publish_unreadable(company: Company) -> None:
