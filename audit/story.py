@@ -63,7 +63,9 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
         )
     if record.approvals:
         yield "What people answered:"
-        yield from (f"  {each.answer} by {each.approver} as {each.role}" for each in record.approvals)
+        for each in record.approvals:
+            yield f"  {each.answer} by {each.approver} as {each.role}, key {each.keyid}"
+            yield f"    signed: {each.statement}"
     yield ""
     subject = statement.subject[0]
     yield f"In the log: {entry.place}; number {record.seq} of the chain {record.chain}."
