@@ -7,7 +7,6 @@ written once. What waits is bounded. Not here: what an answer does (`approving.p
 
 from __future__ import annotations
 
-import base64
 import heapq
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +21,7 @@ from jurat.schemas.decision import Decision, InputRef
 from jurat.schemas.errors import InputRejected
 from jurat.schemas.model import Count, FreeJson, Identifier, Model, Text, Timestamp
 from jurat.streams.kafka import KafkaRecord
-from jurat.streams.parking import MAX_ENTRY_BYTES, MAX_HEADERS, MAX_RECORD_BYTES
+from jurat.streams.parking import MAX_ENTRY_BYTES, MAX_HEADERS, MAX_RECORD_BYTES, as_bytes, as_text
 from jurat.streams.timers import MAX_DUE, OURS, Due
 
 APPROVAL: Final = "approval/"
@@ -56,21 +55,21 @@ class KeptInput(Model):
             topic=record.topic,
             offset=record.offset,
             timestamp_ms=min(max(record.timestamp_ms, 0), canonical.MAX_INTEGER),
-            key=_text(record.key),
-            value=_text(record.value),
-            headers=tuple([(name, _text(value) or "") for name, value in record.headers]),
+            key=as_text(record.key),
+            value=as_text(record.value),
+            headers=tuple([(name, as_text(value) or "") for name, value in record.headers]),
         )
 
     def record(self, partition: int) -> KafkaRecord:
         """The record."""
-        headers = tuple([(name, _bytes(value) or b"") for name, value in self.headers])
+        headers = tuple([(name, as_bytes(value) or b"") for name, value in self.headers])
         return KafkaRecord(
             self.topic,
             partition,
             self.offset,
             self.timestamp_ms,
-            _bytes(self.key),
-            _bytes(self.value),
+            as_bytes(self.key),
+            as_bytes(self.value),
             headers,
         )
 
@@ -106,7 +105,7 @@ class Waiting(Model):
     @property
     def event_key(self) -> str:
         """The escalated input's record key."""
-        return (_bytes(self.input.key) or b"").decode(errors="replace")
+        return (as_bytes(self.input.key) or b"").decode(errors="replace")
 
     def request(self) -> ApprovalRequested:
         """What people are asked."""
@@ -234,11 +233,3 @@ class WaitingDecisions:
         self._bytes += size
         if not waiting.timed_out and before is None:
             heapq.heappush(self._heap, (waiting.due_at, name))  # `due_at` never changes
-
-
-def _text(raw: bytes | None) -> str | None:
-    return None if raw is None else base64.b64encode(raw).decode()
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text, validate=True)
