@@ -24,7 +24,7 @@ from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 from jurat.streams.deciding import Decider
 from jurat.streams.kafka import KafkaRecord
-from jurat.streams.state import PartitionState
+from jurat.streams.state import Entry, PartitionState
 from jurat.streams.verdicted import Verdicted
 from tests.deciding_stage import KEY, NOW, PARTITION, STATEFUL, Asked, decider, failed, fresh_state, record_of
 
@@ -79,6 +79,7 @@ class Desk:
     state: PartitionState = field(default_factory=fresh_state)
     heads: dict[str, ChainHead] = field(default_factory=dict)
     payloads: list[bytes] = field(default_factory=list)
+    changelog: list[Entry] = field(default_factory=list)
 
     @property
     def decider(self) -> Decider:
@@ -91,6 +92,7 @@ class Desk:
         payload = result.draft.finish(self.heads.get(record.topic, ChainHead()))
         self.heads[record.topic] = self.heads.get(record.topic, ChainHead()).extend(payload)
         self.payloads.append(payload)
+        self.changelog += result.changelog
         said = parse(payload).predicate
         assert (result.decision is not None) == said.outcome.has_decision
         assert (result.rejection is not None) == (said.outcome is Outcome.REJECTED)
@@ -148,22 +150,22 @@ class Desk:
         self.now += time
         ended = []
         for due in self.state.take_due(self.now):
+            self.changelog.append((f"{due.prefix}commerce.payments/{due.entry}", due.value))
             fired = TimerFired(
                 agent=STATEFUL.name, event_key=due.key, name=due.name, due_at=due.due_at, set_by=due.set_by
             )
             ended.append(await self.send(fired))
         return ended
 
-    def reopened(self, *results: Verdicted) -> None:
-        """The worker was killed: what is known now is what these results wrote to the changelog."""
+    def kill(self) -> None:
+        """The worker is killed: what is known now is what the changelog says."""
         self.state = fresh_state()
-        for result in results:
-            for key, value in result.changelog:
-                kind, _, name = key.partition("/commerce.payments/")
-                if kind == "approval":
-                    self.state.waiting.restore(name, value)
-                elif kind == "state":
-                    self.state.documents.restore(name, value)
+        for key, value in self.changelog:
+            kind, _, name = key.partition("/commerce.payments/")
+            if kind == "approval":
+                self.state.waiting.restore(name, value)
+            elif kind == "state":
+                self.state.documents.restore(name, value)
 
 
 def refused(ended: tuple[Verdicted, DecisionRecord], why: str, *, of: str | None = None) -> None:
