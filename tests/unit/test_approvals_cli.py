@@ -21,6 +21,7 @@ from jurat.schemas.errors import ConfigurationError, KeyNotFound, RecordInvalid
 from jurat.streams.approval_desk import Desk
 from tests.approval_stage import trust
 from tests.examples import REQUEST, WHEN
+from tests.tree import ROOT
 
 
 def asked(**change: Any) -> ApprovalRequested:
@@ -206,3 +207,9 @@ def test_what_is_not_sent(call: Callable[..., Result], tmp_path: Path) -> None:
     forged = one.model_copy(update={"resource_id": "d-2"})
     assert isinstance(call("grant", name, "--as", "dora", requests=(forged,)).exception, RecordInvalid)
     assert call.sent == []  # type: ignore[attr-defined]
+
+
+def test_the_document_shows_what_is_printed() -> None:
+    text = (ROOT / "docs" / "approvals.md").read_text(encoding="utf-8")
+    said = "\n".join(lines(REQUEST, now=WHEN + timedelta(minutes=3), trust=trust()))
+    assert f"```text\n{said}\n```" in text
