@@ -75,8 +75,6 @@ ANSWER = ApprovalAnswered(
 )
 
 EXAMPLES: tuple[Event, ...] = (
-    ANSWER,
-    REQUEST,
     commerce.AfterSalesRequested(
         request_id="r-1",
         customer_id="c-1",
@@ -192,4 +190,6 @@ EXAMPLES: tuple[Event, ...] = (
         due_at=WHEN,
         set_by=InputRef(topic="commerce.payments", partition=3, offset=17),
     ),
+    ANSWER,
+    REQUEST,
 )
