@@ -116,7 +116,34 @@ def decide(agent: Agent[Any], judge: Judge, situation: Situation[Any]) -> Genera
     return Decided(Resolution.DENIED, made[0], tuple(made))  # 5
 
 
-def _judge(agent: Agent[Any], judge: Judge, situation: Situation[Any], proposal: Proposal) -> JudgedProposal:
+def judge_approved(
+    agent: Agent[Any],
+    judge: Judge,
+    situation: Situation[Any],
+    proposal: Proposal,
+    *,
+    approvals: frozenset[str],
+) -> Decided:
+    """Decide a proposal that was escalated again, on the facts as they are now.
+
+    Args:
+        agent: the agent.
+        judge: the present policies.
+        situation: the input that was escalated, at the present moment.
+        proposal: what was escalated.
+        approvals: roles whose approval of exactly this was verified.
+    """
+    judged = _judge(agent, judge, situation, proposal, approvals)
+    return Decided(RESOLUTION_OF[judged.judgement.verdict], judged, (judged,))
+
+
+def _judge(
+    agent: Agent[Any],
+    judge: Judge,
+    situation: Situation[Any],
+    proposal: Proposal,
+    approvals: frozenset[str] = frozenset(),
+) -> JudgedProposal:
     action: Action = proposal.action
     seen = agent.judged(situation, action)
     request = PolicyRequest(
@@ -125,5 +152,6 @@ def _judge(agent: Agent[Any], judge: Judge, situation: Situation[Any], proposal:
         resource=seen.resource,
         facts=seen.facts,
         now=situation.now,
+        approvals=approvals,
     )
     return JudgedProposal(proposal, judge.judge(request))

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from jurat.audit import printing
+from jurat.audit.answered import Approval
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import CanonicalError, RecordInvalid
@@ -41,6 +42,9 @@ MAX_MESSAGE = 2000
 MAX_ERRORS = 16
 MAX_ERROR = 500
 """Errors kept of one judgement, and characters kept of each: more repeat themselves, and they may quote input."""
+
+APPROVAL_OF = "approval-of"
+"""Under this name a record says which escalated decision it is about."""
 
 _URI = re.compile(
     r"kafka://(?P<cluster>[A-Za-z0-9_-]{1,64})/(?P<topic>[A-Za-z0-9._-]{1,249})"
@@ -167,14 +171,6 @@ class PolicyUsed(Model):
     shadow: Annotated[ShadowVerdict | None, Field(exclude_if=lambda value: value is None)] = None
 
 
-class Approval(Model):
-    """An approval that was taken into account."""
-
-    role: Name
-    approver: Name
-    sha256: Sha256Hex
-
-
 class Rejection(Model):
     """Why an input could not be decided."""
 
@@ -215,7 +211,7 @@ class DecisionRecord(Model):
         reasoner: None where nobody was asked.
         proposals: every one that was judged, in order.
         policy: None where no policy was asked (rejected, skipped).
-        approvals: approvals taken into account.
+        approvals: answers of people that counted.
         code: version of the program that decided.
         rejection: given for `rejected`, None otherwise.
     """
@@ -291,6 +287,12 @@ def parse_uri(uri: str) -> Coordinates:
 def chain_name(agent: str, topic: str, partition: int) -> str:
     """Name the chain of an agent's records about one input partition."""
     return f"{agent}/{topic}/{partition}"
+
+
+def concluded(record: DecisionRecord) -> Coordinates | None:
+    """The escalated input that this record decides again, after an answer or a time-out; None where it does not."""
+    again = bool(record.approvals) or any(read.name == APPROVAL_OF for read in record.context)
+    return parse_uri(record.inputs[1].uri) if again and len(record.inputs) > 1 else None
 
 
 def build(record: DecisionRecord, subject_name: str, subject_sha256: str) -> bytes:

@@ -9,13 +9,16 @@ Checks, for each entry in the order of the log:
 5. the record is of the agent that the key speaks for, and of the chain that the envelope names;
 6. the chain stays in one partition, and `seq` and `prev` follow;
 7. no input of this chain was recorded before;
-8. the decision event that it names is remembered, where decisions are checked.
+8. its approvals prove themselves, and the policies were told of no other;
+9. one that decides again follows an escalated one, and no other has concluded that;
+10. the decision event that it names is remembered, where decisions are checked.
 
-At the end: 9. every head noted earlier was met; 10. decision events and records have each other, where they
+At the end: 11. every head noted earlier was met; 12. decision events and records have each other, where they
 are checked.
 
 A fault does not stop the reading: everything is counted and the first fault is named. Memory: one bit per
-input and the right edge of each tree, beside the ledger of decisions where one is given.
+input, the right edge of each tree and the decisions that wait for people, beside the ledger of decisions where
+one is given.
 
 Verdicts: `VALID`; `INVALID`, something does not hold; `UNPROVEN`, nothing is wrong, but there was nothing to
 prove. Not here: whether a log was cut at its end, unless a head or the decisions are given; whether inputs
@@ -30,12 +33,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from jurat.audit import dsse
+from jurat.audit.approval import check_recorded
 from jurat.audit.chain import ChainHead, check_link
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Fault, LogEntry, Place, TreeHead
 from jurat.audit.merkle import EMPTY_ROOT, Frontier
-from jurat.audit.record import DecisionRecord, Statement, parse, parse_uri
+from jurat.audit.record import DecisionRecord, Outcome, Statement, chain_name, concluded, parse, parse_uri
 from jurat.schemas.errors import AuditError, ChainBroken, ProofInvalid, RecordInvalid
 
 PAGE_BITS = 4096
@@ -114,6 +118,8 @@ class _Chain:
     partition: int
     head: ChainHead = field(default_factory=ChainHead)
     seen: SeenInputs = field(default_factory=SeenInputs)
+    escalated: set[int] = field(default_factory=set)
+    """Offsets of inputs that were escalated and not concluded since."""
 
 
 @dataclass(slots=True)
@@ -162,7 +168,7 @@ class Verifier:
         try:
             self._check_order(entry)  # 1
             self._grow_tree(entry)  # 2
-            return self._check_record(entry)  # 3 to 8
+            return self._check_record(entry)  # 3 to 10
         except AuditError as error:
             self.fault(entry.place, str(error))
             return Fault(entry.place, str(error))
@@ -175,7 +181,7 @@ class Verifier:
 
     def report(self) -> Report:
         """Close the log and say what it is worth."""
-        # 9
+        # 11
         for (partition, size), roots in sorted(self._noted.items()):
             if size == 0 and roots == {EMPTY_ROOT}:
                 continue
@@ -186,7 +192,7 @@ class Verifier:
                     f"a head of {size} records was noted earlier, but the log holds {held}: its end was cut"
                     " off",
                 )
-        # 10
+        # 12
         if self._ledger is not None:
             for fault in self._ledger.faults():
                 self.fault(fault.place, fault.reason)
@@ -255,6 +261,10 @@ class Verifier:
         # 6 and 7
         self._check_chain(entry, record)
         # 8
+        check_recorded(record, self._trust)
+        # 9
+        self._check_conclusion(record)
+        # 10
         if self._ledger is not None and record.outcome.has_decision:
             self._ledger.add_record(entry.place, statement.subject[0].digest.sha256)
         self._outcomes[record.outcome.value] += 1
@@ -273,3 +283,21 @@ class Verifier:
         chain.head = ChainHead(record.seq, record.prev).extend(entry.record.payload)
         check_link(expected, record)
         chain.seen.add(parse_uri(record.inputs[0].uri).offset)
+
+    def _check_conclusion(self, record: DecisionRecord) -> None:
+        at = parse_uri(record.inputs[0].uri)
+        request = concluded(record)
+        if request is None:
+            if record.outcome is Outcome.ESCALATED:
+                self._chains[record.chain].escalated.add(at.offset)
+            return
+        if not record.outcome.has_decision:
+            return
+        first = self._chains.get(chain_name(record.agent, request.topic, request.partition))
+        if first is None or request.offset not in first.escalated:
+            raise ChainBroken(
+                f"got a record that decides {request.uri()} again, which was not escalated before, or was concluded"
+                " already"
+            )
+        if record.outcome is not Outcome.ESCALATED:
+            first.escalated.discard(request.offset)

@@ -7,6 +7,7 @@ back. Entries are canonical JSON, None deletes; `docs/spec/changelog.md` has the
 ===========================  ==========================================================
 `state/<topic>/<key>`        the agent's state document of this event key
 `timer/<topic>/<key>`        the timers of this event key
+`approval/<topic>/<id>`      a decision that waits for people
 `parked/<topic>/<offset>`    an input that is to be tried again, and how often it failed
 `seen/<topic>/<batch>`       ids of events that were decided, to know a repeat
 `chain/<topic>`              offsets, their map and the chain head after the last commit
@@ -37,7 +38,8 @@ from jurat.streams.keyed_state import KeyedState
 from jurat.streams.offsets import OffsetMap
 from jurat.streams.parking import Parked, Parking
 from jurat.streams.reading import read_to_end
-from jurat.streams.timers import Timers
+from jurat.streams.timers import Due, Timers
+from jurat.streams.waiting import WaitingDecisions
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,7 @@ class PartitionState:
         }
         self.documents = KeyedState(model)
         self.timers = Timers()
+        self.waiting = WaitingDecisions()
         self.parking = Parking(partition=partition)
         self.seen = SeenWindow()
         self._collected: dict[str, Parked] = {}
@@ -141,6 +144,15 @@ class PartitionState:
         done = source is not None and source.offsets.is_done(where.offset)
         return done and (where.topic, where.offset) not in self.parking
 
+    def take_due(self, now: datetime) -> list[Due]:
+        """Take out the timers that are due, and the time-outs of what waits for people."""
+        return [*self.timers.take_due(now), *self.waiting.take_due(now)]
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the earliest of them is due."""
+        return min(filter(None, (self.timers.next_due, self.waiting.next_due)), default=None)
+
     def close(self) -> None:
         """Give back what the documents take outside of memory."""
         self.documents.close()
@@ -159,6 +171,8 @@ class PartitionState:
                     self.documents.restore(name, record.value)
                 elif kind == "timer":
                     self.timers.restore(name, record.value)
+                elif kind == "approval":
+                    self.waiting.restore(name, record.value)
                 elif kind == "seen":
                     self.seen.restore(name, record.value)
         except (StreamError, ValidationError, ValueError) as error:

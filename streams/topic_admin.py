@@ -129,7 +129,7 @@ async def ensure_agent_topics(connection: Connection, agent: Agent[Any]) -> tupl
     else:
         count = shared[agent.topic].partitions if agent.topic in shared else topics.DEFAULT_PARTITIONS
     own = [
-        topic if topic is topics.AUDIT else replace(topic, partitions=count)
+        topic if topic in topics.OF_ALL_AGENTS else replace(topic, partitions=count)
         for topic in topics.of_agent(agent.name)
     ]
     return await ensure_topics(connection, [*shared.values(), *own])

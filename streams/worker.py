@@ -151,6 +151,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 code=config.code,
                 ids=config.ids,
                 tracing=config.tracing,
+                trust=config.trust,
             ),
             signer=config.signer,
             calls=calls,
@@ -253,9 +254,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                     processor.feed([record_of(record) for record in records])
             self._balance_flow(consumer)
             await self._tell(consumer, loop.time())
-            failure = tables.failure or self._policies.failure
-            if failure is not None:
-                self._failure = failure
+            self._failure = tables.failure or self._policies.failure or self._failure
             if taken or self._busy():
                 last_busy = loop.time()
             limit = self._config.until_idle_s
@@ -375,6 +374,4 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             for task in overdue:
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
-        for error in ended:
-            if isinstance(error, BaseException) and self._failure is None:
-                self._failure = error
+        self._failure = self._failure or next((one for one in ended if isinstance(one, BaseException)), None)

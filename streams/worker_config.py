@@ -37,7 +37,8 @@ class WorkerConfig:
         ids: a Schema Registry's ids, if one is configured.
         until_idle_s: end when nothing has come for this long; None goes on until stopped.
         max_in_flight: decisions in work at once.
-        trust: the trusted keys, as they are when it is called: who may activate other policies; nobody, if not said.
+        trust: the trusted keys, as they are when it is called: who may activate other policies, and whose approvals
+            count; nobody, if not said.
         retry: how often an input is tried that fails for what may pass.
         draw: numbers from 0 to 1 for the jitter of these waits.
         meters: what is counted; its status is renewed with every turn of the worker.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 
+from jurat.audit.approval import MAX_WHY_CHARS, parse_statement, requested_digest
 from jurat.audit.chain import ChainHead
+from jurat.schemas.approvals import MAX_STATEMENT_BYTES
 from jurat.schemas.decision import InputRef
 from jurat.streams.kafka import KafkaRecord, TopicPartition
 from jurat.streams.offsets import MAX_SPAN, OffsetMap
@@ -21,6 +24,8 @@ from jurat.streams.parking import (
 )
 from jurat.streams.state import Source
 from jurat.streams.timers import MAX_TIMERS, Standing, Timers
+from jurat.streams.waiting import MAX_WAITING, MAX_WAITING_BYTES, TIME_OUT
+from tests.examples import REQUEST
 from tests.tree import ROOT
 
 SPEC = ROOT / "docs" / "spec"
@@ -77,3 +82,22 @@ def test_timers() -> None:
     text = text_of("changelog.md")
     assert (Timers().replace("c-7", Standing(set_by=setter, timers=due)) or b"").decode() in text
     assert f"1 to {MAX_TIMERS} names" in text
+
+
+def test_approvals() -> None:
+    text = text_of("approval.md")
+    assert f"\n{REQUEST.model_dump_json()}\n" in text
+    assert requested_digest(REQUEST) == REQUEST.action_sha256
+    shown = re.findall(r"^```json\n(.*)\n```", text, re.MULTILINE)
+    _request, statement, action = (one.encode() for one in shown)
+    assert sha256(action).hexdigest() == REQUEST.action_sha256
+    said = parse_statement(statement)
+    assert (said.subject[0].name, said.subject[0].digest.sha256) == (
+        REQUEST.decision_id,
+        REQUEST.action_sha256,
+    )
+    assert (said.predicate.policy_digest, said.predicate.agent) == (REQUEST.policy_digest, REQUEST.agent)
+    for bound in (MAX_STATEMENT_BYTES, MAX_WHY_CHARS, MAX_WAITING):
+        assert f"{bound:,}" in text
+    assert f"{MAX_WAITING_BYTES // 2**20} MiB" in text
+    assert f"`{TIME_OUT}`" in text

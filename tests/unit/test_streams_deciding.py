@@ -55,7 +55,8 @@ async def test_a_verdict_ends_in_its_outcome_and_only_allow_has_an_effect(
     assert result.decision.verdict is verdict
     assert result.decision.id == record.decision_id
     assert result.decision.request_id == "e-1"
-    assert bool(result.changelog) == (verdict is Verdict.ALLOW)
+    changed = [key.partition("/")[0] for key, _value in result.changelog]
+    assert changed == {Verdict.ALLOW: ["state"], Verdict.DENY: [], Verdict.ESCALATE: ["approval"]}[verdict]
     assert (state.documents.get(KEY) is not None) == (verdict is Verdict.ALLOW)
 
 
