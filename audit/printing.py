@@ -32,6 +32,9 @@ INPUT_DEPTH: Final = 3
 PARAMETERS_DEPTH: Final = 4
 """Where `predicate.proposals[].parameters` stands in a statement."""
 
+SOMETIMES: Final = "budgets"
+"""The one member that is left out where it is empty."""
+
 Pieces = tuple[bytes, bytes, bytes]
 """A statement's bytes before the value of `prev`, between it and the value of `seq`, and after that."""
 
@@ -48,7 +51,7 @@ def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pi
     """
     values: Mapping[str, object] = record.__dict__
     if not _fits(record):
-        values = record.model_dump(mode="json")
+        values = record.model_dump(mode="json", exclude=_absent(record))
         canonical.check(statement_of(values, subject_name, subject_sha256))
     before, between, after = _names(type(record))
     try:
@@ -108,7 +111,15 @@ def _subject(name: str, sha256: str) -> bytes:
     return orjson.dumps([{"digest": {"sha256": sha256}, "name": name}], option=_OPTIONS)
 
 
+def _absent(record: DecisionRecord) -> dict[str, set[str]]:
+    used = record.policy
+    return {"policy": {SOMETIMES}} if used is not None and not used.budgets else {}
+
+
 def _fields(value: object) -> dict[str, object]:
     if isinstance(value, Model):
-        return value.__dict__
+        fields = value.__dict__
+        if fields.get(SOMETIMES, True):
+            return fields
+        return {name: one for name, one in fields.items() if name != SOMETIMES}
     raise TypeError(f"got a {type(value).__name__}, expected JSON types")

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from jurat.audit import printing
+from jurat.audit.usage import MAX_BUDGETS, BudgetUsed, check_stated
 from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 from jurat.schemas.model import Count, Identifier, Model
@@ -152,12 +153,18 @@ class ProposalJudged(Model):
 
 
 class PolicyUsed(Model):
-    """Under which policies the last proposal was judged, and on exactly which input."""
+    """Under which policies the proposal that counts was judged, and on exactly which input.
+
+    Attributes:
+        budgets: what was used of budgets, and what the decision takes of them; sorted by name. A record prints it only
+            where there is something, so that records from before it keep their form.
+    """
 
     bundle: Name
     digest: Sha256Hex
     engine: Name
     input: JsonObject
+    budgets: Annotated[tuple[BudgetUsed, ...], Field(max_length=MAX_BUDGETS)] = ()
 
 
 class Approval(Model):
@@ -374,6 +381,8 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
         raise RecordInvalid("got a rejection with another outcome or none with `rejected`; they go together")
     if record.outcome.has_decision != (record.policy is not None):
         raise RecordInvalid("got no policy with a judged outcome, or one with an outcome that is not judged")
+    if record.policy is not None:
+        check_stated(record.policy.input, record.policy.budgets, decided=record.outcome is Outcome.DECIDED)
     if record.outcome.has_decision:
         if subject_name != record.decision_id:
             raise RecordInvalid(

@@ -14,7 +14,9 @@ from rich.console import Console
 
 from jurat.audit.story import printable
 from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
+from jurat.policies.budgets import NO_BUDGETS, Budgets, read_budgets
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
+from jurat.policies.folder import BUDGETS_FILE
 from jurat.schemas.errors import BundleError, ConfigurationError
 
 
@@ -48,7 +50,18 @@ def schema(bundle: str, namespace: str) -> None:
     if not actions:
         known = ", ".join(sorted({agent.bundle for agent in AGENTS.values()}))
         raise ConfigurationError(f"got the bundle {bundle!r}, expected one that an agent names: {known}")
-    click.echo(generate(namespace, actions), nl=False)
+    click.echo(generate(namespace, actions, usage=_budgets(bundle).usage_fields()), nl=False)
+
+
+def _budgets(bundle: str) -> Budgets:
+    """The budgets of a shipped bundle, which need no schema: the one that is there may be the wrong one."""
+    file = shipped_bundle(bundle) / BUDGETS_FILE
+    if not file.exists():
+        return NO_BUDGETS
+    budgets, faults = read_budgets(file.read_text(encoding="utf-8"))
+    if faults:
+        raise BundleError(f"the budgets of {bundle} cannot be read:", faults=tuple(faults), bundle=bundle)
+    return budgets
 
 
 def _folders(bundles: tuple[str, ...]) -> list[Path]:

@@ -41,10 +41,11 @@ from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.recording import Recorder
-from jurat.streams.state import STATE, TIMER, Entry, PartitionState
+from jurat.streams.state import STATE, TIMER, USAGE, Entry, PartitionState
 from jurat.streams.tables import Tables
 from jurat.streams.timers import standing_timers
 from jurat.streams.tracing import OFF, DecisionTrace, Tracing
+from jurat.streams.usage import Counted
 
 log = logging.getLogger(__name__)
 
@@ -299,7 +300,8 @@ class _Deciding:
     async def _reason(self, situation: Situation[Any], name: str) -> Decided:
         by, where = self.by, self.decoded.where
         reasoner = self.trace.asking(by.reasoner)
-        steps = decide(by.agent, self.trace.judging(by.engine), situation)
+        judge = Counted(self.trace.judging(by.engine), self.state.usage, situation.event.key())
+        steps = decide(by.agent, judge, situation)
         number = 0
         try:
             ask: Ask = next(steps)
@@ -336,7 +338,8 @@ class _Deciding:
             changed.append((f"{STATE}{state.input_topic}/{key}", state.documents.put(key, after)))
         if agent.timers is not None:
             changed.append((f"{TIMER}{state.input_topic}/{key}", state.timers.replace(key, standing)))
-        return tuple(changed)
+        taken = state.usage.take(decided.chosen.judgement.charges, where=decision.input, at=self.now)
+        return (*changed, *[(f"{USAGE}{name}", value) for name, value in taken])
 
     def _rejected(self, error: Exception) -> Verdicted:
         return self._ended(Outcome.REJECTED, rejection=Rejection.of(error))

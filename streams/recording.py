@@ -7,7 +7,7 @@ Rules upheld here: both say the same; text that others wrote is cut to what a re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from jurat.agents.agent import Agent
@@ -26,7 +26,9 @@ from jurat.audit.record import (
     format_time,
     kept_errors,
 )
+from jurat.audit.usage import BudgetUsed
 from jurat.policies.engine import PolicyEngine
+from jurat.policies.request import Charge
 from jurat.schemas.decision import Decision, Verdict, decision_id
 from jurat.schemas.model import Event
 from jurat.streams.decoding import Decoded
@@ -95,6 +97,7 @@ class Recorder:
     ) -> DecisionRecord:
         """The record of a decision."""
         judgement = decided.chosen.judgement
+        takes = judgement.verdict is Verdict.ALLOW and not self.agent.dry_run(decoded.event)
         return self.ended(
             decoded,
             OUTCOME_OF[judgement.verdict],
@@ -109,6 +112,7 @@ class Recorder:
                 digest=self.engine.digest,
                 engine=self.engine.version,
                 input=judgement.normalised,
+                budgets=tuple([_used(charge, takes=takes) for charge in judgement.charges]),
             ),
         )
 
@@ -147,6 +151,20 @@ class Recorder:
             code=self.code,
             rejection=rejection,
         )
+
+
+def _used(charge: Charge, *, takes: bool) -> BudgetUsed:
+    budget = charge.budget
+    return BudgetUsed(
+        budget=budget.name,
+        by=budget.by,
+        key=charge.key,
+        of=budget.of,
+        window_s=budget.window // timedelta(seconds=1),
+        shares=budget.shares,
+        used=charge.used,
+        taken=charge.amount if takes else 0,
+    )
 
 
 def _described(judged: JudgedProposal) -> ProposalJudged:
