@@ -4,8 +4,8 @@ Rules upheld here: a record accounts for every budget that its policies were tol
 follows from the earlier records alone, nothing is taken on trust. Computed here in a way of its own, apart from the
 worker's. Not here: the other checks of a log (`verifier.py`).
 
-A budget's window belongs to one agent, one partition number (of its input topic and of its timers alike) and one key; one
-that is declared anew with another path or length begins anew.
+A budget's window belongs to one agent, one partition number (of its input topic and of its timers alike) and one key;
+one that is declared anew with another path or length begins anew.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ class UsageLedger:
             agent: its agent.
             partition: the number of its input's partition.
             at: its time.
-            judged_last: whether its proposal was judged when it ended. One that is denied was judged before the reasoner
-                was asked again, and what ended meanwhile stands before it in the log.
+            judged_last: whether its proposal was judged when it ended. One that is denied was judged before the
+                reasoner was asked again, and what ended meanwhile stands before it in the log.
 
         Raises:
             UsageWrong: the records before it say something else.
@@ -185,13 +185,18 @@ class UsageLedger:
     def _fault(
         self, one: BudgetUsed, takes: _Takes, account: _Account, *, at: datetime, judged_last: bool
     ) -> str | None:
-        window = timedelta(seconds=one.window_s)
+        name, window = one.budget, timedelta(seconds=one.window_s)
+        if one.taken and one.shares is not None and account.partition >= one.shares:
+            return (
+                f"{one.taken} was taken of the budget {name} on partition {account.partition}, which has none of its"
+                f" {one.shares} shares; expected a refusal"
+            )
         if takes.latest is not None and at < takes.latest - CLOCK_SLACK:
             if not one.taken:
                 return None  # it was denied, whatever it was told
             return (
-                f"{one.taken} was taken of the budget {one.budget} at a moment more than {CLOCK_SLACK} before that of an"
-                " earlier record, expected a refusal: its window is not known"
+                f"{one.taken} was taken of the budget {name} more than {CLOCK_SLACK} before the moment of an earlier"
+                " record, expected a refusal: what its window held is not known"
             )
         broken = self._broken.get((account.agent, account.partition))
         if broken is not None and at - window <= broken:
@@ -200,6 +205,6 @@ class UsageLedger:
         if one.used == summed or (one.used < summed and not judged_last):
             return None
         return (
-            f"the policies were told that {one.used} was used of the budget {one.budget}, but the records before it took"
+            f"the policies were told that {one.used} was used of the budget {name}, but the records before it took"
             f" {summed} within {window}"
         )

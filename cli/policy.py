@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from jurat.audit.story import printable
+from jurat.cli.policy_budgets import budgets
 from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
 from jurat.policies.budgets import NO_BUDGETS, Budgets, read_budgets
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
@@ -22,7 +23,7 @@ from jurat.schemas.errors import BundleError, ConfigurationError
 
 @click.group(name="policy")
 def command() -> None:
-    """Check, test and describe policy bundles."""
+    """Check, test and describe policy bundles, and what is left of budgets."""
 
 
 @command.command()
@@ -62,6 +63,9 @@ def _budgets(bundle: str) -> Budgets:
     if faults:
         raise BundleError(f"the budgets of {bundle} cannot be read:", faults=tuple(faults), bundle=bundle)
     return budgets
+
+
+command.add_command(budgets)
 
 
 def _folders(bundles: tuple[str, ...]) -> list[Path]:

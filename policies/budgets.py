@@ -124,7 +124,9 @@ def read_budgets(text: str) -> tuple[Budgets, list[str]]:
     except strict_yaml.StrictYamlError as error:
         return NO_BUDGETS, [f"{BUDGETS_FILE}: {error}"]
     if not isinstance(content, dict) or not content:
-        return NO_BUDGETS, [f"{BUDGETS_FILE}: got no mapping, expected budgets by name; leave out an empty file"]
+        return NO_BUDGETS, [
+            f"{BUDGETS_FILE}: got no mapping, expected budgets by name; leave out an empty file"
+        ]
     faults: list[str] = []
     if len(content) > MAX_BUDGETS:
         faults.append(f"{BUDGETS_FILE}: got {len(content)} budgets, expected at most {MAX_BUDGETS}")
@@ -147,9 +149,7 @@ def read_budgets(text: str) -> tuple[Budgets, list[str]]:
     return Budgets.of(found), faults
 
 
-def check_budgets(
-    budgets: Budgets, text: str, *, schema: cedar.Schema, namespace: str
-) -> Iterator[str]:
+def check_budgets(budgets: Budgets, text: str, *, schema: cedar.Schema, namespace: str) -> Iterator[str]:
     """Every way in which budgets and schema do not fit, in words. Cedar's own validator decides.
 
     Args:
@@ -177,9 +177,7 @@ def check_budgets(
         names = [budget.name for budget in budgets.of_action.get(action, ())]
         if names:
             exact = ", ".join(f'"{name}": 1' for name in names)
-            wrong = any(
-                _objects(f"context.usage == {{{exact}}}", action, schema=schema, namespace=namespace)
-            )
+            wrong = any(_objects(f"context.usage == {{{exact}}}", action, schema=schema, namespace=namespace))
             expected = f"exactly `usage: {{{', '.join(f'{name}: Long' for name in names)}}}`"
         else:
             wrong = not any(
@@ -219,9 +217,7 @@ def _reads(budget: Budget) -> Iterator[tuple[str, str, str, str]]:
 
 def _objects(condition: str, action: str, *, schema: cedar.Schema, namespace: str) -> tuple[str, ...]:
     asked = f'permit (principal, action == {namespace}::Action::"{action}", resource) when {{ {condition} }};'
-    return tuple(
-        error.replace("for policy `policy0`, ", "") for error in cedar.validate(asked, schema)
-    )
+    return tuple(error.replace("for policy `policy0`, ", "") for error in cedar.validate(asked, schema))
 
 
 def _objections(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:

@@ -23,7 +23,15 @@ from pydantic import Field, ValidationError
 
 from jurat.policies import cedar, lint, strict_yaml
 from jurat.policies.budgets import NO_BUDGETS, Budgets, check_budgets, read_budgets
-from jurat.policies.folder import BUDGETS_FILE, OBJECTIVES_FILE, ROLES_FILE, SCHEMA_FILE, digest_of, read_folder
+from jurat.policies.folder import (
+    BUDGETS_FILE,
+    OBJECTIVES_FILE,
+    ROLES_FILE,
+    SCHEMA_FILE,
+    digest_of,
+    read_folder,
+)
+from jurat.policies.limits import Limit, limits_of
 from jurat.schemas.canonical import JsonObject, JsonValue
 from jurat.schemas.errors import BundleError
 from jurat.schemas.model import Model
@@ -82,6 +90,7 @@ class Bundle:
         actions: the actions that the schema declares, sorted.
         objectives: what a reasoner should aim for; never enforced.
         budgets: what is counted over sliding windows.
+        limits: how much of it the policies allow, as far as that is a number.
         cases: the parsed files of `tests/`, by path.
         compiled: what the engine asks.
     """
@@ -96,6 +105,7 @@ class Bundle:
     actions: tuple[str, ...]
     objectives: JsonObject
     budgets: Budgets
+    limits: tuple[Limit, ...]
     cases: Mapping[str, JsonValue]
     compiled: cedar.Compiled
 
@@ -160,6 +170,7 @@ class _Loading:
             actions=tuple(schema.actions),
             objectives=objectives,
             budgets=budgets,
+            limits=limits_of(parsed, budgets.by_name),
             cases=yamls,
             compiled=compiled,
         )

@@ -11,8 +11,8 @@ Rules upheld here:
 
 One judgement, step by step (the numbers come back in the code):
 
-1. **Normalise** the request into canonical JSON types, with what was used of the budgets that count it; what has no such
-   form denies, and so does usage that cannot be told.
+1. **Normalise** the request into canonical JSON types, with what was used of the budgets that count it; what has no
+   such form denies, and so does usage that cannot be told.
 2. **Evaluate** with the approvals that were verified. An error denies, `Allow` allows.
 3. Refused: where every determining policy has `@escalate`, **evaluate again** with all approver roles
    granted. `Allow` now escalates to the roles of the policies that refused in 2; all else denies.
@@ -97,7 +97,12 @@ class PolicyEngine:
         # The schema demands what is missing, so Cedar denies too: a record of this input is judged again the same.
         errors = (*usage.faults, *judgement.errors)
         return replace(
-            judgement, verdict=Verdict.DENY, policies=(), reasons=(NOT_EVALUATED,), approvers=(), errors=errors
+            judgement,
+            verdict=Verdict.DENY,
+            policies=(),
+            reasons=(NOT_EVALUATED,),
+            approvers=(),
+            errors=errors,
         )
 
     def rejudge(self, normalised: JsonObject) -> Judgement:

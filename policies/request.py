@@ -81,8 +81,8 @@ class Charge:
     def stated(self) -> int:
         """What the policies are told was used.
 
-        A budget in shares is told as if every partition had taken what this one will have: so the limit holds for all of
-        them together, whatever the others take.
+        A budget in shares is told as if every partition had taken what this one will have: so the limit holds for all
+        of them together, whatever the others take.
         """
         shares = self.budget.shares or 1
         return shares * self.used + (shares - 1) * self.amount

@@ -4,8 +4,8 @@ Rules upheld here:
 1. what a request takes is read from its normalised input, so that a record of that input tells it again;
 2. what cannot be told is not guessed: the usage is left out, which denies, and the reason is told;
 3. an action counts while the moment of its decision lies within the window before now, or after now: a clock that goes
-   back forgets nothing. It may go back by `CLOCK_SLACK`, for so long is kept what has left the window; further back, what
-   was used cannot be told;
+   back forgets nothing. It may go back by `CLOCK_SLACK`, for so long is kept what has left the window; further back,
+   what was used cannot be told;
 4. what is kept is bounded: `MAX_TAKES` for each budget and partition, after which nothing more is taken.
 
 Not here: where it is kept beyond memory (`streams/usage.py`).
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -125,6 +125,10 @@ class Window:
     def __len__(self) -> int:
         return len(self._takes)
 
+    def __iter__(self) -> Iterator[str | None]:
+        """The keys under which something was taken."""
+        return iter(self._by_key)
+
     def used(self, key: str | None, *, now: datetime) -> int:
         """What was taken under a key within the window that ends now.
 
@@ -194,7 +198,3 @@ class Window:
                 self.drop(name)
                 gone.append(name)
         return gone
-
-    def keys(self) -> list[str | None]:
-        """Under which keys something was taken, sorted; no key first."""
-        return sorted(self._by_key, key=lambda key: (key is not None, key or ""))

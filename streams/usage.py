@@ -1,13 +1,13 @@
 """What one partition took of budgets: sliding windows in memory, each action an entry of the changelog.
 
 Rules upheld here:
-1. an action is taken in the turn of the event loop in which it was judged, so that decisions in flight see each other; its
-   entry commits with its decision, in one transaction;
+1. an action is taken in the turn of the event loop in which it was judged, so that decisions in flight see each other;
+   its entry commits with its decision, in one transaction;
 2. what is not decided, or has no effect, takes nothing, so nothing has to be given back;
-3. a budget whose key is the event's is told for that key alone, as only this partition sees all of it; one in shares only
-   to the partitions that have one;
-4. a budget that is declared anew with another path or window begins anew; one whose title, actions or shares change goes
-   on.
+3. a budget whose key is the event's is told for that key alone, as only this partition sees all of it; one in shares
+   only to the partitions that have one;
+4. a budget that is declared anew with another path or window begins anew; one whose title, actions or shares change
+   goes on.
 
 Not here: the windows themselves (`policies/usage.py`), the record of what was taken (`recording.py`).
 """
@@ -31,7 +31,8 @@ from jurat.schemas.model import Count, Model, Timestamp
 from jurat.schemas.moments import print_moment
 
 MAX_EXPIRED: Final = 500
-"""Entries of one budget that a decision ends at most, beside the one that it adds: after a long stop there may be many."""
+"""Entries of one budget that a decision ends at most, beside the one that it adds: after a long stop there may be
+many."""
 
 _Path = Annotated[str, Field(pattern=r"^(resource|context)(\.[A-Za-z_][A-Za-z0-9_]*)+$")]
 
@@ -96,7 +97,9 @@ class PartitionUsage:
         self._expire(window, now)
         return window.used(key, now=now)
 
-    def take(self, charges: Iterable[Charge], *, where: InputRef, at: datetime) -> list[tuple[str, bytes | None]]:
+    def take(
+        self, charges: Iterable[Charge], *, where: InputRef, at: datetime
+    ) -> list[tuple[str, bytes | None]]:
         """Take what a decided action takes.
 
         Args:

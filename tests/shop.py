@@ -89,7 +89,7 @@ def situation(agent: Agent[Any], event: Event, *known: Event, state: Model | Non
 def run(
     agent: Agent[Any], seen: Situation[Any], *, reasoner: Reasoner | None = None, judge: Judge | None = None
 ) -> Decided:
-    """Drive the kernel to its end, as a worker does, by default with the heuristic, the shop's policies, nothing used."""
+    """Drive the kernel to its end, as a worker does, by default with the heuristic and the shop's policies."""
     asked = reasoner or HeuristicReasoner()
     steps = decide(agent, judge or counted(seen), seen)
     ask = next(steps)

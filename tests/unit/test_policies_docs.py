@@ -25,7 +25,7 @@ def test_the_bundle_of_the_spec_loads_and_judges_as_it_says(tmp_path: Path) -> N
         (tmp_path / name).write_text(text, encoding="utf-8")
     engine = PolicyEngine(load_bundle(tmp_path))
     report = run_cases(engine)
-    assert (report.run, report.failures) == (1, ())
+    assert (report.run, report.failures) == (2, ())
     (normalised,) = blocks(SPEC, "json")
     assert engine.rejudge(json.loads(normalised)).policies == ("refund.over-500",)
 
