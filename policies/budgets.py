@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Annotated, Final, Literal, Self
 
 import orjson
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from jurat.policies import cedar, lint, strict_yaml
 from jurat.policies.folder import BUDGETS_FILE, SCHEMA_FILE
@@ -44,6 +44,12 @@ _Action = Annotated[str, Field(pattern=rf"^{lint.NAME.pattern}$")]
 _Title = Annotated[str, Field(min_length=1, max_length=lint.MAX_TITLE_LENGTH)]
 
 
+def _check_window(text: str) -> str:
+    if not _WINDOW.fullmatch(text) or _window(text) > MAX_WINDOW:
+        raise ValueError("not a window")
+    return text
+
+
 class _Allotment(Model):
     """A budget that is cut into as many equal shares as there are partitions."""
 
@@ -58,7 +64,7 @@ class _Declared(Model):
     of: _Path | None = None
     actions: Annotated[tuple[_Action, ...], Field(min_length=1)]
     key: Literal["whole"] | _Path
-    window: str
+    window: Annotated[str, AfterValidator(_check_window)]
     scope: Literal["partition-key"] | _Allotment
 
     @model_validator(mode="after")
@@ -74,12 +80,6 @@ class _Declared(Model):
             )
         if len(set(self.actions)) < len(self.actions):
             raise ValueError(f"got the actions {', '.join(self.actions)}, expected each once")
-        found = _WINDOW.fullmatch(self.window)
-        if found is None or _window(self.window) > MAX_WINDOW:
-            raise ValueError(
-                f"got the window {self.window[:40]!r}, expected a number of minutes, hours or days such as 30m, 24h"
-                f" or 7d, at most {MAX_WINDOW.days}d"
-            )
         return self
 
 
@@ -236,6 +236,7 @@ def _objections(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...],
 _EXPECTED: Final = {
     "of": "the path of an integer, such as `context.amount_minor`",
     "key": "`whole`, or the path of a string, such as `resource.customer_id`",
+    "window": f"a number of minutes, hours or days such as `30m`, `24h` or `7d`, at most `{MAX_WINDOW.days}d`",
     "scope": f"`partition-key`, or `{{allotment: N}}` with 2 to {MAX_SHARES} partitions",
 }
 

@@ -189,12 +189,14 @@ class Window:
         Returns:
             The names of what was forgotten.
         """
-        self._latest = now if self._latest is None else max(now, self._latest)
-        until = self._latest - self._length - CLOCK_SLACK
+        latest = now if self._latest is None else max(now, self._latest)
+        until = latest - self._length - CLOCK_SLACK
         gone: list[str] = []
         while len(self._takes) > 1 and self._heap[0][0] <= until and len(gone) < most:
             at, name = heapq.heappop(self._heap)
             if name in self._takes and self._takes[name][0] == at:
                 self.drop(name)
                 gone.append(name)
+        if gone:
+            self._latest = latest
         return gone
