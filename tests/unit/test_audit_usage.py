@@ -88,7 +88,9 @@ def record_of(step: Step, *, offset: int, used: int, head: ChainHead) -> Decisio
         },
         "entities": [{"attrs": {"customer_id": step.key}, "parents": [], "uid": {"id": "o", "type": "T"}}],
     }
-    policy = PolicyUsed(bundle="b", digest="5f" * 32, engine="e", input=normalised, budgets=(budget_of(step, used),))
+    policy = PolicyUsed(
+        bundle="b", digest="5f" * 32, engine="e", input=normalised, budgets=(budget_of(step, used),)
+    )
     where = InputRef(topic=step.topic, partition=step.partition, offset=offset)
     uri = made.inputs[0].uri.replace(sample_log.INPUT_TOPIC, step.topic)
     return made.model_copy(
@@ -185,7 +187,9 @@ def test_sums_are_checked_again_once_the_window_has_passed_a_missing_record() ->
 def test_taking_while_the_window_is_not_known_is_a_fault() -> None:
     back = Step(timedelta(minutes=2), "c-1", 1)
     steps, used = (*STEPS[:8], back), (*HONEST[:8], 138)
-    assert verify(log_of((*STEPS[:8], replace(back, at=timedelta(minutes=1))), used)).verdict is LogVerdict.VALID
+    assert (
+        verify(log_of((*STEPS[:8], replace(back, at=timedelta(minutes=1))), used)).verdict is LogVerdict.VALID
+    )
     report = verify(log_of((*STEPS[:8], replace(back, at=timedelta(seconds=59))), used))
     assert report.first_fault is not None
     assert "what its window held is not known" in report.first_fault.reason
@@ -234,7 +238,10 @@ def told(**usage: int) -> Callable[[PolicyUsed], PolicyUsed]:
     ("change", "says"),
     [
         (lambda policy: policy.model_copy(update={"budgets": ()}), "got budgets for none, expected one each"),
-        (lambda policy: policy.model_copy(update={"budgets": policy.budgets * 2}), "got budgets for refunds_hour, ref"),
+        (
+            lambda policy: policy.model_copy(update={"budgets": policy.budgets * 2}),
+            "got budgets for refunds_hour, ref",
+        ),
         (changed(budget="other"), "got budgets for other"),
         (changed(key="c-9"), "with another key or amount than the policy input has"),
         (changed(by=None), "with another key or amount"),
@@ -304,5 +311,7 @@ def test_the_long_way_of_printing_leaves_them_out_too() -> None:
     with_budgets = record_of(STEPS[0], offset=0, used=0, head=ChainHead())
     assert with_budgets.policy is not None
     tupled = {**with_budgets.policy.input, "x": (1,)}
-    wide = with_budgets.model_copy(update={"policy": with_budgets.policy.model_copy(update={"input": tupled})})
+    wide = with_budgets.model_copy(
+        update={"policy": with_budgets.policy.model_copy(update={"input": tupled})}
+    )
     assert b'"budgets":[{' in build(wide, wide.decision_id, sample_log.subject_of(wide, 0)[1])

@@ -103,18 +103,40 @@ def test_what_is_no_mapping_of_budgets_is_refused(tmp_path: Path, text: str) -> 
 def test_there_are_not_more_budgets_than_one_keeps_in_mind() -> None:
     one = BUDGETS.split("\n\n")[0]
     text = "\n".join(one.replace("refunds_day", f"b{number}") for number in range(MAX_BUDGETS + 1))
-    assert read_budgets(text)[1] == [f"budgets.yaml: got {MAX_BUDGETS + 1} budgets, expected at most {MAX_BUDGETS}"]
+    assert read_budgets(text)[1] == [
+        f"budgets.yaml: got {MAX_BUDGETS + 1} budgets, expected at most {MAX_BUDGETS}"
+    ]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("actions: [refund]", "actions: [refnd]", "budgets.yaml:6: refunds_day: got the action refnd"),
-        ("resource.customer_id", "resource.custmer_id", "budgets.yaml:7: refunds_day: got resource.custmer_id for key"),
-        ("resource.customer_id", "resource.note", "unable to guarantee safety of access to optional attribute"),
-        ("resource.customer_id", "context.amount_minor", "expected a String that every request for refund has"),
-        ("of: context.amount_minor", "of: resource.customer_id", "budgets.yaml:5: refunds_day: got resource.customer"),
-        ("actions: [letter]", "actions: [letter, refund]", "got another `usage` in the context of the action refund"),
+        (
+            "resource.customer_id",
+            "resource.custmer_id",
+            "budgets.yaml:7: refunds_day: got resource.custmer_id for key",
+        ),
+        (
+            "resource.customer_id",
+            "resource.note",
+            "unable to guarantee safety of access to optional attribute",
+        ),
+        (
+            "resource.customer_id",
+            "context.amount_minor",
+            "expected a String that every request for refund has",
+        ),
+        (
+            "of: context.amount_minor",
+            "of: resource.customer_id",
+            "budgets.yaml:5: refunds_day: got resource.customer",
+        ),
+        (
+            "actions: [letter]",
+            "actions: [letter, refund]",
+            "got another `usage` in the context of the action refund",
+        ),
         ("letters_hour:", "letters_day:", "expected exactly `usage: {letters_day: Long}`"),
     ],
 )
@@ -137,7 +159,9 @@ def test_a_schema_must_require_exactly_the_budgets(tmp_path: Path, usage: str) -
     text = file.read_text().replace("{ refunds_day: Long, refunds_seller: Long }", usage)
     assert usage in text
     file.write_text(text)
-    assert any("expected exactly `usage: {refunds_day: Long, refunds_seller: Long}`" in f for f in faults(tmp_path))
+    assert any(
+        "expected exactly `usage: {refunds_day: Long, refunds_seller: Long}`" in f for f in faults(tmp_path)
+    )
 
 
 def test_a_model_cannot_declare_usage() -> None:
@@ -294,4 +318,6 @@ cases:
 """)
     report = run_cases(PolicyEngine(load_bundle(folder)))
     assert [failure.name for failure in report.failures] == ["of a budget that does not count it"]
-    assert "got the usage of letters_hour, expected of budgets that count refund" in report.failures[0].message
+    assert (
+        "got the usage of letters_hour, expected of budgets that count refund" in report.failures[0].message
+    )

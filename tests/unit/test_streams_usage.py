@@ -267,7 +267,9 @@ def test_a_full_window_takes_no_more_until_something_has_left_it(monkeypatch: py
     usage = PartitionUsage(partition=0)
     for offset in range(3):
         took(usage, SHARED, offset, at=NOW)
-    with pytest.raises(UsageUnknownError, match="got 3 actions in one partition's window, expected fewer than 3"):
+    with pytest.raises(
+        UsageUnknownError, match="got 3 actions in one partition's window, expected fewer than 3"
+    ):
         usage.used(SHARED, None, now=NOW + timedelta(minutes=59))
     later = NOW + SHARED.window + CLOCK_SLACK
     assert usage.used(SHARED, None, now=later) == 0
