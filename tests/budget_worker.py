@@ -1,4 +1,4 @@
-"""A worker process whose budgets are watched while it is killed: the dispute mediator, with a reasoner that takes its time.
+"""A worker process whose budgets are watched while it is killed: the dispute mediator, with a slow reasoner.
 
 `python -m tests.budget_worker BUNDLE KEYS BOOTSTRAP_SERVERS NAMESPACE`; it runs until it is stopped or killed.
 """

@@ -1,4 +1,4 @@
-"""Budgets of one partition against a naive list: taken at once, kept with the commit, gone with a crash, never forgotten.
+"""Budgets of one partition against a naive list: taken at once, kept with the commit, gone with a crash.
 
 The worker's windows, the changelog's entries and the verifier each count in their own way; here all of them must agree
 with the sum over a plain list, whatever the clock does and whenever the worker dies.
@@ -120,7 +120,7 @@ class Partition(RuleBasedStateMachine):
 
     @invariant()
     def no_cap_is_exceeded(self) -> None:
-        """No window that ends at a decision holds more than the cap; for shares, not more than this partition's share."""
+        """No window that ends at a decision holds more than the cap, or than this partition's share of it."""
         for last in self.took[-2:]:
             budget = last.charge.budget
             total = sum(

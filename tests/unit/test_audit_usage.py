@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jurat.audit import story
 from jurat.audit.chain import ChainHead
 from jurat.audit.log import LogEntry
 from jurat.audit.record import DecisionRecord, Outcome, PolicyUsed, build, chain_name, format_time, parse
@@ -59,7 +60,7 @@ STEPS = (
     Step(timedelta(minutes=30), "c-2", 11),
     Step(timedelta(minutes=63), "c-2", 12),
 )
-"""What an honest worker may write: windows that end, another key, another partition, a dry run, a clock that goes back."""
+"""What an honest worker may write: windows that end, other keys and partitions, a dry run, a clock that goes back."""
 
 HONEST = (0, 0, 100, 130, 130, 0, 130, 30, 0, 79, 20)
 
@@ -282,6 +283,12 @@ def test_a_negative_amount_takes_nothing() -> None:
     assert made.proposals[0].verdict is Verdict.ALLOW
     payload = build(made, made.decision_id, sample_log.subject_of(made, 0)[1])
     assert parse(payload).predicate == made
+
+
+def test_the_story_tells_what_was_used_and_taken() -> None:
+    entry = log_of(STEPS[:3], HONEST[:3])[2]
+    told = story.tell(entry, parse(entry.record.payload), standing="It holds.")
+    assert "\nBudget refunds_hour of c-1: 100 used within the 3600 s before, 30 taken.\n" in told
 
 
 def test_budgets_have_one_form_and_are_left_out_where_there_are_none() -> None:

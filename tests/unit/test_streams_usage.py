@@ -74,10 +74,10 @@ class Refunds:
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
-        self.waiting = 0
+        self.asked: asyncio.Queue[str] = asyncio.Queue()
 
     async def propose(self, request: ProposalRequest) -> Proposal:
-        self.waiting += 1
+        self.asked.put_nowait(request.situation.event.dispute_id)
         await self.go.wait()
         if request.refused:
             return Proposal(action=RequestEvidence(from_party=Party.SELLER), rationale="refused")
@@ -107,8 +107,8 @@ async def test_decisions_in_flight_count() -> None:
         asyncio.create_task(one.decide(record_of(dispute(number), number), state, calls=Asked()))
         for number in range(4)
     ]
-    while reasoner.waiting < 4:
-        await asyncio.sleep(0)
+    for _one in deciding:
+        await reasoner.asked.get()
     reasoner.go.set()
     ended = [told(await task) for task in deciding]
     assert [record.outcome for record in ended] == [
