@@ -112,7 +112,7 @@ class Recorder:
                 digest=self.engine.digest,
                 engine=self.engine.version,
                 input=judgement.normalised,
-                budgets=tuple([_used(charge, takes=takes) for charge in judgement.charges]),
+                budgets=tuple([budget_used(charge, takes=takes) for charge in judgement.charges]),
             ),
         )
 
@@ -153,7 +153,8 @@ class Recorder:
         )
 
 
-def _used(charge: Charge, *, takes: bool) -> BudgetUsed:
+def budget_used(charge: Charge, *, takes: bool) -> BudgetUsed:
+    """What a record says of a budget; `takes` where the decision is allowed and has an effect."""
     budget = charge.budget
     return BudgetUsed(
         budget=budget.name,

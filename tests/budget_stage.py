@@ -1,4 +1,4 @@
-"""What the tests of budgets share: a bundle with budgets of each kind, and requests that they count."""
+"""What the tests of budgets share: a bundle with budgets of each kind, requests that they count, disputes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import ClassVar
 from jurat.policies import Entity, Facts, PolicyEngine, PolicyRequest, generate, load_bundle
 from jurat.policies.budgets import read_budgets
 from jurat.policies.request import Budget, UsageSource, UsageUnknownError
+from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party
 from jurat.schemas.model import Identifier
+from tests.shop import euros
 
 NOW = datetime(2026, 10, 14, 10, tzinfo=UTC)
 
@@ -161,3 +163,19 @@ def letter(usage: UsageSource | None) -> PolicyRequest:
     """A request to write a letter."""
     order = Order(id="o-1", customer_id="c-1", seller_id="s-1")
     return PolicyRequest("refunder-1", "letter", order, LetterFacts(), NOW, usage=usage)
+
+
+def dispute(name: str, buyer: str, amount_minor: int) -> DisputeOpened:
+    """A dispute about a missing parcel, with what a full refund needs."""
+    return DisputeOpened(
+        dispute_id=name,
+        order_id=f"o-{name}",
+        customer_id=buyer,
+        seller_id="s-1",
+        amount=euros(amount_minor),
+        category=DisputeCategory.NOT_RECEIVED,
+        statements=(),
+        evidence=(Evidence(party=Party.BUYER, kind="photo", supports=Party.BUYER),),
+        seller_dispute_rate_percent=3,
+        buyer_prior_disputes=0,
+    )

@@ -20,15 +20,14 @@ from jurat.agents.catalogue import AGENTS
 from jurat.audit.record import DecisionRecord
 from jurat.policies import generate, shipped_bundle
 from jurat.policies.budgets import read_budgets
-from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party
 from jurat.streams import topics
 from jurat.streams.kafka import partition_of_key
 from jurat.streams.publisher import Publisher
 from jurat.streams.topic_admin import ensure_agent_topics, ensure_topics
+from tests.budget_stage import dispute
 from tests.budget_worker import MEDIATOR
 from tests.command import Shell
 from tests.runtime_stage import findings, read, until
-from tests.shop import euros
 from tests.tree import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -85,21 +84,6 @@ def buyers() -> dict[int, list[str]]:
     return found
 
 
-def dispute(name: str, buyer: str) -> DisputeOpened:
-    return DisputeOpened(
-        dispute_id=name,
-        order_id=f"o-{name}",
-        customer_id=buyer,
-        seller_id="s-1",
-        amount=euros(AMOUNT),
-        category=DisputeCategory.NOT_RECEIVED,
-        statements=(),
-        evidence=(Evidence(party=Party.BUYER, kind="photo", supports=Party.BUYER),),
-        seller_dispute_rate_percent=3,
-        buyer_prior_disputes=0,
-    )
-
-
 @contextmanager
 def working(shell: Shell, bundle: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process; killed at the end unless it ended."""
@@ -115,7 +99,7 @@ def working(shell: Shell, bundle: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 async def publish_wave(shell: Shell, wave: int) -> None:
     events = [
-        dispute(f"d-{wave}-{number}-{buyer}", buyer)
+        dispute(f"d-{wave}-{number}-{buyer}", buyer, AMOUNT)
         for number in range(PER_WAVE)
         for names in buyers().values()
         for buyer in names

@@ -13,10 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from jurat.audit.usage import BudgetUsed, UsageLedger
+from jurat.audit.usage import UsageLedger
 from jurat.policies.request import Budget, Charge, UsageUnknownError
 from jurat.schemas.decision import InputRef
 from jurat.schemas.moments import CLOCK_SLACK
+from jurat.streams.recording import budget_used
 from jurat.streams.usage import Counted, PartitionUsage
 
 HOUR = Budget(
@@ -134,21 +135,13 @@ class Partition(RuleBasedStateMachine):
     def the_verifier_agrees(self) -> None:
         ledger = UsageLedger()
         for one in self.took:
-            ledger.add([described(one.charge)], agent="x", partition=PARTITION, at=one.at, judged_last=True)
-
-
-def described(charge: Charge) -> BudgetUsed:
-    budget = charge.budget
-    return BudgetUsed(
-        budget=budget.name,
-        by=budget.by,
-        key=charge.key,
-        of=budget.of,
-        window_s=int(budget.window.total_seconds()),
-        shares=budget.shares,
-        used=charge.used,
-        taken=charge.amount,
-    )
+            ledger.add(
+                [budget_used(one.charge, takes=True)],
+                agent="x",
+                partition=PARTITION,
+                at=one.at,
+                judged_last=True,
+            )
 
 
 TestPartition = Partition.TestCase

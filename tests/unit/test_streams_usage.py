@@ -19,7 +19,7 @@ from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import InputRejected, StreamError
-from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party
+from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Party
 from jurat.schemas.moments import CLOCK_SLACK
 from jurat.streams import state as state_module
 from jurat.streams.deciding import Decider, Verdicted
@@ -27,8 +27,9 @@ from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.state import USAGE, PartitionState
 from jurat.streams.usage import Counted, PartitionUsage
 from jurat.streams.usage_reading import standings
+from tests.budget_stage import dispute
 from tests.deciding_stage import Asked, FakeTables, decider
-from tests.shop import euros, shop_engine
+from tests.shop import shop_engine
 
 TOPIC = "marketplace.disputes"
 PARTITION = 2
@@ -37,19 +38,8 @@ DAY = shop_engine().bundle.budgets.by_name["refunds_day"]
 SHARED = replace(DAY, name="shared", by=None, of=None, window=timedelta(hours=1), shares=3)
 
 
-def dispute(number: int, amount_minor: int = 40_000, *, customer: str = "c-1") -> DisputeOpened:
-    return DisputeOpened(
-        dispute_id=f"d-{number}",
-        order_id=f"o-{number}",
-        customer_id=customer,
-        seller_id="s-1",
-        amount=euros(amount_minor),
-        category=DisputeCategory.NOT_RECEIVED,
-        statements=(),
-        evidence=(Evidence(party=Party.BUYER, kind="photo", supports=Party.BUYER),),
-        seller_dispute_rate_percent=3,
-        buyer_prior_disputes=0,
-    )
+def disputed(number: int) -> DisputeOpened:
+    return dispute(f"d-{number}", "c-1", 40_000)
 
 
 def record_of(event: DisputeOpened, offset: int) -> KafkaRecord:
@@ -104,7 +94,7 @@ async def test_decisions_in_flight_count() -> None:
     reasoner, state = Refunds(), fresh()
     one = mediator(reasoner)
     deciding = [
-        asyncio.create_task(one.decide(record_of(dispute(number), number), state, calls=Asked()))
+        asyncio.create_task(one.decide(record_of(disputed(number), number), state, calls=Asked()))
         for number in range(4)
     ]
     for _one in deciding:
@@ -134,7 +124,7 @@ async def test_what_is_taken_is_an_entry_beside_the_decision_and_comes_back(
 ) -> None:
     reasoner, state = Refunds(), fresh()
     reasoner.go.set()
-    first = await mediator(reasoner).decide(record_of(dispute(1), 41), state, calls=Asked())
+    first = await mediator(reasoner).decide(record_of(disputed(1), 41), state, calls=Asked())
     entries = dict(first.changelog)
     (name,) = taken(first)
     assert name == f"usage/refunds_day/{TOPIC}/41"
@@ -187,7 +177,7 @@ async def test_a_dry_run_is_told_the_usage_and_takes_nothing() -> None:
     reasoner, state = Refunds(), fresh()
     reasoner.go.set()
     one = mediator(reasoner, dry_run=lambda _event: True)
-    got = await one.decide(record_of(dispute(1), 1), state, calls=Asked())
+    got = await one.decide(record_of(disputed(1), 1), state, calls=Asked())
     record = told(got)
     assert (record.outcome, taken(got)) == (Outcome.DECIDED, [])
     assert record.policy is not None
@@ -201,7 +191,7 @@ async def test_an_input_that_ends_rejected_after_its_judgement_takes_nothing() -
 
     reasoner, state = Refunds(), fresh()
     reasoner.go.set()
-    got = await mediator(reasoner, effect=fails).decide(record_of(dispute(1), 1), state, calls=Asked())
+    got = await mediator(reasoner, effect=fails).decide(record_of(disputed(1), 1), state, calls=Asked())
     assert (told(got).outcome, taken(got)) == (Outcome.REJECTED, [])
     assert state.usage.used(DAY, "c-1", now=NOW) == 0
 
@@ -209,7 +199,9 @@ async def test_an_input_that_ends_rejected_after_its_judgement_takes_nothing() -
 async def test_an_action_that_no_budget_counts_says_nothing_of_any() -> None:
     reasoner, state = Refunds(), fresh()
     reasoner.go.set()
-    unsupported = dispute(1).model_copy(update={"evidence": (), "category": DisputeCategory.NOT_AS_DESCRIBED})
+    unsupported = disputed(1).model_copy(
+        update={"evidence": (), "category": DisputeCategory.NOT_AS_DESCRIBED}
+    )
     got = await mediator(reasoner).decide(record_of(unsupported, 1), state, calls=Asked())
     record = told(got)
     assert [one.action for one in record.proposals] == ["refund_buyer", "request_evidence"]
