@@ -51,7 +51,7 @@ def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pi
     """
     values: Mapping[str, object] = record.__dict__
     if not _fits(record):
-        values = record.model_dump(mode="json", exclude=_absent(record))
+        values = record.model_dump(mode="json")
         canonical.check(statement_of(values, subject_name, subject_sha256))
     before, between, after = _names(type(record))
     try:
@@ -109,11 +109,6 @@ def _printed(values: Mapping[str, object], names: Iterable[str]) -> bytes:
 
 def _subject(name: str, sha256: str) -> bytes:
     return orjson.dumps([{"digest": {"sha256": sha256}, "name": name}], option=_OPTIONS)
-
-
-def _absent(record: DecisionRecord) -> dict[str, set[str]]:
-    used = record.policy
-    return {"policy": {SOMETIMES}} if used is not None and not used.budgets else {}
 
 
 def _fields(value: object) -> dict[str, object]:

@@ -164,7 +164,9 @@ class PolicyUsed(Model):
     digest: Sha256Hex
     engine: Name
     input: JsonObject
-    budgets: Annotated[tuple[BudgetUsed, ...], Field(max_length=MAX_BUDGETS)] = ()
+    budgets: Annotated[
+        tuple[BudgetUsed, ...], Field(max_length=MAX_BUDGETS, exclude_if=lambda used: not used)
+    ] = ()
 
 
 class Approval(Model):

@@ -25,7 +25,7 @@ from jurat.schemas.canonical import MAX_INTEGER, JsonObject, JsonValue
 from jurat.schemas.moments import CLOCK_SLACK, print_moment
 
 MAX_TAKES: Final = 50_000
-"""Actions that one window of a partition holds, some 20 MB: at 15 microseconds each they are read back in a second."""
+"""Actions that one window of a partition holds, some 25 MB: at 20 microseconds each they are read back in a second."""
 
 MAX_KEY_CHARS: Final = 200
 """Characters of a key: as many as an identifier has."""
