@@ -32,7 +32,7 @@ INPUT_DEPTH: Final = 3
 PARAMETERS_DEPTH: Final = 4
 """Where `predicate.proposals[].parameters` stands in a statement."""
 
-SOMETIMES: Final = ("shadow",)
+SOMETIMES: Final = ("budgets", "shadow")
 """Members of `predicate.policy` that are left out where there is nothing in them."""
 
 Pieces = tuple[bytes, bytes, bytes]

@@ -9,8 +9,6 @@ Specified in `docs/spec/audit-record.md`. Not here: signing (`dsse`), the link t
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -19,7 +17,9 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from jurat.audit import printing
 from jurat.audit.answered import Approval
+from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
 from jurat.audit.shadow_verdict import ShadowVerdict
+from jurat.audit.usage import MAX_BUDGETS, BudgetUsed, check_stated
 from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 from jurat.schemas.model import Count, Identifier, Model
@@ -46,12 +46,6 @@ MAX_ERROR = 500
 APPROVAL_OF = "approval-of"
 """Under this name a record says which escalated decision it is about."""
 
-_URI = re.compile(
-    r"kafka://(?P<cluster>[A-Za-z0-9_-]{1,64})/(?P<topic>[A-Za-z0-9._-]{1,249})"
-    r"/(?P<partition>0|[1-9][0-9]{0,9})/(?P<offset>0|[1-9][0-9]{0,15})"
-)
-
-
 def _check_time(text: str) -> str:
     if format_time(datetime.fromisoformat(text)) != text:
         raise ValueError("not a time in UTC with six digits of microseconds")
@@ -67,7 +61,6 @@ Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Time = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9T:.-]{21}Z$"), AfterValidator(_check_time)]
 Traceparent = Annotated[str, Field(pattern=r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
-KafkaUri = Annotated[str, Field(pattern=f"^{_URI.pattern}$")]
 JsonObject = dict[str, Any]
 """Checked against the canonical JSON profile when the record is printed."""
 
@@ -157,17 +150,22 @@ class ProposalJudged(Model):
 
 
 class PolicyUsed(Model):
-    """Under which policies the last proposal was judged, and on exactly which input.
+    """Under which policies the proposal that counts was judged, and on exactly which input.
+
+    `budgets` and `shadow` are printed only where they hold something, so that records from before keep their form.
 
     Attributes:
-        shadow: what the bundle said that is active beside; None where there is none, or no room for it. A record prints
-            it only where it is there, so that records from before keep their form.
+        budgets: what was used of budgets, and what the decision takes of them; sorted by name.
+        shadow: what the bundle said that is active beside; None where there is none, or no room for it.
     """
 
     bundle: Name
     digest: Sha256Hex
     engine: Name
     input: JsonObject
+    budgets: Annotated[
+        tuple[BudgetUsed, ...], Field(max_length=MAX_BUDGETS, exclude_if=lambda used: not used)
+    ] = ()
     shadow: Annotated[ShadowVerdict | None, Field(exclude_if=lambda value: value is None)] = None
 
 
@@ -255,38 +253,6 @@ class Statement(Model):
     subject: tuple[Subject]
     predicate_type: Annotated[Literal["urn:jurat:decision-record:v1"], Field(alias="predicateType")]
     predicate: DecisionRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Coordinates:
-    """Where a Kafka record stands in the world."""
-
-    cluster_id: str
-    topic: str
-    partition: int
-    offset: int
-
-    def uri(self) -> str:
-        """Print them as `kafka://<cluster id>/<topic>/<partition>/<offset>`."""
-        return f"kafka://{self.cluster_id}/{self.topic}/{self.partition}/{self.offset}"
-
-
-def parse_uri(uri: str) -> Coordinates:
-    """Read coordinates from their URI.
-
-    Raises:
-        RecordInvalid: not such a URI.
-    """
-    match = _URI.fullmatch(uri)
-    if match is None:
-        raise RecordInvalid(f"got {uri[:400]!r}, expected kafka://<cluster id>/<topic>/<partition>/<offset>")
-    cluster, topic, partition, offset = match.groups()
-    return Coordinates(cluster, topic, int(partition), int(offset))
-
-
-def chain_name(agent: str, topic: str, partition: int) -> str:
-    """Name the chain of an agent's records about one input partition."""
-    return f"{agent}/{topic}/{partition}"
 
 
 def concluded(record: DecisionRecord) -> Coordinates | None:
@@ -383,6 +349,10 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
         raise RecordInvalid("got a rejection with another outcome or none with `rejected`; they go together")
     if record.outcome.has_decision != (record.policy is not None):
         raise RecordInvalid("got no policy with a judged outcome, or one with an outcome that is not judged")
+    if record.policy is not None:
+        # One that ends a waiting decision unjudged tells of no budget: the record of the escalation does.
+        told = {} if _unjudged(record) else record.policy.input
+        check_stated(told, record.policy.budgets, decided=record.outcome is Outcome.DECIDED)
     if record.outcome.has_decision:
         if subject_name != record.decision_id:
             raise RecordInvalid(
@@ -390,6 +360,12 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
             )
     elif (subject_name, subject_sha256) != (first.uri, first.sha256):
         raise RecordInvalid("got another subject than the input itself, though no decision event was emitted")
+
+
+def _unjudged(record: DecisionRecord) -> bool:
+    """Whether it denies what was escalated before, as people or time did; what is judged is never so."""
+    last = record.proposals[-1].verdict if record.proposals else None
+    return record.outcome is Outcome.DENIED and last is Verdict.ESCALATE
 
 
 def _first_fault(error: ValidationError) -> str:

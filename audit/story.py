@@ -61,6 +61,10 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
             f"Policy: bundle {record.policy.bundle}, digest {record.policy.digest}, judged by"
             f" {record.policy.engine}."
         )
+        for used in record.policy.budgets:
+            whose = "" if used.key is None else f" of {used.key}"
+            window = f"the {used.window_s} s before"
+            yield f"Budget {used.budget}{whose}: {used.used} used within {window}, {used.taken} taken."
         shadow = record.policy.shadow
         if shadow is not None:
             by = f" by {', '.join(shadow.policies)}" if shadow.policies else ""

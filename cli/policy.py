@@ -14,14 +14,17 @@ from rich.console import Console
 
 from jurat.audit.story import printable
 from jurat.cli import policy_publication
+from jurat.cli.policy_budgets import budgets
 from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
+from jurat.policies.budgets import NO_BUDGETS, Budgets, read_budgets
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
+from jurat.policies.folder import BUDGETS_FILE
 from jurat.schemas.errors import BundleError, ConfigurationError
 
 
 @click.group(name="policy")
 def command() -> None:
-    """Check, test and describe policy bundles."""
+    """Check, test and describe policy bundles, and what is left of budgets."""
 
 
 @command.command()
@@ -49,9 +52,21 @@ def schema(bundle: str, namespace: str) -> None:
     if not actions:
         known = ", ".join(sorted({agent.bundle for agent in AGENTS.values()}))
         raise ConfigurationError(f"got the bundle {bundle!r}, expected one that an agent names: {known}")
-    click.echo(generate(namespace, actions), nl=False)
+    click.echo(generate(namespace, actions, usage=_budgets(bundle).usage_fields()), nl=False)
 
 
+def _budgets(bundle: str) -> Budgets:
+    """The budgets of a shipped bundle, which need no schema: the one that is there may be the wrong one."""
+    file = shipped_bundle(bundle) / BUDGETS_FILE
+    if not file.exists():
+        return NO_BUDGETS
+    budgets, faults = read_budgets(file.read_text(encoding="utf-8"))
+    if faults:
+        raise BundleError(f"the budgets of {bundle} cannot be read:", faults=tuple(faults), bundle=bundle)
+    return budgets
+
+
+command.add_command(budgets)
 command.add_command(policy_publication.publish)
 command.add_command(policy_publication.activate)
 command.add_command(policy_publication.active)

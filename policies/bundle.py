@@ -22,7 +22,16 @@ import orjson
 from pydantic import Field, ValidationError
 
 from jurat.policies import cedar, lint, strict_yaml
-from jurat.policies.folder import OBJECTIVES_FILE, ROLES_FILE, SCHEMA_FILE, digest_of, read_folder
+from jurat.policies.budgets import NO_BUDGETS, Budgets, check_budgets, read_budgets
+from jurat.policies.folder import (
+    BUDGETS_FILE,
+    OBJECTIVES_FILE,
+    ROLES_FILE,
+    SCHEMA_FILE,
+    digest_of,
+    read_folder,
+)
+from jurat.policies.limits import Limit, limits_of
 from jurat.schemas.canonical import JsonObject, JsonValue
 from jurat.schemas.errors import BundleError
 from jurat.schemas.model import Model
@@ -80,6 +89,8 @@ class Bundle:
         approvers: roles that may lift a refusal, sorted.
         actions: the actions that the schema declares, sorted.
         objectives: what a reasoner should aim for; never enforced.
+        budgets: what is counted over sliding windows.
+        limits: how much of it the policies allow, as far as that is a number.
         cases: the parsed files of `tests/`, by path.
         compiled: what the engine asks.
     """
@@ -93,6 +104,8 @@ class Bundle:
     approvers: tuple[str, ...]
     actions: tuple[str, ...]
     objectives: JsonObject
+    budgets: Budgets
+    limits: tuple[Limit, ...]
     cases: Mapping[str, JsonValue]
     compiled: cedar.Compiled
 
@@ -147,6 +160,7 @@ class _Loading:
         if not isinstance(objectives, dict):
             self.faults.append(f"{OBJECTIVES_FILE}: got no mapping, expected weights and prose by name")
             objectives = {}
+        budgets = self._budgets(texts.get(BUDGETS_FILE, ""), schema, namespace)
         if roles is not None and namespace is not None:
             self._names(roles, namespace, parsed=parsed, policies=policies)
         compiled = None
@@ -168,6 +182,8 @@ class _Loading:
             approvers=tuple(sorted(roles.approvers)),
             actions=tuple(schema.actions),
             objectives=objectives,
+            budgets=budgets,
+            limits=limits_of(parsed, budgets.by_name),
             cases=yamls,
             compiled=compiled,
         )
@@ -205,6 +221,13 @@ class _Loading:
             self.faults.append(f"{SCHEMA_FILE}: got {got}, expected actions in exactly one namespace")
             return None
         return schema.action_types[0].removesuffix("::Action")
+
+    def _budgets(self, text: str, schema: cedar.Schema | None, namespace: str | None) -> Budgets:
+        budgets, faults = read_budgets(text) if BUDGETS_FILE in self.files else (NO_BUDGETS, [])
+        if schema is not None and namespace is not None and not faults:
+            faults += check_budgets(budgets, text, schema=schema, namespace=namespace)
+        self.faults += faults
+        return budgets
 
     def _roles(self, text: str | None) -> Roles | None:
         if text is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import orjson
 from pydantic import Field, ValidationError
@@ -16,7 +17,7 @@ from pydantic import Field, ValidationError
 from jurat.policies.bundle import Bundle, validation_faults
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.request import Judgement
-from jurat.schemas.canonical import JsonObject, JsonValue
+from jurat.schemas.canonical import MAX_INTEGER, JsonObject, JsonValue
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import BundleError, PolicyInputError
 from jurat.schemas.model import FreeJson, Model
@@ -49,7 +50,11 @@ class Expectation(Model):
 
 
 class Case(Model):
-    """One case."""
+    """One case.
+
+    Attributes:
+        usage: what was used of budgets that count the action; nothing of those that are left out.
+    """
 
     name: str = Field(min_length=1)
     agent: str
@@ -57,6 +62,7 @@ class Case(Model):
     resource: CaseResource
     context: FreeJson = Field(default_factory=dict)
     now: str = DEFAULT_NOW
+    usage: dict[str, Annotated[int, Field(ge=0, le=MAX_INTEGER)]] = Field(default_factory=dict)
     approvals: tuple[str, ...] = ()
     expect: Expectation
 
@@ -160,11 +166,18 @@ def _merged(given: Mapping[str, JsonValue], case: Mapping[str, JsonValue]) -> Js
 def _failure(engine: PolicyEngine, case: Case) -> str | None:
     namespace = engine.bundle.namespace
     uid: JsonObject = {"type": f"{namespace}::{case.resource.type}", "id": case.resource.id}
+    context: JsonObject = {**case.context, "now": case.now, "approvals": list(case.approvals)}
+    budgets = [budget.name for budget in engine.bundle.budgets.of_action.get(case.action, ())]
+    unknown = sorted(set(case.usage) - set(budgets))
+    if unknown:
+        return f"got the usage of {_list(unknown)}, expected of budgets that count {case.action}: {_list(budgets)}"
+    if budgets:
+        context["usage"] = {name: case.usage.get(name, 0) for name in budgets}
     asked: JsonObject = {
         "principal": {"type": f"{namespace}::Agent", "id": case.agent},
         "action": {"type": f"{namespace}::Action", "id": case.action},
         "resource": uid,
-        "context": {**case.context, "now": case.now, "approvals": list(case.approvals)},
+        "context": context,
         "entities": [{"uid": uid, "attrs": case.resource.attrs, "parents": []}],
     }
     try:

@@ -37,7 +37,7 @@ def check_covers(bundle: Bundle, *, agent: str, actions: Iterable[ActionDeclarat
     if agent not in bundle.agents:
         faults.append(f"roles.yaml: got the agents {', '.join(bundle.agents)}, expected {agent} among them")
     declared = _declarations(bundle.schema_text)
-    expected = _declarations(generate(bundle.namespace, actions))
+    expected = _declarations(generate(bundle.namespace, actions, usage=bundle.budgets.usage_fields()))
     faults += [
         f"schema.cedarschema: got {'another' if name in declared else 'no'} declaration of {name}, expected that of the"
         f" agent's models: jurat policy schema {bundle.name}"

@@ -11,7 +11,8 @@ Rules upheld here:
 
 One judgement, step by step (the numbers come back in the code):
 
-1. **Normalise** the request into canonical JSON types; what has no such form denies.
+1. **Normalise** the request into canonical JSON types, with what was used of the budgets that count it; what has no
+   such form denies, and so does usage that cannot be told.
 2. **Evaluate** with the approvals that were verified. An error denies, `Allow` allows.
 3. Refused: where every determining policy has `@escalate`, **evaluate again** with all approver roles
    granted. `Allow` now escalates to the roles of the policies that refused in 2; all else denies.
@@ -22,6 +23,7 @@ Not here: verifying approvals, and calls to Cedar (`cedar.py`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import orjson
 
@@ -29,6 +31,7 @@ from jurat.policies import cedar
 from jurat.policies.bundle import Bundle
 from jurat.policies.normal import UnfitError, instant, printable, record
 from jurat.policies.request import Judgement, PolicyRequest
+from jurat.policies.usage import measure
 from jurat.schemas import canonical
 from jurat.schemas.canonical import JsonObject, JsonValue
 from jurat.schemas.decision import Verdict
@@ -81,7 +84,26 @@ class PolicyEngine:
             return _unfit(asked, str(error))
         asked["context"] = context
         asked["entities"] = [{"uid": resource, "attrs": attributes, "parents": []}]
-        return self._judge(asked)
+        budgets = self._bundle.budgets.of_action.get(request.action)
+        if budgets is None:
+            return self._judge(asked)
+        usage = measure(budgets, request.usage, attributes=attributes, context=context, now=request.now)
+        context["usage"] = usage.values
+        judgement = self._judge(asked)
+        if "unfit" not in judgement.normalised:  # otherwise the record cannot say what it was told
+            judgement = replace(judgement, charges=usage.charges)
+        if not usage.faults:
+            return judgement
+        # The schema demands what is missing, so Cedar denies too: a record of this input is judged again the same.
+        errors = (*usage.faults, *judgement.errors)
+        return replace(
+            judgement,
+            verdict=Verdict.DENY,
+            policies=(),
+            reasons=(NOT_EVALUATED,),
+            approvers=(),
+            errors=errors,
+        )
 
     def rejudge(self, normalised: JsonObject) -> Judgement:
         """Judge a recorded input again.

@@ -20,9 +20,10 @@ from jurat.schemas.errors import BundleError, ConfigurationError
 SCHEMA_FILE = "schema.cedarschema"
 ROLES_FILE = "roles.yaml"
 OBJECTIVES_FILE = "objectives.yaml"
+BUDGETS_FILE = "budgets.yaml"
 
 _KNOWN_FILE = re.compile(
-    rf"{re.escape(SCHEMA_FILE)}|{re.escape(ROLES_FILE)}|{re.escape(OBJECTIVES_FILE)}"
+    rf"{re.escape(SCHEMA_FILE)}|{re.escape(ROLES_FILE)}|{re.escape(OBJECTIVES_FILE)}|{re.escape(BUDGETS_FILE)}"
     r"|[A-Za-z0-9][A-Za-z0-9_-]*\.cedar|tests/[A-Za-z0-9][A-Za-z0-9_-]*\.yaml"
 )
 
@@ -116,4 +117,4 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     return files, faults
 
 
-_EXPECTED_FILES = f"{SCHEMA_FILE}, *.cedar, {ROLES_FILE}, {OBJECTIVES_FILE} or tests/*.yaml"
+_EXPECTED_FILES = f"{SCHEMA_FILE}, *.cedar, {ROLES_FILE}, {OBJECTIVES_FILE}, {BUDGETS_FILE} or tests/*.yaml"

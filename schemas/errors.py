@@ -30,7 +30,8 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── SignatureInvalid
     │   ├── RecordInvalid         a record that is not canonical or breaks its schema
     │   ├── ChainBroken           seq or prev does not follow
-    │   └── ProofInvalid          a Merkle proof or root that does not match
+    │   ├── ProofInvalid          a Merkle proof or root that does not match
+    │   └── UsageWrong            what a record says was used of a budget does not follow
     ├── BrokerError               the local broker could not be started or stopped
     └── StreamError               Kafka said no
         ├── BrokerUnreachable     (Retryable)
@@ -167,6 +168,10 @@ class ChainBroken(AuditError):
 
 class ProofInvalid(AuditError):
     """A Merkle proof or root that does not match."""
+
+
+class UsageWrong(AuditError):
+    """A record that says something else was used of a budget than the records before it took."""
 
 
 class BrokerError(JuratError):

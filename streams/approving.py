@@ -170,7 +170,7 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
     situation, read = await before.situation(event)
     proposal = Proposal(action=_action(by.agent, decision), rationale=decision.rationale)
     roles = frozenset(one.role for one in grants)
-    decided = judge_approved(by.agent, case.trace.judging(by.engine), situation, proposal, approvals=roles)
+    decided = judge_approved(by.agent, before.judge(situation), situation, proposal, approvals=roles)
     judgement = decided.chosen.judgement
     if _resource(judgement.normalised) != (waiting.resource_type, waiting.resource_id):
         raise InputRejected(
@@ -189,9 +189,7 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
         approvers=judgement.approvers,
         policy_digest=by.engine.digest,
     )
-    record = by.recorder.judged(
-        case.decoded, decided, (_of(case, waiting), *read), name=concluding.id, at=case.now
-    )
+    record = by.recorder.judged(case.decoded, decided, concluding, (_of(case, waiting), *read))
     record = _about_both(case, record, original, grants).model_copy(update={"reasoner": None})
 
     def change() -> Changes:

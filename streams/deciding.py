@@ -44,10 +44,11 @@ from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.recording import Recorder
 from jurat.streams.shadow import Shadow
-from jurat.streams.state import STATE, TIMER, Entry, PartitionState
+from jurat.streams.state import STATE, TIMER, USAGE, Entry, PartitionState
 from jurat.streams.tables import Tables
 from jurat.streams.timers import standing_timers
 from jurat.streams.tracing import OFF, DecisionTrace, Tracing
+from jurat.streams.usage import Counted
 from jurat.streams.verdicted import Verdicted
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,7 @@ class Deciding:
         situation, context = await self.situation(event)
         decided = await self._reason(situation, name)
         decision = recorder.decision(self.decoded, event, decided, name=name, at=self.now)
-        record = recorder.judged(self.decoded, decided, context, name=name, at=self.now)
+        record = recorder.judged(self.decoded, decided, decision, context)
 
         def change() -> approving.Changes:
             entries, asked = approving.ask(self, decided, decision)
@@ -295,7 +296,7 @@ class Deciding:
     async def _reason(self, situation: Situation[Any], name: str) -> Decided:
         by, where = self.by, self.decoded.where
         reasoner = self.trace.asking(by.reasoner)
-        steps = decide(by.agent, self.trace.judging(by.engine), situation)
+        steps = decide(by.agent, self.judge(situation), situation)
         number = 0
         try:
             ask: Ask = next(steps)
@@ -318,6 +319,10 @@ class Deciding:
             decided: Decided = done.value
             return decided
 
+    def judge(self, situation: Situation[Any]) -> Counted:
+        """Who judges a situation: the policies, told what its partition took of budgets."""
+        return Counted(self.trace.judging(self.by.engine), self.state.usage, situation.event.key())
+
     def effect(self, situation: Situation[Any], decided: Decided, decision: Decision) -> tuple[Entry, ...]:
         """Change the state as an allowed decision does."""
         if decision.verdict is not Verdict.ALLOW or not decision.effective:
@@ -333,7 +338,8 @@ class Deciding:
             changed.append((f"{STATE}{state.input_topic}/{key}", state.documents.put(key, after)))
         if agent.timers is not None:
             changed.append((f"{TIMER}{state.input_topic}/{key}", state.timers.replace(key, standing)))
-        return tuple(changed)
+        taken = state.usage.take(decided.chosen.judgement.charges, where=decision.input, at=self.now)
+        return (*changed, *[(f"{USAGE}{name}", value) for name, value in taken])
 
     def _rejected(self, error: Exception) -> Verdicted:
         return self.ended(Outcome.REJECTED, rejection=Rejection.of(error))

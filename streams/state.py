@@ -1,4 +1,4 @@
-"""What one partition remembers: the agent's documents, timers, parked inputs, ids that it has seen, and audit chains.
+"""What one partition remembers: documents, timers, parked inputs, ids that it has seen, use of budgets, audit chains.
 
 Rules upheld here: the changelog is the truth and everything else a copy; it is written in the transaction that commits
 what changed it, so memory never runs ahead of Kafka for longer than a batch; a partition that is opened anew reads it
@@ -10,6 +10,7 @@ back. Entries are canonical JSON, None deletes; `docs/spec/changelog.md` has the
 `approval/<topic>/<id>`      a decision that waits for people
 `parked/<topic>/<offset>`    an input that is to be tried again, and how often it failed
 `seen/<topic>/<batch>`       ids of events that were decided, to know a repeat
+`usage/<budget>/<t>/<o>`     what the action about the input at topic t, offset o took of a budget
 `chain/<topic>`              offsets, their map and the chain head after the last commit
 ===========================  ==========================================================
 
@@ -39,6 +40,7 @@ from jurat.streams.offsets import OffsetMap
 from jurat.streams.parking import Parked, Parking
 from jurat.streams.reading import read_to_end
 from jurat.streams.timers import Due, Timers
+from jurat.streams.usage import PartitionUsage
 from jurat.streams.waiting import WaitingDecisions
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ TIMER: Final = "timer/"
 PARKED: Final = "parked/"
 SEEN: Final = "seen/"
 CHAIN: Final = "chain/"
+USAGE: Final = "usage/"
 
 
 class _ChainEntry(Model):
@@ -105,6 +108,7 @@ class PartitionState:
         self.waiting = WaitingDecisions()
         self.parking = Parking(partition=partition)
         self.seen = SeenWindow()
+        self.usage = PartitionUsage(partition=partition)
         self._collected: dict[str, Parked] = {}
 
     async def restore(
@@ -165,6 +169,8 @@ class PartitionState:
                 self._restore_chain(rest, record.value)
             elif kind == "parked" and rest.rpartition("/")[0] in self.sources:
                 self.parking.restore(rest, record.value, self._collected)
+            elif kind == "usage":
+                self.usage.restore(rest, record.value)
             elif rest.startswith(f"{self.input_topic}/"):
                 name = rest.removeprefix(f"{self.input_topic}/")
                 if kind == "state":

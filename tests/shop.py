@@ -16,6 +16,7 @@ from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.schemas.commerce import CustomerProfile
 from jurat.schemas.errors import ReasonerError, ReasonerUnavailable
 from jurat.schemas.model import Event, Model, Money
+from jurat.streams.usage import Counted, PartitionUsage
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -46,6 +47,11 @@ class Down:
 @cache
 def shop_engine() -> PolicyEngine:
     return PolicyEngine(load_bundle(shipped_bundle("shop")))
+
+
+def counted(seen: Situation[Any]) -> Judge:
+    """The shop's policies, told that nothing was used of any budget."""
+    return Counted(shop_engine(), PartitionUsage(partition=0), seen.event.key())
 
 
 def euros(amount_minor: int) -> Money:
@@ -85,7 +91,7 @@ def run(
 ) -> Decided:
     """Drive the kernel to its end, as a worker does, by default with the heuristic and the shop's policies."""
     asked = reasoner or HeuristicReasoner()
-    steps = decide(agent, judge or shop_engine(), seen)
+    steps = decide(agent, judge or counted(seen), seen)
     ask = next(steps)
     while True:
         answer: Answer

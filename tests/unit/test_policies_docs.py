@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from jurat.policies import PolicyEngine, load_bundle, run_cases
+from jurat.policies import PolicyEngine, load_bundle, run_cases, shipped_bundle
 from tests.fixtures.policies.refund_models import REFUNDS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -25,15 +25,16 @@ def test_the_bundle_of_the_spec_loads_and_judges_as_it_says(tmp_path: Path) -> N
         (tmp_path / name).write_text(text, encoding="utf-8")
     engine = PolicyEngine(load_bundle(tmp_path))
     report = run_cases(engine)
-    assert (report.run, report.failures) == (1, ())
+    assert (report.run, report.failures) == (2, ())
     (normalised,) = blocks(SPEC, "json")
     assert engine.rejudge(json.loads(normalised)).policies == ("refund.over-500",)
 
 
 def test_the_rule_of_the_guide_holds_with_its_cases(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(REFUNDS, tmp_path / "refunds"))
-    rule, escalation = blocks(GUIDE, "cedar")
-    (folder / "tests" / "retries.yaml").write_text(*blocks(GUIDE, "yaml"), encoding="utf-8")
+    rule, escalation, _capped = blocks(GUIDE, "cedar")
+    cases, _budgets = blocks(GUIDE, "yaml")
+    (folder / "tests" / "retries.yaml").write_text(cases, encoding="utf-8")
     for name, id_, text in (
         ("common", "retry.cool-down-24h", rule),
         ("refunds", "refund.gold-over-500", escalation),
@@ -46,3 +47,18 @@ def test_the_rule_of_the_guide_holds_with_its_cases(tmp_path: Path) -> None:
         path.write_text(f"{kept}\n{text}", encoding="utf-8")
     report = run_cases(PolicyEngine(load_bundle(folder)))
     assert (report.run, report.failures) == (7, ())
+
+
+def test_the_budget_of_the_guide_is_that_of_the_shop(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(shipped_bundle("shop"), tmp_path / "shop"))
+    (folder / "budgets.yaml").write_text(blocks(GUIDE, "yaml")[1], encoding="utf-8")
+    path, id_ = folder / "disputes.cedar", "dispute.refund.buyer-day"
+    text = path.read_text(encoding="utf-8")
+    kept = re.sub(rf'@id\("{re.escape(id_)}"\).*?;\n', "", text, flags=re.DOTALL)
+    assert id_ not in kept
+    path.write_text(f"{kept}\n{blocks(GUIDE, 'cedar')[2]}", encoding="utf-8")
+    shown = load_bundle(folder)
+    assert shown.budgets == load_bundle(shipped_bundle("shop")).budgets
+    report = run_cases(PolicyEngine(shown))
+    assert report.run > 90
+    assert report.failures == ()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
 
 from jurat.audit.approval import MAX_WHY_CHARS, parse_statement, requested_digest
 from jurat.audit.chain import ChainHead
+from jurat.audit.usage import BudgetUsed
+from jurat.policies.usage import MAX_TAKES
+from jurat.schemas import canonical
 from jurat.schemas.approvals import MAX_STATEMENT_BYTES
 from jurat.schemas.decision import InputRef
+from jurat.schemas.moments import CLOCK_SLACK
 from jurat.streams.kafka import KafkaRecord, TopicPartition
 from jurat.streams.offsets import MAX_SPAN, OffsetMap
 from jurat.streams.parking import (
@@ -24,6 +28,7 @@ from jurat.streams.parking import (
 )
 from jurat.streams.state import Source
 from jurat.streams.timers import MAX_TIMERS, Standing, Timers
+from jurat.streams.usage import Taken
 from jurat.streams.waiting import MAX_WAITING, MAX_WAITING_BYTES, TIME_OUT
 from tests.examples import REQUEST
 from tests.tree import ROOT
@@ -71,6 +76,27 @@ def test_parked_inputs() -> None:
     for bound in (MAX_RECORD_BYTES, MAX_ENTRY_BYTES, MAX_HEADERS, MAX_PARKED_RECORDS):
         assert f"{bound:,}" in text
     assert f"{MAX_PARKED_BYTES // 2**20} MiB" in text
+
+
+def test_the_use_of_budgets() -> None:
+    text = text_of("changelog.md")
+    at = datetime(2026, 9, 21, 13, 33, 20, 500_000, tzinfo=UTC)
+    customer, amount = "resource.customer_id", "context.amount_minor"
+    taken = Taken(at=at, by=customer, key="c-7", of=amount, taken=8_000, window_s=86_400).printed().decode()
+    assert text.count(taken) == 2
+    assert f"at most {MAX_TAKES:,} entries" in text
+    assert timedelta(hours=1) == CLOCK_SLACK
+    described = BudgetUsed(
+        budget="refunds_day",
+        by=customer,
+        key="c-7",
+        of=amount,
+        window_s=86_400,
+        shares=None,
+        used=30_000,
+        taken=8_000,
+    )
+    assert canonical.dumps(described.model_dump(mode="json")).decode() in text_of("audit-record.md")
 
 
 def test_timers() -> None:

@@ -16,9 +16,9 @@ from jurat.audit.chain import ChainHead
 from jurat.audit.ed25519 import SigningKey
 from jurat.audit.keys import PemSigner, Trust, TrustedKey, print_trust
 from jurat.audit.log import LogEntry
+from jurat.audit.coordinates import Coordinates, chain_name
 from jurat.audit.record import (
     ContextRead,
-    Coordinates,
     DecisionRecord,
     Input,
     Outcome,
@@ -27,7 +27,6 @@ from jurat.audit.record import (
     ReasonerUsed,
     Rejection,
     build,
-    chain_name,
     format_time,
 )
 from jurat.audit.shadow_verdict import ShadowVerdict
