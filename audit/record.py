@@ -46,6 +46,7 @@ MAX_ERROR = 500
 APPROVAL_OF = "approval-of"
 """Under this name a record says which escalated decision it is about."""
 
+
 def _check_time(text: str) -> str:
     if format_time(datetime.fromisoformat(text)) != text:
         raise ValueError("not a time in UTC with six digits of microseconds")

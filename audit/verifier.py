@@ -37,11 +37,11 @@ from enum import StrEnum
 from jurat.audit import dsse
 from jurat.audit.approval import check_recorded
 from jurat.audit.chain import ChainHead, check_link
+from jurat.audit.coordinates import chain_name, parse_uri
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Fault, LogEntry, Place, TreeHead
 from jurat.audit.merkle import EMPTY_ROOT, Frontier
-from jurat.audit.coordinates import chain_name, parse_uri
 from jurat.audit.record import DecisionRecord, Outcome, Statement, concluded, parse
 from jurat.audit.usage import UsageLedger
 from jurat.schemas.errors import AuditError, ChainBroken, ProofInvalid, RecordInvalid, UsageWrong
@@ -325,6 +325,7 @@ class Verifier:
             )
         if record.outcome is not Outcome.ESCALATED:
             first.escalated.discard(request.offset)
+
 
 def _partition(record: DecisionRecord) -> int:
     return parse_uri(record.inputs[0].uri).partition

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from jurat.audit import dsse
 from jurat.audit.chain import ChainHead
-from jurat.audit.keys import Signer
 from jurat.audit.coordinates import chain_name
+from jurat.audit.keys import Signer
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import SchemaIds, encode
 from jurat.schemas.decision import decision_id

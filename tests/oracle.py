@@ -29,8 +29,8 @@ from jurat.agents.agent import Agent
 from jurat.audit import dsse
 from jurat.audit.approval import check_recorded
 from jurat.audit.chain import ChainHead, check_link
-from jurat.audit.keys import Trust
 from jurat.audit.coordinates import chain_name, parse_uri
+from jurat.audit.keys import Trust
 from jurat.audit.record import DecisionRecord, Outcome, concluded, parse
 from jurat.schemas.approvals import ApprovalRequested
 from jurat.schemas.codec import decode

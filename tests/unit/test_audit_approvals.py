@@ -10,9 +10,9 @@ import pytest
 
 from jurat.audit import dsse
 from jurat.audit.chain import ChainHead
+from jurat.audit.coordinates import chain_name, parse_uri
 from jurat.audit.keys import Trust, TrustedKey
 from jurat.audit.log import LogEntry
-from jurat.audit.coordinates import chain_name, parse_uri
 from jurat.audit.record import GENESIS, DecisionRecord, Outcome, Statement, build, parse
 from jurat.audit.verifier import LogVerdict, Report, Verifier
 from jurat.schemas.decision import decision_id_at

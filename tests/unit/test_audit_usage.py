@@ -11,8 +11,8 @@ import pytest
 
 from jurat.audit import story
 from jurat.audit.chain import ChainHead
-from jurat.audit.log import LogEntry
 from jurat.audit.coordinates import chain_name
+from jurat.audit.log import LogEntry
 from jurat.audit.record import DecisionRecord, Outcome, PolicyUsed, build, format_time, parse
 from jurat.audit.usage import BudgetUsed
 from jurat.audit.verifier import LogVerdict, Report, Verifier

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from jurat.audit import dsse, export
 from jurat.audit.chain import ChainHead
+from jurat.audit.coordinates import Coordinates, chain_name
 from jurat.audit.ed25519 import SigningKey
 from jurat.audit.keys import PemSigner, Trust, TrustedKey, print_trust
 from jurat.audit.log import LogEntry
-from jurat.audit.coordinates import Coordinates, chain_name
 from jurat.audit.record import (
     ContextRead,
     DecisionRecord,
