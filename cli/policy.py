@@ -81,7 +81,8 @@ def _tested(folder: Path) -> bool:
         _print(str(error), style="red")
         return False
     for failure in report.failures:
-        _print(f"{bundle.name}/{failure.file}: {failure.name}: {failure.message}", style="red")
+        where = f"{bundle.name}/{failure.file}:{failure.line}"
+        _print(f"{where}: {failure.name}: {failure.message}", style="red")
     _print(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
     return not report.failures
 

@@ -25,6 +25,8 @@ import cedarpy
 import orjson
 from cedarpy import pst
 
+from jurat.policies.declared import Declared
+from jurat.policies.declared import parse as parse_declared
 from jurat.policies.nesting import too_deep
 
 __all__ = [
@@ -86,11 +88,13 @@ class Schema:
     Attributes:
         actions: for every action, the names of all actions and groups that it is in, itself included.
         action_types: the type names of actions, one for each namespace that declares any, sorted.
+        declared: everything that it declares.
     """
 
     handle: cedarpy.Schema
     actions: Mapping[str, frozenset[str]]
     action_types: tuple[str, ...]
+    declared: Declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +115,16 @@ def parse_schema(text: str) -> Schema:
     _refuse_too_deep(text)  # 4
     try:
         handle = cedarpy.Schema.from_str(text)
-        declared = orjson.loads(str(cedarpy.Entities.from_json_str("[]", schema=handle)))
+        known = orjson.loads(str(cedarpy.Entities.from_json_str("[]", schema=handle)))
+        declared = parse_declared(str(handle))
     except ValueError as error:
         raise CedarError(str(error)) from error
-    parents = {entity["uid"]["id"]: {parent["id"] for parent in entity["parents"]} for entity in declared}
+    parents = {entity["uid"]["id"]: {parent["id"] for parent in entity["parents"]} for entity in known}
     return Schema(
         handle=handle,
         actions={name: frozenset(_ancestors(name, parents)) for name in sorted(parents)},
-        action_types=tuple(sorted({entity["uid"]["type"] for entity in declared})),
+        action_types=tuple(sorted({entity["uid"]["type"] for entity in known})),
+        declared=declared,
     )
 
 
