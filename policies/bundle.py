@@ -183,9 +183,9 @@ class _Loading:
         for action, declared in sorted(schema.declared.actions.items()):
             context = schema.declared.record(declared.context)
             fields = {} if context is None else context.fields
-            line = places.line_of_name(text, 1, action.partition('"')[2].removesuffix('"'))
+            where = at(SCHEMA_FILE, places.line_of_name(text, 1, action.partition('"')[2].removesuffix('"')))
             self.faults += [
-                f"{at(SCHEMA_FILE, line)}got the action {action} whose context has no `{own}: {type_}`,"
+                f"{where}got the action {action} whose context has no `{own}: {type_}`,"
                 " expected it: the engine adds it to every request"
                 for own, type_ in OWN_CONTEXT.items()
                 if own not in fields or not fields[own].required or str(fields[own].type) != type_

@@ -35,6 +35,8 @@ __all__ = [
     "CedarError",
     "Compiled",
     "Evaluation",
+    "PlainAnswer",
+    "PlainCedar",
     "PolicyTree",
     "Schema",
     "Uid",
@@ -238,6 +240,76 @@ class Case:
             )
         except BaseException as error:  # noqa: BLE001  # rule 2; _failure raises what is not the binding's
             return _failure(error)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAnswer:
+    """What Cedar itself says.
+
+    Attributes:
+        decision: `allow` or `deny`; None where it refused the request or its entities.
+        reasons: the policies that determined it, sorted.
+        errors: what went wrong, in Cedar's words; a decision may stand beside it.
+        ids: the `@id` of every one of the reasons that has one.
+    """
+
+    decision: str | None
+    reasons: tuple[str, ...]
+    errors: tuple[str, ...]
+    ids: Mapping[str, str]
+
+
+class PlainCedar:
+    """Policies that are not ours, asked the way Cedar's own tools ask them: the rules of this module do not hold."""
+
+    def __init__(self, policies: str, *, schema: str | None, entities: str) -> None:
+        """Parse.
+
+        Args:
+            policies: policy text; templates in it grant and forbid nothing.
+            schema: in Cedar's syntax or as JSON; None to check nothing.
+            entities: the entities that every request shares, as Cedar's entity JSON.
+
+        Raises:
+            CedarError: Cedar refuses one of them.
+        """
+        _refuse_too_deep(policies)  # 4
+        try:
+            self._policies = cedarpy.PolicySet.from_str(policies)
+            self._schema = None if schema is None else _plain_schema(schema)
+            self._base = cedarpy.Entities.from_json_str(entities, schema=self._schema)
+        except ValueError as error:
+            raise CedarError(str(error)) from error
+
+    def answer(self, request: Uids, *, context: str, entities: str, validated: bool) -> PlainAnswer:
+        """Evaluate one request.
+
+        Args:
+            request: principal, action and resource.
+            context: as JSON.
+            entities: the request's own entities as Cedar's entity JSON.
+            validated: whether the request is checked against the schema.
+        """
+        try:
+            known = self._base.with_added_json_str(entities, schema=self._schema)
+            schema = self._schema if validated else None
+            result = cedarpy.is_authorized({**request, "context": context}, self._policies, known, schema)
+            diagnostics, decision = result.diagnostics, result.decision
+        except BaseException as error:  # noqa: BLE001  # rule 2; _failure raises what is not the binding's
+            return PlainAnswer(None, (), _failure(error).errors, {})
+        return PlainAnswer(
+            decision=None if decision is _NO_DECISION else decision.value.lower(),
+            reasons=tuple(sorted(diagnostics.reasons)),
+            errors=tuple(sorted(diagnostics.errors)),
+            ids=diagnostics.id_annotations_by_reason,
+        )
+
+
+def _plain_schema(text: str) -> cedarpy.Schema:
+    if text.lstrip().startswith("{"):
+        return cedarpy.Schema.from_json_str(text)
+    _refuse_too_deep(text)  # 4
+    return cedarpy.Schema.from_str(text)
 
 
 def concerns(policy: PolicyTree, groups: frozenset[str]) -> bool:

@@ -103,23 +103,19 @@ class Declared:
                 return type_
             if not isinstance(type_, Named):
                 return None
-            entity = self._of(type_, self.entities)
+            entity = self._entity(type_)
             if entity is not None:
                 return entity.attributes
-            type_ = self._of(type_, self.types)
+            type_ = self.types.get(_within(type_.namespace, type_.name), self.types.get(type_.name))
         return None
 
     def tags(self, type_: Type | None) -> Type | None:
         """The type of an entity type's tags, None where it has none."""
-        entity = self._of(type_, self.entities) if isinstance(type_, Named) else None
+        entity = self._entity(type_) if isinstance(type_, Named) else None
         return None if entity is None else entity.tags
 
-    @staticmethod
-    def _of(type_: Named, names: Mapping[str, _Value]) -> _Value | None:
-        return names.get(_within(type_.namespace, type_.name), names.get(type_.name))
-
-
-_Value = EntityType | Type
+    def _entity(self, type_: Named) -> EntityType | None:
+        return self.entities.get(_within(type_.namespace, type_.name), self.entities.get(type_.name))
 
 
 def parse(text: str) -> Declared:

@@ -7,7 +7,7 @@ asked for is looked up, reachable or not.
 Rules upheld here:
 1. an attribute is unknown when no request that the policy's scope admits can have it at that place;
 2. what an expression is, where it cannot be told (a record that the policy itself writes), is left to the validator;
-3. a suggestion is a path that exists: the same name elsewhere, else the name beside the unknown one that is most like it.
+3. a suggestion is a path that exists: the same name elsewhere, else the most similar one beside the unknown name.
 
 Not here: types (Cedar's validator), roles and agents (`bundle.py`), the house rules (`lint.py`).
 """
@@ -148,9 +148,9 @@ class _Looking:
 
     def _elsewhere(self, attr: str) -> str | None:
         """A path that ends in this name, the shortest there is."""
-        waiting = [(name, types) for name, types in sorted(self.variables.items())]
+        waiting: list[tuple[str, _Types]] = sorted(self.variables.items())
         for _ in range(MAX_PATH):
-            deeper = []
+            deeper: list[tuple[str, _Types]] = []
             for path, types in waiting:
                 for name, attribute in sorted(self._fields(types).items()):
                     if name == attr:

@@ -98,7 +98,7 @@ def load(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
         raise StrictYamlError(
-            f"got what is not YAML, {what}, expected plain YAML", mark and mark.line + 1
+            f"got what is not YAML, {what}, expected plain YAML", mark.line + 1 if mark else None
         ) from error
     except yaml.YAMLError as error:
         raise StrictYamlError(" ".join(str(error).split())) from error
