@@ -13,6 +13,7 @@ import click
 
 from jurat.cli.bundles import bundle_folder, say
 from jurat.cli.policy_eval import command as eval_command
+from jurat.cli.policy_page import command as page_command
 from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
@@ -88,3 +89,4 @@ def _report(fine: list[bool]) -> None:
 
 
 command.add_command(eval_command)
+command.add_command(page_command)

@@ -6,6 +6,7 @@ be found stands on the line where its statement begins. Not here: what is wrong 
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ from typing import Final
 
 from jurat.policies.cedar import CedarError, PolicyTree, parse_policies
 
-MAX_SEARCHED_LINES: Final = 200
-"""Lines of one statement that are parsed again to find the one that is at fault: a policy is shorter."""
+MAX_SEARCHED: Final = 200_000
+"""Characters of a statement that is parsed again and again to find the line at fault: people write far less."""
 
 _ENDED: Final = "unexpected end of input"
 _SYNTAX: Final = re.compile(r"(?:error parsing schema: )?(?:unexpected |invalid token)")
@@ -84,16 +85,21 @@ def line_of_name(statement: str, line: int, name: str) -> int | None:
 
 
 def _line_of_syntax(statement: str, line: int, parse: Callable[[str], object]) -> int:
-    """The first line up to which the text is no longer the beginning of a policy."""
+    """The first line up to which the text is no longer the beginning of a policy, found by halving."""
+    if len(statement) > MAX_SEARCHED:
+        return line
     first = _leading_lines(statement)
     lines = statement.split("\n")
-    for number in range(first + 1, min(len(lines), first + MAX_SEARCHED_LINES) + 1):
+
+    def broken(count: int) -> bool:
         try:
-            parse("\n".join(lines[:number]))
+            parse("\n".join(lines[:count]))
         except CedarError as error:
-            if _ENDED not in str(error):
-                return line + number - 1 - first
-    return line
+            return _ENDED not in str(error)
+        return False
+
+    number = bisect.bisect_left(range(len(lines) + 1), 1, lo=first + 1, key=broken)
+    return line if number > len(lines) else line + number - 1 - first
 
 
 def _line(statement: str, line: int, place: int) -> int:
