@@ -15,6 +15,7 @@ from jurat.cli.bundles import bundle_folder, say
 from jurat.cli.policy_eval import command as eval_command
 from jurat.cli.policy_page import command as page_command
 from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
+from jurat.policies.bundle_tests import cases
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
 
@@ -27,7 +28,7 @@ def command() -> None:
 @command.command()
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 def check(bundles: tuple[str, ...]) -> None:
-    """Load bundles and tell every fault; without a name, all that come with jurat."""
+    """Load bundles and their cases and tell every fault; without a name, all that come with jurat."""
     _report([_checked(folder) for folder in _folders(bundles)])
 
 
@@ -59,12 +60,13 @@ def _folders(bundles: tuple[str, ...]) -> list[Path]:
 def _checked(folder: Path) -> bool:
     try:
         bundle = load_bundle(folder)
+        count = len(cases(bundle))
     except BundleError as error:
         say(str(error), style="red")
         return False
     say(
         f"{bundle.name}: {len(bundle.policies)} policies for {len(bundle.actions)} actions"
-        f" of {len(bundle.agents)} agents, sha256 {bundle.digest}"
+        f" of {len(bundle.agents)} agents, {count} cases, sha256 {bundle.digest}"
     )
     return True
 

@@ -291,7 +291,9 @@ class PlainCedar:
             validated: whether the request is checked against the schema.
         """
         try:
-            known = self._base.with_added_json_str(entities, schema=self._schema)
+            known = self._base
+            if entities != "[]":  # adding none copies them all
+                known = known.with_added_json_str(entities, schema=self._schema)
             schema = self._schema if validated else None
             result = cedarpy.is_authorized({**request, "context": context}, self._policies, known, schema)
             diagnostics, decision = result.diagnostics, result.decision
