@@ -266,16 +266,15 @@ class PlainCedar:
         """Parse.
 
         Args:
-            policies: policy text; templates in it grant and forbid nothing.
+            policies: policy text, or policies as JSON; templates among them grant and forbid nothing.
             schema: in Cedar's syntax or as JSON; None to check nothing.
             entities: the entities that every request shares, as Cedar's entity JSON.
 
         Raises:
             CedarError: Cedar refuses one of them.
         """
-        _refuse_too_deep(policies)  # 4
         try:
-            self._policies = cedarpy.PolicySet.from_str(policies)
+            self._policies = _plain_policies(policies)
             self._schema = None if schema is None else _plain_schema(schema)
             self._base = cedarpy.Entities.from_json_str(entities, schema=self._schema)
         except ValueError as error:
@@ -305,6 +304,13 @@ class PlainCedar:
             errors=tuple(sorted(diagnostics.errors)),
             ids=diagnostics.id_annotations_by_reason,
         )
+
+
+def _plain_policies(text: str) -> cedarpy.PolicySet:
+    if text.lstrip().startswith("{"):
+        return cedarpy.PolicySet.from_json_str(text)  # its parser has a bound of its own
+    _refuse_too_deep(text)  # 4
+    return cedarpy.PolicySet.from_str(text)
 
 
 def _plain_schema(text: str) -> cedarpy.Schema:

@@ -16,12 +16,17 @@ from typing import Final
 
 from jurat.policies import cedar, places
 from jurat.policies.faults import at
-from jurat.policies.folder import MAX_FILE_BYTES, MAX_FILES, ROLES_FILE
+from jurat.policies.folder import MAX_FILES, ROLES_FILE
 from jurat.schemas.errors import BundleError
 
 POLICIES: Final = "*.cedar"
+JSON_POLICIES: Final = ("policies.json", "*.cedar.json")
 SCHEMAS: Final = ("*.cedarschema", "schema.json", "*.cedarschema.json")
 ENTITIES: Final = ("entities.json", "*.entities.json")
+
+
+MAX_FILE_BYTES: Final = 64_000_000
+"""Of a file; entities are data, of which there is more than people write."""
 
 
 def is_plain(folder: Path) -> bool:
@@ -30,17 +35,20 @@ def is_plain(folder: Path) -> bool:
 
 
 def load_plain(folder: Path) -> cedar.PlainCedar:
-    """Load a folder of plain Cedar: `*.cedar`, and if they are there a schema and entities.
+    """Load a folder of plain Cedar: policies, and if they are there a schema and entities.
 
     Raises:
         BundleError: a file cannot be read, or Cedar refuses it.
     """
     faults: list[str] = []
     files = sorted(folder.glob(POLICIES))[: MAX_FILES + 1]
-    if not files or len(files) > MAX_FILES:
-        got = "no policy" if not files else f"more than {MAX_FILES} files of policies"
-        raise BundleError(f"got {got} in {folder}, expected *.cedar files", bundle=folder.name)
+    if len(files) > MAX_FILES:
+        raise BundleError(f"got more than {MAX_FILES} files of policies in {folder}", bundle=folder.name)
     texts = {path.name: text for path in files if (text := _text(path, faults)) is not None}
+    if not files:
+        texts = dict([one] if (one := _one(folder, JSON_POLICIES, faults)) else [])
+    if not texts and not faults:
+        raise BundleError(f"got no policy in {folder}, expected *.cedar files", bundle=folder.name)
     schema = _one(folder, SCHEMAS, faults)
     entities = _one(folder, ENTITIES, faults)
     for name, text in texts.items():

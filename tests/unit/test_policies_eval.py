@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cedarpy
 import pytest
 from click.testing import CliRunner, Result
 
@@ -42,7 +43,7 @@ def asked(amount: int, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("folder", CORPORA, ids=lambda folder: folder.name)
-def test_plain_cedar_is_answered_as_a_corpus_expects(folder: Path) -> None:
+def test_hazard_6_plain_cedar_is_answered_as_a_corpus_expects(folder: Path) -> None:
     source = folder / "requests.jsonl"
     result = CliRunner().invoke(command, ["eval", "--bundle", str(folder), "--input", str(source)])
     expected = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
@@ -244,6 +245,15 @@ def test_a_bundle_of_ours_that_lost_a_file_is_not_taken_for_plain_cedar(tmp_path
     folder = Path(shutil.copytree(REFUNDS, tmp_path / "refunds"))
     (folder / "schema.cedarschema").unlink()
     assert "schema.cedarschema: missing" in broken(folder)
+
+
+def test_policies_as_json_are_read(photos: Path) -> None:
+    lines = [json.loads(line) for line in (photos / "requests.jsonl").read_text().splitlines()]
+    before = [{**one, "ids": None} for one in answers(evaluate(photos, *lines))]
+    text = cedarpy.policies_to_json_str((photos / "policies.cedar").read_text(encoding="utf-8"))
+    (photos / "policies.cedar").unlink()
+    (photos / "policies.json").write_text(text, encoding="utf-8")
+    assert [{**one, "ids": None} for one in answers(evaluate(photos, *lines))] == before
 
 
 def test_the_id_of_a_plain_policy_is_told_beside_it(tmp_path: Path) -> None:
