@@ -10,10 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from jurat.audit.story import printable
-from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
+from jurat.cli.bundles import bundle_folder, say
+from jurat.cli.policy_eval import command as eval_command
+from jurat.cli.policy_page import command as page_command
+from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
+from jurat.policies.bundle_tests import cases
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
 
@@ -26,7 +28,7 @@ def command() -> None:
 @command.command()
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 def check(bundles: tuple[str, ...]) -> None:
-    """Load bundles and tell every fault; without a name, all that come with jurat."""
+    """Load bundles and their cases and tell every fault; without a name, all that come with jurat."""
     _report([_checked(folder) for folder in _folders(bundles)])
 
 
@@ -52,23 +54,19 @@ def schema(bundle: str, namespace: str) -> None:
 
 
 def _folders(bundles: tuple[str, ...]) -> list[Path]:
-    return [_folder(name) for name in bundles or shipped_bundles()]
-
-
-def _folder(name: str) -> Path:
-    folder = Path(name)
-    return folder if folder.is_dir() else shipped_bundle(name)
+    return [bundle_folder(name) for name in bundles or shipped_bundles()]
 
 
 def _checked(folder: Path) -> bool:
     try:
         bundle = load_bundle(folder)
+        count = len(cases(bundle))
     except BundleError as error:
-        _print(str(error), style="red")
+        say(str(error), style="red")
         return False
-    _print(
+    say(
         f"{bundle.name}: {len(bundle.policies)} policies for {len(bundle.actions)} actions"
-        f" of {len(bundle.agents)} agents, sha256 {bundle.digest}"
+        f" of {len(bundle.agents)} agents, {count} cases, sha256 {bundle.digest}"
     )
     return True
 
@@ -78,11 +76,12 @@ def _tested(folder: Path) -> bool:
         bundle = load_bundle(folder)
         report = run_cases(PolicyEngine(bundle))
     except BundleError as error:
-        _print(str(error), style="red")
+        say(str(error), style="red")
         return False
     for failure in report.failures:
-        _print(f"{bundle.name}/{failure.file}: {failure.name}: {failure.message}", style="red")
-    _print(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
+        where = f"{bundle.name}/{failure.file}:{failure.line}"
+        say(f"{where}: {failure.name}: {failure.message}", style="red")
+    say(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
     return not report.failures
 
 
@@ -91,7 +90,5 @@ def _report(fine: list[bool]) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _print(text: str, style: str | None = None) -> None:
-    # Names of files and words of policies may come from anywhere: they must not steer the terminal.
-    shown = "\n".join(printable(line) for line in text.split("\n"))
-    Console(soft_wrap=True).print(shown, style=style, markup=False, highlight=False)
+command.add_command(eval_command)
+command.add_command(page_command)

@@ -13,8 +13,9 @@ One judgement, step by step (the numbers come back in the code):
 
 1. **Normalise** the request into canonical JSON types; what has no such form denies.
 2. **Evaluate** with the approvals that were verified. An error denies, `Allow` allows.
-3. Refused: where every determining policy has `@escalate`, **evaluate again** with all approver roles
-   granted. `Allow` now escalates to the roles of the policies that refused in 2; all else denies.
+3. Refused: where every determining policy has `@escalate`, **evaluate again** with their roles granted.
+   `Allow` now escalates to these roles; all else denies. Other roles would change nothing: an approval lifts
+   only the policy that asks for it (`lint.py`).
 
 Not here: verifying approvals, and calls to Cedar (`cedar.py`).
 """
@@ -137,7 +138,7 @@ class PolicyEngine:
         roles = {policies[id_].escalate for id_ in first.reasons}
         if first.errors or not roles or None in roles:
             return self._denied(first, asked)
-        lifted = case.evaluate(self._all_granted(asked["context"]))  # 3
+        lifted = case.evaluate(_granted(asked["context"], roles))  # 3
         if lifted.allowed:
             approvers = tuple(sorted(role for role in roles if role is not None))
             return self._judgement(Verdict.ESCALATE, first.reasons, asked, approvers)
@@ -157,10 +158,6 @@ class PolicyEngine:
             known = ", ".join(self._bundle.actions)
             return f"got the action {printable(action['id'])}, expected one of the schema: {known}"
         return None
-
-    def _all_granted(self, context: JsonValue) -> str:
-        given = context if isinstance(context, dict) else {}
-        return orjson.dumps({**given, "approvals": self._bundle.approvers}).decode()
 
     def _denied(self, evaluation: cedar.Evaluation, asked: JsonObject) -> Judgement:
         judgement = self._judgement(Verdict.DENY, evaluation.reasons, asked)
@@ -184,6 +181,14 @@ class PolicyEngine:
 
 def _uid(value: JsonValue) -> cedar.Uid:
     return value  # type: ignore[return-value]  # rejudge checked the shape, judge made it
+
+
+def _granted(context: JsonValue, roles: set[str | None]) -> str:
+    """A context that was evaluated, with approvals by these roles added."""
+    fields = context if isinstance(context, dict) else {}
+    given = fields.get("approvals")
+    approvals = [*(given if isinstance(given, list) else []), *roles]
+    return orjson.dumps({**fields, "approvals": approvals}).decode()
 
 
 def _texts(values: Iterable[JsonValue]) -> bool:
