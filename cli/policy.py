@@ -1,8 +1,7 @@
 """`jurat policy`: check, test and describe policy bundles.
 
-Rules upheld here: a bundle is named by its folder or, where it comes with jurat, by its name; nothing here
-decides, all of it is `jurat.policies`. Exit code 1 means that something is wrong with a bundle, 0 that
-nothing is.
+Rules upheld here: nothing here decides, all of it is `jurat.policies`. Exit code 1 means that something is wrong with
+a bundle, 0 that nothing is; a warning is nothing wrong.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from jurat.audit.story import printable
-from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
+from jurat.cli.bundles import bundle_folder, say
+from jurat.cli.policy_ask import ask
+from jurat.cli.policy_diff import diff
+from jurat.policies import Bundle, PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
 
@@ -23,10 +23,14 @@ def command() -> None:
     """Check, test and describe policy bundles."""
 
 
+command.add_command(ask)
+command.add_command(diff)
+
+
 @command.command()
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 def check(bundles: tuple[str, ...]) -> None:
-    """Load bundles and tell every fault; without a name, all that come with jurat."""
+    """Load bundles, tell every fault, and prove what is wrong with valid policies; without a name, all shipped ones."""
     _report([_checked(folder) for folder in _folders(bundles)])
 
 
@@ -52,25 +56,30 @@ def schema(bundle: str, namespace: str) -> None:
 
 
 def _folders(bundles: tuple[str, ...]) -> list[Path]:
-    return [_folder(name) for name in bundles or shipped_bundles()]
-
-
-def _folder(name: str) -> Path:
-    folder = Path(name)
-    return folder if folder.is_dir() else shipped_bundle(name)
+    return [bundle_folder(name) for name in bundles or shipped_bundles()]
 
 
 def _checked(folder: Path) -> bool:
     try:
         bundle = load_bundle(folder)
     except BundleError as error:
-        _print(str(error), style="red")
+        say(str(error), style="red")
         return False
-    _print(
+    say(
         f"{bundle.name}: {len(bundle.policies)} policies for {len(bundle.actions)} actions"
         f" of {len(bundle.agents)} agents, sha256 {bundle.digest}"
     )
-    return True
+    return _analysed(bundle)
+
+
+def _analysed(bundle: Bundle) -> bool:
+    from jurat.policies.analysis_check import Level, analyse  # noqa: PLC0415  # loads z3, which `test` need not
+
+    styles = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: None}
+    findings = analyse(bundle)
+    for finding in findings:
+        say(f"{finding.level.value}: {bundle.name}/{finding.text}", style=styles[finding.level])
+    return all(finding.level is not Level.ERROR for finding in findings)
 
 
 def _tested(folder: Path) -> bool:
@@ -78,20 +87,14 @@ def _tested(folder: Path) -> bool:
         bundle = load_bundle(folder)
         report = run_cases(PolicyEngine(bundle))
     except BundleError as error:
-        _print(str(error), style="red")
+        say(str(error), style="red")
         return False
     for failure in report.failures:
-        _print(f"{bundle.name}/{failure.file}: {failure.name}: {failure.message}", style="red")
-    _print(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
+        say(f"{bundle.name}/{failure.file}: {failure.name}: {failure.message}", style="red")
+    say(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
     return not report.failures
 
 
 def _report(fine: list[bool]) -> None:
     if not all(fine):
         raise click.exceptions.Exit(1)
-
-
-def _print(text: str, style: str | None = None) -> None:
-    # Names of files and words of policies may come from anywhere: they must not steer the terminal.
-    shown = "\n".join(printable(line) for line in text.split("\n"))
-    Console(soft_wrap=True).print(shown, style=style, markup=False, highlight=False)

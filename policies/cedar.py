@@ -25,6 +25,8 @@ import cedarpy
 import orjson
 from cedarpy import pst
 
+from jurat.policies.declared import Declared
+from jurat.policies.declared import parse as parse_declared
 from jurat.policies.nesting import too_deep
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "concerns",
     "parse_policies",
     "parse_schema",
+    "printed",
     "pst",
     "validate",
 ]
@@ -86,11 +89,13 @@ class Schema:
     Attributes:
         actions: for every action, the names of all actions and groups that it is in, itself included.
         action_types: the type names of actions, one for each namespace that declares any, sorted.
+        declared: everything that it declares.
     """
 
     handle: cedarpy.Schema
     actions: Mapping[str, frozenset[str]]
     action_types: tuple[str, ...]
+    declared: Declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +116,16 @@ def parse_schema(text: str) -> Schema:
     _refuse_too_deep(text)  # 4
     try:
         handle = cedarpy.Schema.from_str(text)
-        declared = orjson.loads(str(cedarpy.Entities.from_json_str("[]", schema=handle)))
+        known = orjson.loads(str(cedarpy.Entities.from_json_str("[]", schema=handle)))
+        declared = parse_declared(str(handle))
     except ValueError as error:
         raise CedarError(str(error)) from error
-    parents = {entity["uid"]["id"]: {parent["id"] for parent in entity["parents"]} for entity in declared}
+    parents = {entity["uid"]["id"]: {parent["id"] for parent in entity["parents"]} for entity in known}
     return Schema(
         handle=handle,
         actions={name: frozenset(_ancestors(name, parents)) for name in sorted(parents)},
-        action_types=tuple(sorted({entity["uid"]["type"] for entity in declared})),
+        action_types=tuple(sorted({entity["uid"]["type"] for entity in known})),
+        declared=declared,
     )
 
 
@@ -176,15 +183,20 @@ class Compiled:
         Raises:
             CedarError: Cedar refuses the policies, or the schema refuses the entities.
         """
+        self._trees = {
+            action: {id_: p for id_, p in policies.items() if concerns(p, groups)}
+            for action, groups in schema.actions.items()
+        }
         try:
-            self._sets = {
-                action: _policy_set({id_: p for id_, p in policies.items() if concerns(p, groups)})
-                for action, groups in schema.actions.items()
-            }
+            self._sets = {action: _policy_set(trees) for action, trees in self._trees.items()}
             self._base = cedarpy.Entities.from_json_str(orjson.dumps(entities).decode(), schema=schema.handle)
         except ValueError as error:
             raise CedarError(str(error)) from error
         self._schema = schema.handle
+
+    def policies_of(self, action: str) -> Mapping[str, PolicyTree]:
+        """The parsed policies whose scope can match an action, by id; none for an action that is not declared."""
+        return self._trees.get(action, {})
 
     def open(self, request: Uids, entities: str) -> Case | Evaluation:
         """Load one request's own entities.
@@ -243,6 +255,16 @@ def concerns(policy: PolicyTree, groups: frozenset[str]) -> bool:
             return entity.id in groups
         case pst.ActionIn(entities):
             return any(entity.id in groups for entity in entities)
+
+
+def printed(expression: pst.Expr) -> str:
+    """An expression as Cedar writes it."""
+    anything = pst.ScopeAny()
+    policy = pst.Template(
+        "x", "permit", anything, anything, anything, (pst.When(expression),), pst.FrozenMap({})
+    )
+    text = str(_policy_set({"x": policy}))
+    return text[text.index("{") + 1 : text.rindex("}")].strip()
 
 
 def _policy_set(policies: Mapping[str, PolicyTree]) -> cedarpy.PolicySet:
