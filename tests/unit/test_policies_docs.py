@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from jurat.cli.policy import command
 from jurat.policies import PolicyEngine, load_bundle, run_cases
 from tests.fixtures.policies.refund_models import REFUNDS
 
@@ -46,3 +50,16 @@ def test_the_rule_of_the_guide_holds_with_its_cases(tmp_path: Path) -> None:
         path.write_text(f"{kept}\n{text}", encoding="utf-8")
     report = run_cases(PolicyEngine(load_bundle(folder)))
     assert (report.run, report.failures) == (7, ())
+
+
+def test_the_questions_of_the_guide_are_answered_as_it_says() -> None:
+    answered = re.findall(r"^```\n\$ jurat policy ([^\n]*)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    assert len(answered) == 2
+    for words, output in answered:
+        lines, shown = (
+            CliRunner().invoke(command, shlex.split(words)).output.splitlines(),
+            output.splitlines(),
+        )
+        assert lines[0] == shown[0]
+        # Which of many examples a solver comes upon is its own affair.
+        assert [line.partition(":")[0] for line in lines] == [line.partition(":")[0] for line in shown]
