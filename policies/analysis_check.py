@@ -19,18 +19,17 @@ Not here: Cedar's own validator and the house rules (`lint.py`), which a bundle 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from jurat.policies import smt
-from jurat.policies.analysis import Fault, Proved, Scene, Subject, Unknown, errs, scenes, unaskable
+from jurat.policies.analysis import Fault, Proved, Scene, Subject, Unknown, scenes, unaskable
 from jurat.policies.bundle import Bundle, Policy
 from jurat.policies.cedar import PolicyTree, pst
 from jurat.policies.smt import Term
-from jurat.policies.smt_expression import PolicyTerms
 
-COVERED_AT_MOST = 5
+NAMED_AT_MOST = 5
 """Policies named as covering another; more say no more."""
 
 
@@ -109,16 +108,21 @@ class _Analysis:
             _never(scene, _fails(scene, policy.id)) for scene in concerned
         ):
             yield Level.WARNING, "its conditions are always true where its scope matches: they say nothing"
+        # A policy that errs denies by that alone, whatever covers it.
+        if all(_never(scene, [scene.sides[0].policies[policy.id].errs]) for scene in concerned):
+            yield from self._shadowed(policy, concerned)
+
+    def _shadowed(self, policy: Policy, concerned: list[Scene]) -> Iterator[tuple[Level, str]]:
         if policy.effect == "forbid":
-            covering = self._covering(policy.id, concerned, self._peers(policy), claim=_refuses)
+            covering = _covering(policy.id, concerned, self._peers(policy))
             if covering is not None:
                 yield Level.WARNING, f"shadowed: wherever it refuses, {covering} refuses too"
             return
         permits = [i for i, p in self._policies.items() if p.effect == "permit" and i != policy.id]
-        covering = self._covering(policy.id, concerned, permits, claim=_refuses)
+        covering = _covering(policy.id, concerned, permits)
         if covering is not None:
             yield Level.WARNING, f"shadowed: whatever it permits, {covering} permits too"
-        covering = self._covering(policy.id, concerned, self._subject.hard, claim=_permits)
+        covering = _covering(policy.id, concerned, self._subject.hard)
         if covering is not None:
             yield Level.WARNING, f"shadowed: whatever it permits, {covering} refuses for good"
 
@@ -130,42 +134,31 @@ class _Analysis:
             if other.effect == "forbid" and id_ != policy.id and other.escalate in (None, policy.escalate)
         ]
 
-    @staticmethod
-    def _covering(
-        id_: str,
-        concerned: list[Scene],
-        others: Iterable[str],
-        *,
-        claim: Callable[[str, dict[str, PolicyTerms]], list[Term]],
-    ) -> str | None:
-        """The policies of which one holds wherever the claim about a policy does, None where none need hold."""
-        named: set[str] = set()
-        for scene in concerned:
-            policies = scene.sides[0].policies
-            there = [other for other in others if other in policies]
-            cause = smt.cause(
-                [*scene.request.constraints(), *claim(id_, policies)],
-                [smt.no(policies[other].holds) for other in there],
-            )
-            if isinstance(cause, smt.GaveUp):
-                raise _Stopped(Level.NOTE, f"unknown whether it is shadowed, because {cause.reason}")
-            if cause is None:
-                return None
-            named |= {there[place] for place in cause}
-        shown = sorted(named)[:COVERED_AT_MOST]
-        return " or ".join(shown) + (
-            f" or one of {len(named) - len(shown)} more" if len(named) > len(shown) else ""
+
+def _covering(id_: str, concerned: list[Scene], others: Iterable[str]) -> str | None:
+    """The policies of which one holds wherever a policy does, None where none need hold.
+
+    Requests that another policy denies by an error do not count: they are denied with it and without it.
+
+    Raises:
+        _Stopped: it is not known.
+    """
+    named: set[str] = set()
+    for scene in concerned:
+        policies = scene.sides[0].policies
+        there = [other for other in others if other in policies]
+        cause = smt.cause(
+            [*scene.request.constraints(), policies[id_].holds, smt.no(scene.sides[0].errs)],
+            [smt.no(policies[other].holds) for other in there],
         )
-
-
-def _refuses(id_: str, policies: dict[str, PolicyTerms]) -> list[Term]:
-    """It matters, and no other policy denies by an error."""
-    others = {other: terms for other, terms in policies.items() if other != id_}
-    return [smt.some([policies[id_].holds, policies[id_].errs]), smt.no(errs(others))]
-
-
-def _permits(id_: str, policies: dict[str, PolicyTerms]) -> list[Term]:
-    return [policies[id_].holds, smt.no(errs(policies))]
+        if isinstance(cause, smt.GaveUp):
+            raise _Stopped(Level.NOTE, f"unknown whether it is shadowed, because {cause.reason}")
+        if cause is None:
+            return None
+        named |= {there[place] for place in cause}
+    shown = sorted(named)[:NAMED_AT_MOST]
+    more = f" or one of {len(named) - len(shown)} more" if len(named) > len(shown) else ""
+    return " or ".join(shown) + more
 
 
 def _fails(scene: Scene, id_: str) -> list[Term]:

@@ -15,6 +15,7 @@ from jurat.policies import smt_expression as encoding
 from jurat.policies.analysis import Example, Fault
 from jurat.policies.analysis_ask import answer, parse
 from jurat.policies.analysis_check import Level, analyse
+from jurat.policies.analysis_diff import compare
 from tests.analysis_stage import GRANT, bundle, forbid, newly, permit
 
 
@@ -69,6 +70,14 @@ def test_a_policy_without_conditions_says_what_it_means(tmp_path: Path) -> None:
     assert findings(tmp_path, asks) == []
 
 
+def verdicts_stay(folder: Path, policies: tuple[str, ...], *, without: str) -> bool:
+    """Tell whether all verdicts are the same without a policy, by its id or the first one."""
+    left = [one for one in policies if f'@id("{without}")' not in one] if without else policies[1:]
+    assert len(left) == len(policies) - 1
+    difference = compare(bundle(folder / "with", *policies), bundle(folder / "less", *left))
+    return all(action.equivalent for action in difference.actions)
+
+
 @pytest.mark.parametrize(
     ("policies", "shadowed", "by"),
     [
@@ -103,6 +112,7 @@ def test_a_forbid_that_changes_nothing_is_shadowed(
     found = dict(text.split(": shadowed: ") for _level, text in findings(tmp_path, *policies))
     (told,) = (text for where, text in found.items() if where.endswith(f": {shadowed}"))
     assert told == f"wherever it refuses, {by} refuses too"
+    assert verdicts_stay(tmp_path, policies, without=shadowed)
 
 
 @pytest.mark.parametrize(
@@ -113,15 +123,16 @@ def test_a_forbid_that_changes_nothing_is_shadowed(
         (forbid("high", "context.amount > 9", role="risk"), forbid("low", "context.amount > 5", role="lead")),
         # on another action nothing covers it
         (forbid("wide", "resource.total > 9", action="action"), forbid("low", "resource.total > 5")),
-        # it denies by an error where the other one does not
+        # it holds only where the other one does, but denies by an error where the other one does not
         (
-            forbid("errs", "context.amount * 4096 > 40960000"),
+            forbid("errs", "context.amount * 4096 > 40960000 && context.amount < 99999"),
             forbid("low", "context.amount > 5 && context.amount < 99999"),
         ),
     ],
 )
 def test_a_forbid_that_changes_something_is_not_shadowed(tmp_path: Path, policies: tuple[str, ...]) -> None:
     assert findings(tmp_path, *policies) == []
+    assert not verdicts_stay(tmp_path, policies, without="")
 
 
 def test_a_permit_that_adds_nothing_is_shadowed(tmp_path: Path) -> None:
