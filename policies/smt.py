@@ -21,7 +21,7 @@ from typing import Final
 import z3
 
 MAX_STEPS: Final = 10_000_000
-"""z3's resource units for one question: about 3 s of one core. Those about the shipped bundles take some 10,000."""
+"""z3's resource units for one question: 3 to 8 s of one core. Those about the shipped bundles take 20,000 at most."""
 
 MAX_CHARACTER: Final = 0x2FFFF
 """The last character of SMT-LIB's strings; Unicode goes on to 0x10FFFF."""
