@@ -1,8 +1,7 @@
-"""`jurat policy`: check, test and describe policy bundles.
+"""`jurat policy`: check, test, describe, analyse and try policy bundles.
 
-Rules upheld here: a bundle is named by its folder or, where it comes with jurat, by its name; nothing here
-decides, all of it is `jurat.policies`. Exit code 1 means that something is wrong with a bundle, 0 that
-nothing is.
+Rules upheld here: nothing here decides, all of it is `jurat.policies`. Exit code 1 means that something is wrong with
+a bundle, 0 that nothing is; a warning is nothing wrong.
 """
 
 from __future__ import annotations
@@ -11,10 +10,9 @@ from pathlib import Path
 
 import click
 
+from jurat.cli import policy_ask, policy_diff, policy_eval, policy_page
 from jurat.cli.bundles import bundle_folder, say
-from jurat.cli.policy_eval import command as eval_command
-from jurat.cli.policy_page import command as page_command
-from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
+from jurat.policies import Bundle, PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
 from jurat.policies.bundle_tests import cases
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
@@ -22,13 +20,22 @@ from jurat.schemas.errors import BundleError, ConfigurationError
 
 @click.group(name="policy")
 def command() -> None:
-    """Check, test and describe policy bundles."""
+    """Check, test, describe, analyse and try policy bundles."""
+
+
+command.add_command(policy_ask.ask)
+command.add_command(policy_diff.diff)
+command.add_command(policy_eval.command)
+command.add_command(policy_page.command)
 
 
 @command.command()
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 def check(bundles: tuple[str, ...]) -> None:
-    """Load bundles and their cases and tell every fault; without a name, all that come with jurat."""
+    """Load bundles and their cases, tell every fault, and prove what is wrong with valid policies.
+
+    Without a name, all that come with jurat.
+    """
     _report([_checked(folder) for folder in _folders(bundles)])
 
 
@@ -68,7 +75,17 @@ def _checked(folder: Path) -> bool:
         f"{bundle.name}: {len(bundle.policies)} policies for {len(bundle.actions)} actions"
         f" of {len(bundle.agents)} agents, {count} cases, sha256 {bundle.digest}"
     )
-    return True
+    return _analysed(bundle)
+
+
+def _analysed(bundle: Bundle) -> bool:
+    from jurat.policies.analysis_check import Level, analyse  # noqa: PLC0415  # loads z3, which `test` need not
+
+    styles = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: None}
+    findings = analyse(bundle)
+    for finding in findings:
+        say(f"{finding.level.value}: {bundle.name}/{finding.text}", style=styles[finding.level])
+    return all(finding.level is not Level.ERROR for finding in findings)
 
 
 def _tested(folder: Path) -> bool:
@@ -88,7 +105,3 @@ def _tested(folder: Path) -> bool:
 def _report(fine: list[bool]) -> None:
     if not all(fine):
         raise click.exceptions.Exit(1)
-
-
-command.add_command(eval_command)
-command.add_command(page_command)

@@ -181,6 +181,8 @@ class _Loading:
             self.faults.append(f"{at(SCHEMA_FILE, line)}{error}")
             return None
         for action, declared in sorted(schema.declared.actions.items()):
+            if not declared.resources:  # a group of actions: no request can name it
+                continue
             context = schema.declared.record(declared.context)
             fields = {} if context is None else context.fields
             where = at(SCHEMA_FILE, places.line_of_name(text, 1, action.partition('"')[2].removesuffix('"')))
@@ -293,7 +295,7 @@ class _Loading:
         self, parsed: Mapping[str, cedar.PolicyTree], *, schema: cedar.Schema, namespace: str, roles: Roles
     ) -> cedar.Compiled | None:
         try:
-            return cedar.Compiled(parsed, schema=schema, entities=_principals(roles.agents, namespace))
+            return cedar.Compiled(parsed, schema=schema, entities=principals(roles.agents, namespace))
         except cedar.CedarError as error:
             self.faults.append(
                 f"{SCHEMA_FILE}: {error}; expected `entity Role;` and `entity Agent in [Role];`"
@@ -317,7 +319,7 @@ def _policy(template: cedar.PolicyTree, *, schema: cedar.Schema | None, file: st
     )
 
 
-def _principals(agents: Mapping[str, Iterable[str]], namespace: str) -> list[dict[str, object]]:
+def principals(agents: Mapping[str, Iterable[str]], namespace: str) -> list[dict[str, object]]:
     """The entities that every request shares: agents, and the roles that they are in."""
     roles = sorted({role for held in agents.values() for role in held})
     entities: list[dict[str, object]] = [

@@ -44,6 +44,7 @@ __all__ = [
     "concerns",
     "parse_policies",
     "parse_schema",
+    "printed",
     "pst",
     "validate",
 ]
@@ -184,15 +185,20 @@ class Compiled:
         Raises:
             CedarError: Cedar refuses the policies, or the schema refuses the entities.
         """
+        self._trees = {
+            action: {id_: p for id_, p in policies.items() if concerns(p, groups)}
+            for action, groups in schema.actions.items()
+        }
         try:
-            self._sets = {
-                action: _policy_set({id_: p for id_, p in policies.items() if concerns(p, groups)})
-                for action, groups in schema.actions.items()
-            }
+            self._sets = {action: _policy_set(trees) for action, trees in self._trees.items()}
             self._base = cedarpy.Entities.from_json_str(orjson.dumps(entities).decode(), schema=schema.handle)
         except ValueError as error:
             raise CedarError(str(error)) from error
         self._schema = schema.handle
+
+    def policies_of(self, action: str) -> Mapping[str, PolicyTree]:
+        """The parsed policies whose scope can match an action, by id; none for an action that is not declared."""
+        return self._trees.get(action, {})
 
     def open(self, request: Uids, entities: str) -> Case | Evaluation:
         """Load one request's own entities.
@@ -329,6 +335,16 @@ def concerns(policy: PolicyTree, groups: frozenset[str]) -> bool:
             return entity.id in groups
         case pst.ActionIn(entities):
             return any(entity.id in groups for entity in entities)
+
+
+def printed(expression: pst.Expr) -> str:
+    """An expression as Cedar writes it."""
+    anything = pst.ScopeAny()
+    policy = pst.Template(
+        "x", "permit", anything, anything, anything, (pst.When(expression),), pst.FrozenMap({})
+    )
+    text = str(_policy_set({"x": policy}))
+    return text[text.index("{") + 1 : text.rindex("}")].strip()
 
 
 def _policy_set(policies: Mapping[str, PolicyTree]) -> cedarpy.PolicySet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -71,3 +72,16 @@ def test_the_faults_of_the_guide_are_what_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleError) as caught:
         load_bundle(folder)
     assert f"{caught.value}\n" in blocks(GUIDE, "text")
+
+
+def test_the_questions_of_the_guide_are_answered_as_it_says() -> None:
+    answered = re.findall(r"^```\n\$ jurat policy ([^\n]*)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    assert len(answered) == 2
+    for words, output in answered:
+        lines, shown = (
+            CliRunner().invoke(command, shlex.split(words)).output.splitlines(),
+            output.splitlines(),
+        )
+        assert lines[0] == shown[0]
+        # Which of many examples a solver comes upon is its own affair.
+        assert [line.partition(":")[0] for line in lines] == [line.partition(":")[0] for line in shown]
