@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from jurat.agents.action_space import LazySpace
 from jurat.agents.agent import MAX_PROPOSALS, Action, Agent, Situation
 from jurat.agents.reasoner import JudgedProposal, Proposal, ProposalRequest
 from jurat.policies.request import Judgement, PolicyRequest
@@ -83,9 +84,10 @@ def decide(agent: Agent[Any], judge: Judge, situation: Situation[Any]) -> Genera
         InputRejected: nothing could be proposed at all, so there is nothing to judge.
     """
     made: list[JudgedProposal] = []
+    space = LazySpace(agent, judge, situation)
     failure: ReasonerError | None = None
     while len(made) < MAX_PROPOSALS:
-        answer = yield Ask(ProposalRequest(agent, situation, tuple(made)))  # 1
+        answer = yield Ask(ProposalRequest(agent, situation, tuple(made), space=space))  # 1
         if isinstance(answer, ReasonerError):
             failure = answer
             break

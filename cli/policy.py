@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from jurat.audit.story import printable
+from jurat.cli import policy_space
 from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
@@ -21,6 +22,9 @@ from jurat.schemas.errors import BundleError, ConfigurationError
 @click.group(name="policy")
 def command() -> None:
     """Check, test and describe policy bundles."""
+
+
+command.add_command(policy_space.command)
 
 
 @command.command()

@@ -176,15 +176,20 @@ class Compiled:
         Raises:
             CedarError: Cedar refuses the policies, or the schema refuses the entities.
         """
+        self._trees = {
+            action: {id_: p for id_, p in policies.items() if concerns(p, groups)}
+            for action, groups in schema.actions.items()
+        }
         try:
-            self._sets = {
-                action: _policy_set({id_: p for id_, p in policies.items() if concerns(p, groups)})
-                for action, groups in schema.actions.items()
-            }
+            self._sets = {action: _policy_set(trees) for action, trees in self._trees.items()}
             self._base = cedarpy.Entities.from_json_str(orjson.dumps(entities).decode(), schema=schema.handle)
         except ValueError as error:
             raise CedarError(str(error)) from error
         self._schema = schema.handle
+
+    def policies_of(self, action: str) -> Mapping[str, PolicyTree]:
+        """The parsed policies whose scope can match an action, by id; none for an action that is not declared."""
+        return self._trees.get(action, {})
 
     def open(self, request: Uids, entities: str) -> Case | Evaluation:
         """Load one request's own entities.
