@@ -188,7 +188,8 @@ def _whole(bound: object) -> int | None:
 
 def _taken(info: FieldInfo, texts: Iterable[str]) -> tuple[str, ...]:
     """Those texts that the field itself takes."""
-    adapter: TypeAdapter[object] = TypeAdapter(Annotated[info.annotation, Field(), *info.metadata])
+    form = Annotated[info.annotation, Field(), *info.metadata]
+    adapter: TypeAdapter[object] = TypeAdapter(form)  # type: ignore[arg-type]  # a form, put together here
     taken = []
     for text in texts:
         try:

@@ -103,22 +103,24 @@ class _Chart:
         if axis.kind in ORDERED:
             self._ask(range(axis.low, axis.high + 1) if self.is_listed else (axis.low, axis.high))
         self._ask_other()
-        while not self.is_listed:
+        read: tuple[bool, frozenset[str]] | None = None
+        # What is read depends on what moves alone, so it is read again only after something more has moved.
+        while not self.is_listed and read != (self.is_mirrored, frozenset(self.moves)):
+            read = self.is_mirrored, frozenset(self.moves)
             found = points(
                 self.policies,
                 self.base.normalised,
                 parameter=axis.name if self.is_mirrored else None,
                 is_text=axis.kind is Kind.TEXT,
-                moving=frozenset(self.moves),
+                moving=read[1],
             )
             self.opaque = found.opaque
             wanted = self._around(found.at)
             if len(self._asked.union(wanted)) > MAX_PROBES:
                 self.opaque = tuple(sorted(self.policies))
                 break
-            asked_named, asked_other = self._ask(wanted), self._ask_other()
-            if not asked_named and not asked_other:
-                break
+            self._ask(wanted)
+            self._ask_other()
 
     def _around(self, at: Iterable[int | str]) -> list[object]:
         """The points themselves, and one step either side where there are sides."""
@@ -130,13 +132,11 @@ class _Chart:
         near = {point + step for point in at if isinstance(point, int) for step in (-1, 0, 1)}
         return [*sorted(point for point in near if axis.low <= point <= axis.high)]
 
-    def _ask(self, values: Iterable[object]) -> bool:
-        """Ask about each value that the action can have; tell whether anything new was asked."""
-        new = False
+    def _ask(self, values: Iterable[object]) -> None:
+        """Ask about each value that the action can have, once."""
         for value in values:
             if value in self._asked:
                 continue
-            new = True
             self._asked.add(value)
             if self.other is not None and self.other[0] == value:
                 self.other = None  # a policy names it: it stands for nothing else any more
@@ -144,18 +144,16 @@ class _Chart:
             if answer is not None:
                 self.answers[value] = answer
                 self._look(value, answer)
-        return new
 
-    def _ask_other(self) -> bool:
-        """Ask about a text that nothing names; tell whether it had to be asked."""
+    def _ask_other(self) -> None:
+        """Ask about a text that nothing names, where none was asked yet."""
         if self.axis.kind is not Kind.TEXT or self.other is not None:
-            return False
+            return
         for text in self.axis.others:
             if text not in self._asked and (answer := self.ask(self.axis.name, text)) is not None:
                 self.other = text, answer
                 self._look(text, answer)
-                return True
-        return False
+                return
 
     def _look(self, value: object, answer: Judgement) -> None:
         """Note what differs from the base, and whether policies still see the parameter as it is."""

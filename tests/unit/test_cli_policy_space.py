@@ -53,18 +53,20 @@ def recorded(tmp_path: Path) -> str:
     return str(file)
 
 
-WORDS = """\
-partial_refund: Refund the buyer in part
-  amount_minor, with currency "EUR"
-    up to 0         deny: A refund is more than nothing [dispute.refund.not-positive]
-    1 to 50000      allow: The mediator may refund a buyer [dispute.refund.grant]
-    50001 to 89999  escalate(payments-lead): Refunds above 500.00 need the payments lead [dispute.refund.over-500]
-"""
+GUIDE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+
+
+def test_the_guide_shows_what_is_printed(event: str) -> None:
+    command, _, words = (
+        GUIDE.partition("```text\n$ jurat policy space ")[2].partition("```")[0].partition("\n")
+    )
+    assert command == "dispute-mediator partial_refund --event dispute.json"
+    assert printed(*command.replace("dispute.json", event).split(" ")) == words
 
 
 def test_the_space_of_an_event_in_words(event: str) -> None:
     text = printed("dispute-mediator", "partial_refund", "--event", event)
-    assert text.startswith(WORDS)
+    assert text.startswith('partial_refund: Refund the buyer in part\n  amount_minor, with currency "EUR"\n')
     assert '  currency, with amount_minor 45000\n    "EUR"          allow:' in text
 
 
