@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,7 +26,7 @@ from jurat.policies.space import Axis, Kind, ParameterSpace
 from jurat.policies.space_probing import explore
 from jurat.schemas.canonical import JsonObject
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import ConfigurationError, InputRejected, ProposalInvalid
+from jurat.schemas.errors import InputRejected, ProposalInvalid
 
 MAX_NAMES: Final = 16
 """Names asked about along one text: more than people, or a model, would choose between."""
@@ -41,9 +41,8 @@ MAX_VISITED: Final = 1_000
 """Parts of a situation that are looked through for texts."""
 
 
-@runtime_checkable
 class Explorable(Protocol):
-    """A judge whose policies can be read; the policy engine is one."""
+    """Who judges, with the policies to read; the policy engine is one."""
 
     @property
     def bundle(self) -> Bundle:
@@ -101,33 +100,25 @@ class DecisionSpace:
 
 
 class LazySpace:
-    """The space of a situation, worked out when it is first asked for."""
+    """The space of a situation, worked out when it is first called for; the arguments are those of `decision_space`."""
 
-    __slots__ = ("_agent", "_judge", "_situation", "_space")
+    __slots__ = ("_agent", "_engine", "_situation", "_space")
 
-    def __init__(self, agent: Agent[Any], judge: object, situation: Situation[Any]) -> None:
-        self._agent, self._judge, self._situation = agent, judge, situation
+    def __init__(self, agent: Agent[Any], situation: Situation[Any], engine: Explorable) -> None:
+        self._agent, self._situation, self._engine = agent, situation, engine
         self._space: DecisionSpace | None = None
 
     def __call__(self) -> DecisionSpace:
-        """The space.
-
-        Raises:
-            ConfigurationError: the judge has no policies that can be read.
-        """
+        """The space."""
         if self._space is None:
-            if not isinstance(self._judge, Explorable):
-                raise ConfigurationError(
-                    f"got the judge {type(self._judge).__name__}, expected one with a policy bundle to explore"
-                )
-            self._space = decision_space(self._agent, self._judge, self._situation)
+            self._space = decision_space(self._agent, self._situation, self._engine)
         return self._space
 
 
 def decision_space(
     agent: Agent[Any],
-    engine: Explorable,
     situation: Situation[Any],
+    engine: Explorable,
     *,
     approvals: frozenset[str] = frozenset(),
 ) -> DecisionSpace:
@@ -135,24 +126,24 @@ def decision_space(
 
     Args:
         agent: the agent that would act.
-        engine: what judges.
         situation: everything that the decision may depend on.
+        engine: what judges.
         approvals: roles whose approval has been verified.
     """
-    exploring = _Exploring(agent, engine, situation, approvals)
+    exploring = _Exploring(agent, situation, engine, approvals)
     return DecisionSpace(tuple([exploring.space(action) for action in agent.actions]))
 
 
 def action_space(
     agent: Agent[Any],
-    engine: Explorable,
     situation: Situation[Any],
+    engine: Explorable,
     action: type[Action],
     *,
     approvals: frozenset[str] = frozenset(),
 ) -> ActionSpace:
-    """Explore one action; the arguments are those of `decision_space`."""
-    return _Exploring(agent, engine, situation, approvals).space(action)
+    """Explore one action; the other arguments are those of `decision_space`."""
+    return _Exploring(agent, situation, engine, approvals).space(action)
 
 
 @dataclass
@@ -160,8 +151,8 @@ class _Exploring:
     """One situation being explored."""
 
     agent: Agent[Any]
-    engine: Explorable
     situation: Situation[Any]
+    engine: Explorable
     approvals: frozenset[str]
 
     def space(self, action: type[Action]) -> ActionSpace:
@@ -240,7 +231,7 @@ class _Exploring:
         """Texts of the situation, those first by which something was looked up."""
         situation = self.situation
         keys = [key for _, key in situation.documents]
-        parts = [situation.event, situation.state, *situation.documents.values()]
+        parts = [*situation.documents.values(), situation.state, situation.event]
         found = dict.fromkeys([*keys, *_texts_in(parts)])
         return tuple(islice((text for text in found if 0 < len(text) <= MAX_TEXT_LENGTH), MAX_TEXTS))
 
@@ -250,14 +241,17 @@ class _Exploring:
         if axis.kind is Kind.CHOICE:
             return axis
         values = [probe.base[axis.name], *(getattr(one, axis.name) for one in likely)]
+        known: list[str] = []
         if axis.kind is Kind.TEXT:
-            values += probe.known(parameter, self._texts)
+            known = [*probe.known(parameter, self._texts)]
+            values += known
         elif axis.kind is Kind.OPEN:
             values = [value for value in values if _is_texts(value)]
             values += [(), *((text,) for text in (OTHER_TEXTS[0], *self._texts))]
         worth = dict.fromkeys([*axis.values, *map(parameter.on_axis, values)])
         names = [one for one in parameters_of(probe.action) if one.axis.kind in (Kind.TEXT, Kind.OPEN)]
-        is_guessed = not likely and axis.kind in (Kind.TEXT, Kind.OPEN) and len(names) > 1
+        is_alone = len(names) == 1 and bool(known)
+        is_guessed = not likely and axis.kind in (Kind.TEXT, Kind.OPEN) and not is_alone
         return replace(axis, values=tuple(islice(worth, MAX_NAMES)), is_guessed=is_guessed)
 
 

@@ -38,6 +38,7 @@ def lines(space: ActionSpace) -> Iterator[str]:
             policies=space.judgement.policies,
             reasons=space.judgement.reasons,
             approvers=space.judgement.approvers,
+            errors=space.judgement.errors,
         )
         yield f"{_INDENT}{_said(span)}"
     for parameter in space.parameters:
@@ -104,7 +105,7 @@ def _said(span: Span) -> str:
         case Verdict.DENY:
             verdict = "deny"
     if not span.policies:
-        return f"{verdict}: {'; '.join(span.reasons)}"
+        return f"{verdict}: {'; '.join(dict.fromkeys([*span.reasons, *span.errors]))}"
     told = [f"{reason} [{id_}]" for id_, reason in zip(span.policies, span.reasons, strict=True)]
     return f"{verdict}: {'; '.join(told)}"
 

@@ -18,8 +18,13 @@ from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Model
 
 
-def _unexplored() -> DecisionSpace:
-    raise ConfigurationError("got a request without an action space, expected one that the kernel made")
+def unexplored() -> DecisionSpace:
+    """Stand for the space of a request that nobody gave one.
+
+    Raises:
+        ConfigurationError: always.
+    """
+    raise ConfigurationError("got a request without an action space, expected one: pass `space` to `decide`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class ProposalRequest:
     situation: Situation[Any]
     refused: tuple[JudgedProposal, ...] = ()
     call_id: str = ""
-    space: Callable[[], DecisionSpace] = field(default=_unexplored, compare=False, repr=False)
+    space: Callable[[], DecisionSpace] = field(default=unexplored, compare=False, repr=False)
 
 
 class Reasoner(Protocol):

@@ -73,7 +73,7 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
         situation = Situation(event=event, now=NOW, occurred_at=NOW)
         for candidate in _best(agent, situation):
             action = type(candidate)
-            space = action_space(agent, engine, situation, action)
+            space = action_space(agent, situation, engine, action)
             seen = agent.judged(situation, candidate)
             request = PolicyRequest(agent.name, action.action_name, seen.resource, seen.facts, now=NOW)
             judged, spaces = [], []
@@ -82,7 +82,7 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
                 spaces.append(
                     _timed_us(
                         lambda agent=agent, engine=engine, situation=situation, action=action: action_space(
-                            agent, engine, situation, action
+                            agent, situation, engine, action
                         )
                     )
                 )

@@ -62,7 +62,7 @@ def command(
         raise ConfigurationError("got neither or both of --event and --input, expected one of them")
     if event is not None:
         situation = _situation(agent, event, documents=documents, now=now)
-        spaces = [action_space(agent, engine, situation, action) for action in actions]
+        spaces = [action_space(agent, situation, engine, action) for action in actions]
     elif recorded is not None:
         if documents is not None or now is not None:
             raise ConfigurationError("got --input with --documents or --now: they stand in the input already")

@@ -22,7 +22,17 @@ from jurat.schemas.decision import Verdict
 from jurat.schemas.marketplace import DisputeCategory
 from tests.shop import euros, shop_engine
 from tests.shop import situation as shop_situation
-from tests.spending import GRANT, NOW, Channel, Pay, Spend, engine, forbid, situation, spender
+from tests.spending import (
+    GRANT,
+    NOW,
+    Channel,
+    Pay,
+    Spend,
+    engine,
+    forbid,
+    situation,
+    spender,
+)
 from tests.unit.test_agents_disputes import dispute
 from tests.unit.test_agents_fulfilment import order, warehouse
 from tests.unit.test_agents_payments import failed
@@ -158,7 +168,7 @@ def test_a_space_says_what_the_engine_says_and_hides_nothing(
     """Each example: eight random actions, and the base moved to each of their parameters."""
     judge = bundle_of(grant, refusals)
     agent, seen = spender() if invented else spender(base), situation()
-    space = action_space(agent, judge, seen, Spend)
+    space = action_space(agent, seen, judge, Spend)
     assert space.base is not None
     start, takes = (
         Spend.model_validate_json(orjson.dumps(space.base)),
@@ -195,7 +205,7 @@ def test_one_linear_parameter_leaves_nothing_open(refusals: list[tuple[str, str]
     """The offer is then exactly what the engine does not deny."""
     judge = bundle_of(GRANT, refusals, action="pay")
     agent, seen = spender(), situation()
-    space = action_space(agent, judge, seen, Pay)
+    space = action_space(agent, seen, judge, Pay)
     (amount,) = space.parameters
     assert amount.opaque == ()
     assert all(span.verdict is not None for span in amount.spans)
@@ -234,7 +244,7 @@ def test_the_shipped_disputes_are_offered_exactly(
 ) -> None:
     """Amount and currency are bounded apart, so the schema takes what the engine does not deny, and nothing else."""
     seen = shop_situation(DISPUTE_MEDIATOR, dispute(category, amount=euros(total), prior=prior))
-    space = action_space(DISPUTE_MEDIATOR, shop_engine(), seen, action)
+    space = action_space(DISPUTE_MEDIATOR, seen, shop_engine(), action)
     takes = Draft202012Validator(action_schema(space))
     for amount_minor, currency in [*tried, (total + near, "EUR")]:
         proposed = action(amount_minor=amount_minor, currency=currency)
@@ -258,7 +268,7 @@ def test_the_shipped_retries_are_offered_exactly(
     code: str, amount: int, attempt: int, fraud: int, waits: list[int]
 ) -> None:
     seen = shop_situation(PAYMENT_RETRIER, failed(code, amount=amount, attempt=attempt, fraud=fraud))
-    space = decision_space(PAYMENT_RETRIER, shop_engine(), seen)
+    space = decision_space(PAYMENT_RETRIER, seen, shop_engine())
     (after,) = space.actions[0].parameters
     for minutes in waits:
         got = ask(PAYMENT_RETRIER, shop_engine(), seen, RetryCharge(after_minutes=minutes))
@@ -291,7 +301,7 @@ def test_no_warehouse_that_the_policies_allow_is_hidden(
     known = [warehouse(f"WH-{number}", **numbers) for number, numbers in enumerate(network)]
     placed = order("sku-1", "sku-1", total=total, express=express, promised_h=30)
     seen = shop_situation(FULFILMENT_ROUTER, placed, *known)
-    space = decision_space(FULFILMENT_ROUTER, shop_engine(), seen)
+    space = decision_space(FULFILMENT_ROUTER, seen, shop_engine())
     names = [f"WH-{number}" for number in range(len(known) + 1)]
     tried: list[Action] = [Backorder(), *(ShipFrom(warehouse_id=name) for name in names)]
     tried += [SplitShipment(first_warehouse_id=a, second_warehouse_id=b) for a in names for b in names]

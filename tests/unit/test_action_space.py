@@ -47,7 +47,7 @@ def offered(spans: tuple[Span, ...]) -> list[object]:
 
 
 def test_a_partial_refund_is_bounded_by_the_dispute_and_by_the_payments_lead() -> None:
-    space = action_space(DISPUTE_MEDIATOR, shop_engine(), DISPUTE, PartialRefund)
+    space = action_space(DISPUTE_MEDIATOR, DISPUTE, shop_engine(), PartialRefund)
     amount, currency = space.parameters
     assert [(span.of, span.verdict, span.approvers) for span in amount.spans if not span.firm] == [
         (Range(1, 50_000), Verdict.ALLOW, ()),
@@ -67,7 +67,7 @@ def test_a_partial_refund_is_bounded_by_the_dispute_and_by_the_payments_lead() -
 
 
 def test_what_is_refused_whatever_is_chosen_is_not_offered() -> None:
-    space = decision_space(DISPUTE_MEDIATOR, shop_engine(), DISPUTE)
+    space = decision_space(DISPUTE_MEDIATOR, DISPUTE, shop_engine())
     assert [one.name for one in space.actions] == [one.action_name for one in DISPUTE_MEDIATOR.actions]
     assert [one.name for one in space.offered] == ["refund_buyer", "partial_refund", "request_evidence"]
     names = [
@@ -78,7 +78,7 @@ def test_what_is_refused_whatever_is_chosen_is_not_offered() -> None:
 
 
 def test_a_full_refund_has_one_amount() -> None:
-    space = action_space(DISPUTE_MEDIATOR, shop_engine(), DISPUTE, RefundBuyer)
+    space = action_space(DISPUTE_MEDIATOR, DISPUTE, shop_engine(), RefundBuyer)
     schema = action_schema(space)
     assert schema["properties"]["amount_minor"] == {"type": "integer", "enum": [90_000]}  # type: ignore[index,call-overload]
 
@@ -86,7 +86,7 @@ def test_a_full_refund_has_one_amount() -> None:
 def test_facts_that_an_agent_works_out_are_those_of_each_value() -> None:
     """Who has handed in three pieces is not asked again: the count follows from the party."""
     seen = situation(DISPUTE_MEDIATOR, dispute(DisputeCategory.DAMAGED, LISTING, CHAT, POSTAGE))
-    (party,) = action_space(DISPUTE_MEDIATOR, shop_engine(), seen, RequestEvidence).parameters
+    (party,) = action_space(DISPUTE_MEDIATOR, seen, shop_engine(), RequestEvidence).parameters
     assert party.moves == ("context.pieces_from_party",)
     assert {span.of: span.verdict for span in party.spans} == {
         Only("buyer"): Verdict.ALLOW,
@@ -96,7 +96,7 @@ def test_facts_that_an_agent_works_out_are_those_of_each_value() -> None:
 
 
 def test_a_wait_is_bounded_on_both_sides() -> None:
-    space = action_space(PAYMENT_RETRIER, shop_engine(), situation(PAYMENT_RETRIER, failed()), RetryCharge)
+    space = action_space(PAYMENT_RETRIER, situation(PAYMENT_RETRIER, failed()), shop_engine(), RetryCharge)
     (wait,) = space.parameters
     assert offered(wait.spans) == [Range(1_440, 20_160)]
     assert wait.spans[0].reasons == ("After a lack of funds at least 24 hours pass",)
@@ -106,7 +106,7 @@ def test_warehouses_that_are_known_are_named_and_others_left_to_the_check() -> N
     seen = situation(
         FULFILMENT_ROUTER, order(), warehouse("WH-1"), warehouse("WH-2", load=95), warehouse("WH-3", sku_9=3)
     )
-    (name,) = action_space(FULFILMENT_ROUTER, shop_engine(), seen, ShipFrom).parameters
+    (name,) = action_space(FULFILMENT_ROUTER, seen, shop_engine(), ShipFrom).parameters
     assert {span.of: span.verdict for span in name.spans} == {
         Only("WH-1"): Verdict.ALLOW,
         Only("WH-2"): Verdict.DENY,
@@ -119,7 +119,7 @@ def test_warehouses_that_are_known_are_named_and_others_left_to_the_check() -> N
 def test_a_pair_of_which_nothing_is_known_beforehand_is_offered() -> None:
     """No candidate splits this order, and one name alone shows nothing: a firm refusal would be a guess."""
     seen = situation(FULFILMENT_ROUTER, order(), warehouse("WH-1"), warehouse("WH-2"))
-    space = action_space(FULFILMENT_ROUTER, shop_engine(), seen, SplitShipment)
+    space = action_space(FULFILMENT_ROUTER, seen, shop_engine(), SplitShipment)
     assert space.is_offered
     assert not any(span.firm for one in space.parameters for span in one.spans)
 
@@ -129,7 +129,7 @@ def after_sales(action: type[Action], **args: object) -> ActionSpace:
     event = AfterSalesRequested(
         request_id="r1", customer_id="ann", action=action.action_name, args={"order_id": "W1", **args}
     )
-    return action_space(AFTER_SALES, shop_desk.ENGINE, driver.situation(event), action)
+    return action_space(AFTER_SALES, driver.situation(event), shop_desk.ENGINE, action)
 
 
 def test_a_payment_method_is_one_of_the_customers_own_and_another_than_now() -> None:
@@ -168,7 +168,7 @@ def test_a_schema_of_every_kind_of_parameter() -> None:
         + forbid("payee", 'context.payee != "acme"')
     )
     base = Spend(amount=1, at=NOW, payee="acme", urgent=True, channel=Channel.CARD)
-    space = action_space(spender(base), engine(GRANT + rules), spending_situation(), Spend)
+    space = action_space(spender(base), spending_situation(), engine(GRANT + rules), Spend)
     schema = action_schema(space)
     assert schema["properties"] == {
         "amount": {
@@ -190,14 +190,14 @@ def test_a_schema_of_every_kind_of_parameter() -> None:
 
 
 def test_integers_keep_to_what_policies_can_be_asked() -> None:
-    space = action_space(spender(Pay(amount=1)), engine(GRANT), spending_situation(), Pay)
+    space = action_space(spender(Pay(amount=1)), spending_situation(), engine(GRANT), Pay)
     assert action_schema(space)["properties"] == {  # type: ignore[index]
         "amount": {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
     }
 
 
 def test_as_json_every_span_says_what_it_covers() -> None:
-    told = to_json(action_space(DISPUTE_MEDIATOR, shop_engine(), DISPUTE, PartialRefund))
+    told = to_json(action_space(DISPUTE_MEDIATOR, DISPUTE, shop_engine(), PartialRefund))
     amount, currency = told["parameters"]  # type: ignore[misc]
     assert amount["spans"][1] == {
         "from": 1,
@@ -221,9 +221,9 @@ def test_a_reasoner_gets_the_space_when_it_asks_and_only_then() -> None:
             asked.append(request)
             return shop_engine().judge(request)
 
-    steps = decide(DISPUTE_MEDIATOR, Counting(), DISPUTE)
+    lazy = LazySpace(DISPUTE_MEDIATOR, DISPUTE, Counting())
+    steps = decide(DISPUTE_MEDIATOR, shop_engine(), DISPUTE, space=lazy)
     request = next(steps).request
-    assert asked == []
     proposal = asyncio.run(HeuristicReasoner().propose(request))
     assert asked == [], "a rule of thumb never looks"
     space = request.space()
@@ -237,18 +237,20 @@ def test_a_reasoner_gets_the_space_when_it_asks_and_only_then() -> None:
 
 
 def test_the_space_is_no_part_of_what_a_call_is_known_by() -> None:
-    request = next(decide(DISPUTE_MEDIATOR, shop_engine(), DISPUTE)).request
+    lazy = LazySpace(DISPUTE_MEDIATOR, DISPUTE, shop_engine())
+    request = next(decide(DISPUTE_MEDIATOR, shop_engine(), DISPUTE, space=lazy)).request
     bare = ProposalRequest(DISPUTE_MEDIATOR, DISPUTE)
     assert request == bare
     assert request_digest(request) == request_digest(bare)
 
 
-def test_a_judge_without_policies_has_no_space() -> None:
-    class Yes:
-        def judge(self, _request: PolicyRequest) -> Judgement:
-            return Judgement(Verdict.ALLOW, (), ())
-
-    with pytest.raises(ConfigurationError, match="Yes, expected one with a policy bundle"):
-        LazySpace(DISPUTE_MEDIATOR, Yes(), DISPUTE)()
+def test_a_request_that_nobody_gave_a_space_says_so() -> None:
     with pytest.raises(ConfigurationError, match="without an action space"):
         ProposalRequest(DISPUTE_MEDIATOR, DISPUTE).space()
+
+
+def test_a_name_that_no_document_holds_refuses_nothing_beforehand() -> None:
+    """Without a candidate and without a name that the agent knows, a refusal of any name would be a guess."""
+    space = action_space(FULFILMENT_ROUTER, situation(FULFILMENT_ROUTER, order()), shop_engine(), ShipFrom)
+    assert space.is_offered
+    assert {span.of: span.firm for span in space.parameters[0].spans}[AnythingElse()] is False

@@ -35,7 +35,7 @@ BASE = Spend(amount=100, at=NOW, wait=timedelta(hours=1), payee="acme")
 
 
 def space_of(policies: str, base: Spend | Pay = BASE) -> ActionSpace:
-    return action_space(spender(base), engine(GRANT + policies), situation(), type(base))
+    return action_space(spender(base), situation(), engine(GRANT + policies), type(base))
 
 
 def parameter(name: str, policies: str, base: Spend | Pay = BASE) -> ParameterSpace:
@@ -251,22 +251,21 @@ def test_an_action_that_is_denied_everywhere_is_not_offered() -> None:
         + forbid("high", "context.amount >= 5", action="pay"),
         Pay(amount=1),
     ).is_offered
-    assert not action_space(
-        spender(), engine(GRANT + forbid("never", "true", action="stop")), situation(), Stop
-    ).is_offered
+    never = forbid("never", "true", action="stop")
+    assert not action_space(spender(), situation(), engine(GRANT + never), Stop).is_offered
     lifted = forbid("ask", "true", action="stop", escalate="lead")
-    assert action_space(spender(), engine(GRANT + lifted), situation(), Stop).is_offered
+    assert action_space(spender(), situation(), engine(GRANT + lifted), Stop).is_offered
 
 
 def test_without_a_permit_nothing_is_offered() -> None:
     judge = engine(GRANT.replace("action,", 'action == Jurat::Action::"stop",'))
-    assert not action_space(spender(Pay(amount=1)), judge, situation(), Pay).is_offered
-    assert action_space(spender(), judge, situation(), Stop).is_offered
+    assert not action_space(spender(Pay(amount=1)), situation(), judge, Pay).is_offered
+    assert action_space(spender(), situation(), judge, Stop).is_offered
 
 
 def test_approvals_that_were_given_count() -> None:
     judge = engine(GRANT + forbid("over", "context.amount > 500", escalate="lead", action="pay"))
-    found = action_space(spender(Pay(amount=1)), judge, situation(), Pay, approvals=frozenset({"lead"}))
+    found = action_space(spender(Pay(amount=1)), situation(), judge, Pay, approvals=frozenset({"lead"}))
     assert told(found.parameters[0]) == [((-MAX_INTEGER, MAX_INTEGER), ALLOW)]
 
 
