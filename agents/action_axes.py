@@ -188,8 +188,9 @@ def _whole(bound: object) -> int | None:
 
 def _taken(info: FieldInfo, texts: Iterable[str]) -> tuple[str, ...]:
     """Those texts that the field itself takes."""
-    form = Annotated[info.annotation, Field(), *info.metadata]
-    adapter: TypeAdapter[object] = TypeAdapter(form)  # type: ignore[arg-type]  # a form, put together here
+    adapter: TypeAdapter[object] = TypeAdapter(
+        Annotated[info.annotation, Field(), *info.metadata]  # type: ignore[arg-type]  # a form, put together here
+    )
     taken = []
     for text in texts:
         try:
