@@ -25,16 +25,16 @@ _DROPPED: Final = frozenset({"title", "default", "description"})
 
 
 def decision_schema(space: DecisionSpace) -> JsonObject:
-    """The schema of an answer `{"action": {"name": ..., "parameters": {...}}}`; only actions that are offered."""
+    """The schema of an answer `{"action": {"name": ..., "parameters": {...}}}`, or null where nothing is offered."""
     actions: list[JsonValue] = [
         _closed({"name": {"type": "string", "enum": [one.name]}, "parameters": action_schema(one)})
         for one in space.offered
     ]
-    return _closed({"action": actions[0] if len(actions) == 1 else {"anyOf": actions}})
+    return _closed({"action": _any_of(actions) if actions else {"type": "null"}})
 
 
 def action_schema(space: ActionSpace) -> JsonObject:
-    """The schema of one action's parameters, narrowed."""
+    """The schema of the parameters of an action that is offered, narrowed."""
     fields: JsonObject = deepcopy(_fields(space.action))
     for parameter in space.parameters:
         fields[parameter.name] = _narrowed(parameter, fields[parameter.name])

@@ -41,6 +41,10 @@ MAX_VISITED: Final = 1_000
 """Parts of a situation that are looked through for texts."""
 
 
+_NO_FACTS: Final = (InputRejected, ProposalInvalid, ArithmeticError, LookupError, ValueError)
+"""What an agent raises for a value that it finds no facts for: what is asked here reaches further than proposals do."""
+
+
 class Explorable(Protocol):
     """Who judges, with the policies to read; the policy engine is one."""
 
@@ -193,8 +197,8 @@ class _Exploring:
         """What policies would see of an action, or why the agent finds no facts for it."""
         try:
             return self.agent.judged(self.situation, action)
-        except (InputRejected, ProposalInvalid) as error:
-            return str(error)
+        except _NO_FACTS as error:
+            return str(error) or type(error).__name__
 
     @cached_property
     def _likely(self) -> Mapping[type[Action], tuple[Action, ...]]:

@@ -77,7 +77,9 @@ def command(
 
 
 def _json(space: ActionSpace, *, with_schema: bool) -> JsonObject:
-    return {**to_json(space), "schema": action_schema(space)} if with_schema else to_json(space)
+    if not with_schema:
+        return to_json(space)
+    return {**to_json(space), "schema": action_schema(space) if space.is_offered else None}
 
 
 def _agent(name: str) -> Agent[Event]:

@@ -189,6 +189,14 @@ def test_a_schema_of_every_kind_of_parameter() -> None:
     assert Draft202012Validator(schema).is_valid(base.model_dump(mode="json"))
 
 
+def test_where_nothing_is_left_the_answer_is_nothing() -> None:
+    space = decision_space(
+        spender(Pay(amount=1)), spending_situation(), engine(GRANT.replace("permit", "forbid"))
+    )
+    assert space.offered == ()
+    assert decision_schema(space)["properties"] == {"action": {"type": "null"}}
+
+
 def test_integers_keep_to_what_policies_can_be_asked() -> None:
     space = action_space(spender(Pay(amount=1)), spending_situation(), engine(GRANT), Pay)
     assert action_schema(space)["properties"] == {  # type: ignore[index]

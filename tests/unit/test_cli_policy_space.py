@@ -92,6 +92,8 @@ def test_as_json_with_the_schema_for_structured_output(event: str, recorded: str
         "maximum": 89_999,
     }
     assert [one["name"] for one in told["parameters"]] == ["amount_minor", "currency"]
+    refused = json.loads(printed("dispute-mediator", "release_to_seller", "--event", event, "--json"))
+    assert (refused["offered"], refused["schema"]) == (False, None)
     recalled = json.loads(printed("dispute-mediator", "partial_refund", "--input", recorded, "--json"))
     assert "schema" not in recalled, "what is worked out from a parameter is not worked out anew"
     assert recalled["parameters"] == told["parameters"]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from jurat.agents.action_space import ActionSpace, action_space
 from jurat.agents.action_words import lines
+from jurat.agents.agent import Action, Judged, Situation
 from jurat.policies import Judgement, PolicyRequest
 from jurat.policies.space import AnythingElse, Axis, Kind, Only, ParameterSpace, Range
 from jurat.policies.space_points import points, reads
 from jurat.policies.space_probing import explore
 from jurat.policies.space_terms import EPOCH, MILLISECOND
 from jurat.schemas.canonical import MAX_INTEGER
+from jurat.schemas.commerce import OrderCancelled
 from jurat.schemas.decision import Verdict
 from tests.spending import (
     GRANT,
@@ -299,6 +302,25 @@ def test_points_of_a_policy_and_what_it_reads() -> None:
         moving=frozenset({"resource.total"}),  # type: ignore[arg-type]
     )
     assert found.opaque == ("r",)
+
+
+def test_values_that_the_agent_cannot_make_facts_of_are_neither_offered_as_allowed_nor_hidden() -> None:
+    def judged(seen: Situation[OrderCancelled], action: Action) -> Judged:
+        if isinstance(action, Spend):
+            action.at + timedelta(days=1)  # OverflowError at the end of time
+            {"acme": 1, "c-1": 2}[action.payee]
+        return spender().judged(seen, action)
+
+    agent = replace(spender(BASE), judged=judged)
+    rule = forbid("late", 'context.at > datetime("2026-04-01")')
+    found = action_space(agent, situation(), engine(GRANT + rule), Spend)
+    at, payee = (next(one for one in found.parameters if one.name == name) for name in ("at", "payee"))
+    april = ms(datetime(2026, 4, 1, tzinfo=UTC))
+    assert [verdict for of, verdict in told(at)] == [ALLOW, DENY, None, DENY]
+    assert [span.firm for span in at.spans] == [False, True, False, False]
+    assert at.spans[0].of == Range(ms(datetime.min.replace(tzinfo=UTC)), april)
+    assert "out of range" in at.spans[3].errors[0]
+    assert dict(told(payee)) == {Only("acme"): ALLOW, Only("c-1"): ALLOW, AnythingElse(): None}
 
 
 def test_a_space_in_words() -> None:
