@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from jurat.cli import policy_ask, policy_diff, policy_eval, policy_page
+from jurat.cli import policy_ask, policy_diff, policy_eval, policy_page, policy_space
 from jurat.cli.bundles import bundle_folder, say
 from jurat.policies import Bundle, PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
 from jurat.policies.bundle_tests import cases
@@ -27,6 +27,7 @@ command.add_command(policy_ask.ask)
 command.add_command(policy_diff.diff)
 command.add_command(policy_eval.command)
 command.add_command(policy_page.command)
+command.add_command(policy_space.command)
 
 
 @command.command()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from jurat.agents.action_space import LazySpace
 from jurat.agents.agent import Agent, Lookup, Situation
 from jurat.agents.kernel import Answer, Ask, Decided, decide
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
@@ -299,7 +300,8 @@ class _Deciding:
     async def _reason(self, situation: Situation[Any], name: str) -> Decided:
         by, where = self.by, self.decoded.where
         reasoner = self.trace.asking(by.reasoner)
-        steps = decide(by.agent, self.trace.judging(by.engine), situation)
+        space = LazySpace(by.agent, situation, by.engine)
+        steps = decide(by.agent, self.trace.judging(by.engine), situation, space=space)
         number = 0
         try:
             ask: Ask = next(steps)
