@@ -21,6 +21,7 @@ from typing import Final
 
 from benchmarks import (
     backlog,
+    backtest,
     breakdown,
     in_flight,
     latency,
@@ -49,8 +50,9 @@ NAMES: Final = (
     "latency",
     "partitions",
 )
-BY_NAME_ONLY: Final = ("backlog",)
-"""A quarter of an hour, and some ten gigabytes of the broker's disk."""
+BY_NAME_ONLY: Final = ("backlog", "backtest")
+"""The backlog takes a quarter of an hour, and some ten gigabytes of the broker's disk; the backtest is no part of a
+decision."""
 
 SEED: Final = 7
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -162,6 +164,8 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
     if "partitions" in names:
         rows = await partitions.measure(stage, counts=size.partitions, inputs=size.payments)
         _print(partitions.report(rows))
+    if "backtest" in names:
+        _print(backtest.report(await backtest.measure(stage(), inputs=size.payments)))
     if "backlog" in names:
         _print(backlog.report(await backlog.measure(stage(), events=size.backlog)))
 
@@ -198,7 +202,7 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"some of {', '.join(NAMES)} (all of these by default); or {', '.join(BY_NAME_ONLY)}, which takes long",
+        help=f"some of {', '.join(NAMES)} (all of these by default); or {', '.join(BY_NAME_ONLY)} by name",
     )
     parser.add_argument(
         "--short", action="store_true", help="small sizes: shows that it works, says little of speed"

@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from jurat.audit.story import printable
-from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
+from jurat.cli.bundles import bundle_folder, say
+from jurat.cli.policy_backtest import backtest
+from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.schemas.errors import BundleError, ConfigurationError
 
@@ -52,21 +52,16 @@ def schema(bundle: str, namespace: str) -> None:
 
 
 def _folders(bundles: tuple[str, ...]) -> list[Path]:
-    return [_folder(name) for name in bundles or shipped_bundles()]
-
-
-def _folder(name: str) -> Path:
-    folder = Path(name)
-    return folder if folder.is_dir() else shipped_bundle(name)
+    return [bundle_folder(name) for name in bundles or shipped_bundles()]
 
 
 def _checked(folder: Path) -> bool:
     try:
         bundle = load_bundle(folder)
     except BundleError as error:
-        _print(str(error), style="red")
+        say(str(error), style="red")
         return False
-    _print(
+    say(
         f"{bundle.name}: {len(bundle.policies)} policies for {len(bundle.actions)} actions"
         f" of {len(bundle.agents)} agents, sha256 {bundle.digest}"
     )
@@ -78,11 +73,11 @@ def _tested(folder: Path) -> bool:
         bundle = load_bundle(folder)
         report = run_cases(PolicyEngine(bundle))
     except BundleError as error:
-        _print(str(error), style="red")
+        say(str(error), style="red")
         return False
     for failure in report.failures:
-        _print(f"{bundle.name}/{failure.file}: {failure.name}: {failure.message}", style="red")
-    _print(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
+        say(f"{bundle.name}/{failure.file}: {failure.name}: {failure.message}", style="red")
+    say(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
     return not report.failures
 
 
@@ -91,7 +86,4 @@ def _report(fine: list[bool]) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _print(text: str, style: str | None = None) -> None:
-    # Names of files and words of policies may come from anywhere: they must not steer the terminal.
-    shown = "\n".join(printable(line) for line in text.split("\n"))
-    Console(soft_wrap=True).print(shown, style=style, markup=False, highlight=False)
+command.add_command(backtest)
