@@ -16,8 +16,9 @@ from jurat.policies import PolicyEngine
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.envelope import Signature, SignedRecord
+from jurat.schemas.errors import Retryable
 from jurat.schemas.model import Event, Model
-from jurat.streams.deciding import Decider, Verdicted
+from jurat.streams.deciding import Calls, Decider, Verdicted
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.state import PartitionState
@@ -101,9 +102,12 @@ class PastLog:
         offset = len(self.made)
         return KafkaRecord(self.topic, 0, offset, 0, event.key().encode(), encode(event), tuple(headers))
 
-    async def take(self, record: KafkaRecord) -> Verdicted:
+    async def take(self, record: KafkaRecord, *, calls: Calls | None = None) -> Verdicted:
         """Decide one input and write its record down."""
-        one = await self.decider.decide(record, self.state, calls=Asked())
+        try:
+            one = await self.decider.decide(record, self.state, calls=Asked() if calls is None else calls)
+        except Retryable as error:
+            one = self.decider.given_up(record, error, attempts=1)  # as a worker does in the end
         payload = one.draft.finish(self.head)
         signed = SignedRecord(
             chain=f"{self.agent.name}/{self.topic}/0",
