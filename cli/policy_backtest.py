@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,7 @@ async def judge_log(entries: AsyncGenerator[LogEntry | Fault, None], made: Backt
     async with aclosing(entries):
         async for entry in entries:
             record = read(entry)
-            if isinstance(entry, Fault) or isinstance(record, NotJudged):
+            if isinstance(record, NotJudged):
                 made.add(record)
             elif wanted(record):
                 made.add(past_decision(record, place_of(entry)))
@@ -155,7 +155,7 @@ def _told(report: BacktestReport) -> Iterator[str]:
     yield ""
     yield from _overview(report)
     for change in Change:
-        if report.changes[change].total.decisions:
+        if report.changes[change].examples:
             yield ""
             yield from _examples(change, report.changes[change])
     for heading, groups in (
@@ -210,7 +210,7 @@ def _said(when: str, said: Said) -> Iterator[str]:
         yield f"        {reason}"
 
 
-def _groups(groups: Grouped, titles: dict[str, str]) -> Iterator[str]:
+def _groups(groups: Grouped, titles: Mapping[str, str]) -> Iterator[str]:
     def weight(name: str) -> tuple[int, str]:
         return (-sum(each.decisions for each in groups[name].values()), name)
 

@@ -72,7 +72,10 @@ class Why(StrEnum):
     """Why a record was not judged."""
 
     UNREADABLE = "the record cannot be read"
-    UNASKED = "no policy was asked about the input"
+    SKIPPED = "the agent does not decide such events: no policy was asked"
+    REJECTED = "the input was rejected before any policy was asked"
+    EXPIRED = "the input was too old to be decided: no policy was asked"
+    DUPLICATE = "the input had been decided before: no policy was asked again"
     MALFORMED = "the recorded policy input is malformed"
     UNFIT = "the request had no form that policies can see: every bundle denies it"
     NEW_CANNOT = "the new bundle has no words for it"

@@ -188,8 +188,8 @@ class BacktestReport:
             "byAgent": _grouped(self.by_agent),
             "byAction": _grouped(self.by_action),
             "byPolicy": {
-                name: {"title": self.titles[name], **changes}  # type: ignore[dict-item]  # an object of objects
-                for name, changes in _grouped(self.by_policy).items()
+                name: {"title": self.titles[name], **_changes(changes)}
+                for name, changes in sorted(self.by_policy.items())
             },
             "notJudged": {why: counted.to_json() for why, counted in sorted(self.not_judged.items())},
             "notReproduced": {
@@ -201,8 +201,9 @@ class BacktestReport:
         }
 
 
-def _grouped(groups: Grouped) -> dict[str, JsonObject]:
-    return {
-        name: {change.value: changes[change].to_json() for change in Change if change in changes}
-        for name, changes in sorted(groups.items())
-    }
+def _grouped(groups: Grouped) -> JsonObject:
+    return {name: _changes(changes) for name, changes in sorted(groups.items())}
+
+
+def _changes(changes: Mapping[Change, Sum]) -> JsonObject:
+    return {change.value: changes[change].to_json() for change in Change if change in changes}

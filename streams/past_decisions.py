@@ -8,6 +8,7 @@ Not here: writing records (`recording.py`), judging (`jurat.policies.backtest`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from jurat.audit.log import Fault, LogEntry
@@ -22,12 +23,18 @@ VERDICT_OF: Final = {
     Outcome.DENIED: Verdict.DENY,
     Outcome.ESCALATED: Verdict.ESCALATE,
 }
+WHY_NOT: Final = {
+    Outcome.SKIPPED: Why.SKIPPED,
+    Outcome.REJECTED: Why.REJECTED,
+    Outcome.EXPIRED: Why.EXPIRED,
+    Outcome.DUPLICATE: Why.DUPLICATE,
+}
 
 
 def read(entry: LogEntry | Fault) -> DecisionRecord | NotJudged:
     """The record of an entry, or why it cannot be read."""
     if isinstance(entry, Fault):
-        return NotJudged(Why.UNREADABLE, entry.reason, str(entry.place))
+        return NotJudged(Why.UNREADABLE, entry.reason, place_of(entry))
     try:
         return parse(entry.record.payload).predicate
     except RecordInvalid as error:
@@ -42,8 +49,12 @@ def past_decision(record: DecisionRecord, place: str) -> PastDecision | NotJudge
         place: where it stands, in words.
     """
     verdict = VERDICT_OF.get(record.outcome)
-    if verdict is None or record.policy is None or not record.proposals:
-        return NotJudged(Why.UNASKED, f"it ended {record.outcome.value}", place)
+    if verdict is None:
+        told = record.rejection
+        detail = f"{told.error}: {told.message}" if told else f"it ended {record.outcome.value}"
+        return NotJudged(WHY_NOT[record.outcome], detail, place)
+    if record.policy is None or not record.proposals:
+        return NotJudged(Why.UNREADABLE, "a decision without a proposal", place)
     # The kernel ends with the proposal that was not denied, or where all were, for the reasons that met the first.
     chosen = record.proposals[0 if verdict is Verdict.DENY else -1]
     return PastDecision(
@@ -59,6 +70,6 @@ def past_decision(record: DecisionRecord, place: str) -> PastDecision | NotJudge
     )
 
 
-def place_of(entry: LogEntry) -> str:
-    """Where an entry stands on its topic: the same in the topic and in an export of it."""
-    return f"{entry.topic}, partition {entry.partition}, offset {entry.offset}"
+def place_of(entry: LogEntry | Fault) -> str:
+    """Where an entry stands: on its topic, the same in the topic and in an export of it; a fault where it can tell."""
+    return str(replace(entry.place, line=None) if isinstance(entry, LogEntry) else entry.place)

@@ -11,8 +11,9 @@ from typing import Any, cast
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
 from jurat.audit.chain import ChainHead
-from jurat.audit.log import LogEntry
+from jurat.audit.log import Fault, LogEntry
 from jurat.policies import PolicyEngine
+from jurat.policies.backtest import NotJudged, PastDecision
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.envelope import Signature, SignedRecord
@@ -21,6 +22,7 @@ from jurat.schemas.model import Event, Model
 from jurat.streams.deciding import Calls, Decider, Verdicted
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
+from jurat.streams.past_decisions import past_decision, place_of, read
 from jurat.streams.state import PartitionState
 from jurat.streams.tables import Tables
 from tests.deciding_stage import Asked
@@ -119,3 +121,9 @@ class PastLog:
         self.head = self.head.extend(payload)
         self.made.append(one)
         return one
+
+
+def past_of(entry: LogEntry | Fault) -> PastDecision | NotJudged:
+    """What a backtest makes of an entry."""
+    record = read(entry)
+    return record if isinstance(record, NotJudged) else past_decision(record, place_of(entry))

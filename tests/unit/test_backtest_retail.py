@@ -22,10 +22,9 @@ from jurat.policies.backtest import MAX_EXAMPLES, Backtest
 from jurat.policies.backtest_report import BacktestReport, Change, Changed
 from jurat.schemas.commerce import AfterSalesRequested
 from jurat.schemas.decision import Verdict
-from jurat.streams.past_decisions import past_decision, place_of, read
 from jurat.streams.retail_dataset import read_retail
 from tests.kernel_driver import Documents, folded
-from tests.past_log import PastLog
+from tests.past_log import PastLog, past_of
 from tests.retail_data import DB, db, needs_retail_data
 from tests.retail_negatives import MODIFY, Ask, Cases, all_cases, changed
 from tests.retail_oracle import Raw, Shop
@@ -114,8 +113,7 @@ def flips(asks: list[Ask], *, recorded: type[Shop], tried: type[Shop]) -> dict[s
 def judged(log: PastLog, engine: PolicyEngine) -> BacktestReport:
     made = Backtest(engine, old=log.engine, examples=MAX_EXAMPLES)
     for entry in log.entries:
-        record = read(entry)
-        made.add(past_decision(record, place_of(entry)) if not hasattr(record, "why") else record)
+        made.add(past_of(entry))
     return made.report()
 
 

@@ -22,12 +22,12 @@ from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.decision import Verdict
 from jurat.schemas.model import Event
 from jurat.streams.deciding import Calls, Verdicted
-from jurat.streams.past_decisions import VERDICT_OF, past_decision, place_of
+from jurat.streams.past_decisions import VERDICT_OF
 from tests.deciding_stage import Asked
 from tests.hostile import MAKERS, Script, Scripted, script
 from tests.hostile_worlds import AfterSales, Disputes, Payments, Routing, World
 from tests.journal_stage import MemoryWriter, opened
-from tests.past_log import PastLog
+from tests.past_log import PastLog, past_of
 
 SEED = 20_261_126
 CASES = 125
@@ -117,7 +117,7 @@ async def test_nothing_outside_of_policy_becomes_a_decision(
     # What was said of an enemy's proposals is said of them again.
     made = Backtest(attack.log.engine, old=attack.log.engine)
     for entry in attack.log.entries:
-        made.add(past_decision(parse(entry.record.payload).predicate, place_of(entry)))
+        made.add(past_of(entry))
     report = made.report()
     assert report.judged == report.unchanged == CASES - attack.ends[Outcome.REJECTED]
     assert (report.not_reproduced, report.other_policies) == (0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -14,16 +15,17 @@ import pytest
 from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, RefundBuyer
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.audit.log import Fault, LogEntry, Place
+from jurat.audit.record import Outcome
 from jurat.policies import PolicyEngine, backtest, load_bundle, shipped_bundle
 from jurat.policies.backtest import Backtest, NotJudged, PastDecision, Why, amount_of
-from jurat.policies.backtest_report import Amount, BacktestReport, Change, Said
+from jurat.policies.backtest_report import Amount, BacktestReport, Change, Counted, Said
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party
 from jurat.schemas.model import Money
-from jurat.streams.past_decisions import past_decision, place_of, read
-from tests.past_log import PastLog
-from tests.shop import shop_engine
+from jurat.streams.past_decisions import VERDICT_OF, WHY_NOT
+from tests.past_log import PastLog, past_of
+from tests.shop import Insisting, shop_engine
 
 CENTS = tuple(range(5_000, 100_000, 2_500))
 LIMIT, LOWER, HIGHER = 50_000, 20_000, 80_000
@@ -71,17 +73,9 @@ def log() -> tuple[LogEntry, ...]:
 
 
 def pasts() -> list[PastDecision]:
-    found = [past(entry) for entry in log()]
+    found = [past_of(entry) for entry in log()]
     assert len(found) == len(CENTS)
     return [one for one in found if isinstance(one, PastDecision)]
-
-
-def past(entry: LogEntry | Fault) -> PastDecision | NotJudged:
-    record = read(entry)
-    if isinstance(record, NotJudged):
-        return record
-    assert isinstance(entry, LogEntry)
-    return past_decision(record, place_of(entry))
 
 
 def report(
@@ -148,7 +142,7 @@ def test_a_lower_limit_escalates_exactly_what_lies_between(changed: Changed) -> 
         Amount(cents, "EUR" if CENTS.index(cents) % 3 else "USD") for cents in between[:3]
     ]
     first = one.examples[0]
-    assert first.place == f"audit.decisions, partition 0, offset {CENTS.index(between[0])}"
+    assert first.place == f"topic audit.decisions, partition 0, offset {CENTS.index(between[0])}"
     assert (first.was.policies, first.now.policies) == (("dispute.refund.grant",), (OVER,))
     assert first.now.reasons == ("Refunds above 500.00 need the payments lead",)
 
@@ -225,9 +219,9 @@ def test_what_cannot_be_judged_is_counted_with_its_reason() -> None:
         replace(one, normalised={**one.normalised, "action": {"type": "Jurat::Action", "id": "fly"}}),
         replace(one, normalised={**unfit, "unfit": "got an integer of 70 bits"}),
         replace(one, normalised={"principal": "me"}),
-        past(Fault(Place("audit.decisions", 0, 7), "not a signed record")),
-        past(replace(log()[0], record=log()[0].record.model_copy(update={"payload": b"{}"}))),
-        NotJudged(Why.UNASKED, "it ended rejected", "there"),
+        past_of(Fault(Place("audit.decisions", 0, 7), "not a signed record")),
+        past_of(replace(log()[0], record=log()[0].record.model_copy(update={"payload": b"{}"}))),
+        NotJudged(Why.REJECTED, "it ended rejected", "there"),
     )
     found = report(shop_engine(), *records)
     assert {why: each.records for why, each in found.not_judged.items()} == {
@@ -235,7 +229,7 @@ def test_what_cannot_be_judged_is_counted_with_its_reason() -> None:
         Why.UNFIT: 1,
         Why.MALFORMED: 1,
         Why.UNREADABLE: 2,
-        Why.UNASKED: 1,
+        Why.REJECTED: 1,
     }
     assert (
         "currency" in found.not_judged[Why.NEW_CANNOT].detail
@@ -251,7 +245,7 @@ def test_what_cannot_be_judged_is_counted_with_its_reason() -> None:
 def test_refused_proposals_are_counted_and_not_judged(changed: Changed) -> None:
     strict = changed("disputes.cedar", "resource.evidence_for_buyer == 0", "resource.evidence_for_buyer < 9")
     made = PastLog(DISPUTE_MEDIATOR, strict, FullRefund()).decide([dispute(1, 1_000)])
-    found = report(shop_engine(), *map(past, made.entries))
+    found = report(shop_engine(), *map(past_of, made.entries))
     assert (found.reconsidered, found.refused, found.judged, found.unchanged) == (1, 3, 1, 1)
 
 
@@ -259,7 +253,7 @@ def test_the_report_is_the_same_in_any_order(changed: Changed) -> None:
     engine = limit(changed, LOWER)
     records = [
         *pasts(),
-        *(NotJudged(Why.UNASKED, f"it ended {end}", f"there {end}") for end in ("skipped", "rejected")),
+        *(NotJudged(Why.REJECTED, f"because of {end}", f"there {end}") for end in "ba"),
         *(replace(one, normalised={**one.normalised, "context": {}}) for one in pasts()[:9]),
     ]
     expected = report(engine, *records).to_json()
@@ -283,6 +277,36 @@ def test_what_is_kept_has_bounds(changed: Changed, monkeypatch: pytest.MonkeyPat
     for number in (-1, backtest.MAX_EXAMPLES + 1):
         with pytest.raises(ConfigurationError, match="expected 0 to 100"):
             Backtest(shop_engine(), examples=number)
+
+
+def test_an_input_that_no_policy_was_asked_about_says_how_it_ended() -> None:
+    made = PastLog(ALONE, shop_engine(), Insisting(RefundBuyer.model_construct(amount_minor="all")))
+    made.decide([dispute(1, 1_000)])
+    made.decide([dispute(2, 1_000)])
+    first, second = (past_of(entry) for entry in made.entries)
+    assert isinstance(first, NotJudged)
+    assert (first.why, first.place) == (Why.REJECTED, "topic audit.decisions, partition 0, offset 0")
+    assert "ProposalInvalid: got a malformed proposal of refund_buyer" in first.detail
+    found = report(shop_engine(), first, second)
+    assert found.not_judged == {Why.REJECTED.value: Counted(2, first.place, first.detail)}
+    assert {why for outcome, why in WHY_NOT.items()} < set(Why)
+    assert set(WHY_NOT) | set(VERDICT_OF) == set(Outcome)
+
+
+def test_memory_does_not_grow_with_the_log(changed: Changed) -> None:
+    engine, first = limit(changed, 0), pasts()[0]
+
+    def peak(count: int) -> int:
+        made = Backtest(engine)
+        tracemalloc.start()
+        for number in range(count):
+            made.add(replace(first, decision_id=f"dec_{number:05}", time=f"{number:05}"))
+        kept = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return kept
+
+    peak(10)  # what is made once
+    assert peak(1_000) < peak(100) + 2_000
 
 
 def test_an_amount_is_what_the_request_states() -> None:

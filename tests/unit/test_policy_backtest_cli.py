@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from click.testing import CliRunner, Result
 
 from jurat.audit import export
 from jurat.cli.policy import command
+from jurat.cli.policy_backtest import backtest
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.policies.backtest import Backtest
 from tests.unit import test_policies_backtest as past
 
 NEXT = "shop-next"
+GUIDE = Path(__file__).parents[2] / "docs" / "policies.md"
+OPTION = re.compile(r"--[a-z-]+")
 
 
 @pytest.fixture
@@ -119,6 +123,17 @@ def test_a_text_of_a_record_makes_no_line_of_its_own(folder: Path) -> None:
     assert "1: the new bundle has no words for it" in text
     assert "\x1b" not in text
     assert sum(line.startswith("newly denied") for line in text.splitlines()) == 1
+
+
+def test_the_guide_names_every_option_and_no_other() -> None:
+    section = GUIDE.read_text().partition("## Trying a change on the past")[2].partition("\n## ")[0]
+    table = {
+        name for line in section.splitlines() if line.startswith("| `--") for name in OPTION.findall(line)
+    }
+    kafka = {"--bootstrap-servers", "--namespace"}
+    ours = {name for each in backtest.params for name in each.opts if name.startswith("--")}
+    assert table | {"--help"} >= ours - kafka
+    assert table <= ours | {"--output"}
 
 
 def test_a_bundle_that_is_none_is_told(folder: Path) -> None:

@@ -58,14 +58,29 @@ def test_a_well_formed_proposal_is_made_anew() -> None:
         ),  # type: ignore[arg-type]
         (replace(FINE, action=Better(amount_minor=1, currency="EUR")), "of type Better"),
         (replace(FINE, action=CancelPendingOrder(order_id="o", reason="x")), "of type CancelPendingOrder"),
-        (replace(FINE, action=RefundBuyer.model_construct(currency="EUR")), "amount_minor is refused: Field required"),
-        (replace(FINE, action=smuggling(amount_minor=2**63)), "amount_minor is refused: Input should be less than"),
-        (replace(FINE, action=smuggling(amount_minor=10.0)), "amount_minor is refused: Input should be a valid integer"),
-        (replace(FINE, action=smuggling(amount_minor=True)), "amount_minor is refused: Input should be a valid integer"),
+        (
+            replace(FINE, action=RefundBuyer.model_construct(currency="EUR")),
+            "amount_minor is refused: Field required",
+        ),
+        (
+            replace(FINE, action=smuggling(amount_minor=2**63)),
+            "amount_minor is refused: Input should be less than",
+        ),
+        (
+            replace(FINE, action=smuggling(amount_minor=10.0)),
+            "amount_minor is refused: Input should be a valid integer",
+        ),
+        (
+            replace(FINE, action=smuggling(amount_minor=True)),
+            "amount_minor is refused: Input should be a valid integer",
+        ),
         (replace(FINE, action=smuggling(currency="EU\uff32")), "currency is refused: String should match"),
         (replace(FINE, action=smuggling(currency="EUR\n")), "currency is refused: String should match"),
         (replace(FINE, action=smuggling(approvals=["risk"])), "approvals is refused: Extra inputs"),
-        (replace(FINE, action=smuggling(action_name="request_evidence")), "action_name is refused: Extra inputs"),
+        (
+            replace(FINE, action=smuggling(action_name="request_evidence")),
+            "action_name is refused: Extra inputs",
+        ),
         (replace(FINE, rationale=None), "rationale is refused: Input should be a valid string"),  # type: ignore[arg-type]
         (replace(FINE, rationale="\ud800"), "rationale is refused: .*surrogates not allowed"),
         (replace(FINE, confidence=101), "confidence is refused: Input should be less than or equal to 100"),
