@@ -133,7 +133,7 @@ class Backtest:
         if not 0 <= examples <= MAX_EXAMPLES:
             raise ConfigurationError(f"got {examples} examples, expected 0 to {MAX_EXAMPLES}")
         self._new, self._old = new, old
-        self._counts: Counter[str] = Counter()
+        self._counts = _Counts()
         self._changes = {change: _Changes(_Earliest(examples)) for change in Change}
         self._by_agent, self._by_action, self._by_policy = _Groups(), _Groups(), _Groups()
         self._titles: dict[str, str] = {}
@@ -143,7 +143,7 @@ class Backtest:
 
     def outside(self) -> None:
         """Count a record that was not asked for."""
-        self._counts["outside"] += 1
+        self._counts.outside += 1
 
     def add(self, record: PastDecision | NotJudged) -> None:
         """Judge a past decision again, or count a record of nothing that can be judged."""
@@ -162,15 +162,15 @@ class Backtest:
         if isinstance(now, NotJudged):
             self._pass_over(now)
             return
-        self._counts["judged"] += 1
-        self._counts["reconsidered"] += record.refused > 0
-        self._counts["refused"] += record.refused
+        self._counts.judged += 1
+        self._counts.reconsidered += record.refused > 0
+        self._counts.refused += record.refused
         self._digests[_bounded(record.digest, self._digests)] += 1
         if now.verdict is not was.verdict:  # 3
             self._change(record, was=was, now=now)
             return
-        self._counts["unchanged"] += 1
-        self._counts["other policies"] += now.policies != was.policies
+        self._counts.unchanged += 1
+        self._counts.other_policies += now.policies != was.policies
 
     def report(self) -> BacktestReport:
         """What was found so far."""
@@ -179,21 +179,21 @@ class Backtest:
         return BacktestReport(
             new=(self._new.bundle.name, self._new.digest),
             old=None if old is None else (old.bundle.name, old.digest),
-            records=counts["judged"] + counts["outside"] + sum(each.records for each in not_judged.values()),
-            outside=counts["outside"],
-            judged=counts["judged"],
-            unchanged=counts["unchanged"],
-            other_policies=counts["other policies"],
+            records=counts.judged + counts.outside + sum(each.records for each in not_judged.values()),
+            outside=counts.outside,
+            judged=counts.judged,
+            unchanged=counts.unchanged,
+            other_policies=counts.other_policies,
             changes={change: each.frozen() for change, each in self._changes.items()},
             by_agent=self._by_agent.frozen(),
             by_action=self._by_action.frozen(),
             by_policy=self._by_policy.frozen(),
             titles=dict(self._titles),
             not_judged=not_judged,
-            not_reproduced=counts["not reproduced"],
+            not_reproduced=counts.not_reproduced,
             mismatches=tuple(self._mismatches.kept),
-            reconsidered=counts["reconsidered"],
-            refused=counts["refused"],
+            reconsidered=counts.reconsidered,
+            refused=counts.refused,
             digests=dict(self._digests),
         )
 
@@ -215,7 +215,7 @@ class Backtest:
     def _compare(self, record: PastDecision, before: Said) -> None:
         said = record.said
         if (before.verdict, before.policies) != (said.verdict, said.policies):
-            self._counts["not reproduced"] += 1
+            self._counts.not_reproduced += 1
             self._mismatches.add(_example(record, was=said, now=before))
 
     def _change(self, record: PastDecision, *, was: Said, now: Said) -> None:
@@ -255,6 +255,19 @@ def amount_of(normalised: JsonObject) -> Amount | None:
             if type(amount) is int and isinstance(currency, str):
                 return Amount(amount, currency)
     return None
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What is counted one by one; the names are those of the report."""
+
+    outside: int = 0
+    judged: int = 0
+    unchanged: int = 0
+    other_policies: int = 0
+    not_reproduced: int = 0
+    reconsidered: int = 0
+    refused: int = 0
 
 
 @dataclass(slots=True)
