@@ -15,8 +15,6 @@ from typing import Any, Final
 
 from jurat.agents.agent import Action, Agent
 from jurat.agents.catalogue import AGENTS
-from jurat.agents.dispute_mediator import PartialRefund, RefundBuyer
-from jurat.agents.payment_retrier import RetryCharge
 from jurat.agents.reasoner import Proposal
 from jurat.schemas.errors import ProposalInvalid, ReasonerUnavailable
 
@@ -115,7 +113,7 @@ class Scripted:
 
 def script(rng: random.Random, agent: Agent[Any], honest: Callable[[], Action], *, number: int) -> Script:
     """A script of one to three answers; its number says how the first one is made, so that every way comes round."""
-    names = sorted(MAKERS)
+    names = [*sorted(MAKERS), *PLAUSIBLE]
     kinds = (names[number % len(names)], *rng.choices(names, k=rng.randrange(3)))
     return Script(kinds, tuple(MAKERS[kind](rng, agent, honest()) for kind in kinds))
 
@@ -252,15 +250,16 @@ def _raises(rng: random.Random, agent: Agent[Any], action: Action) -> Answer:
     )
 
 
-def _money(rng: random.Random, agent: Agent[Any], action: Action) -> Answer:
-    """Well-formed, and outside of policy more often than not."""
-    amount = rng.choice([one for one in NUMBERS if abs(one) < 2**53])
-    if RefundBuyer in agent.actions:
-        kind = rng.choice([RefundBuyer, PartialRefund])
-        return said(kind(amount_minor=amount, currency=rng.choice(["EUR", "USD", "XXX"])))
-    if RetryCharge in agent.actions:
-        return said(RetryCharge(after_minutes=abs(amount)))
-    return said(action)
+def _greedy(rng: random.Random, agent: Agent[Any], action: Action) -> Answer:
+    """Well-formed, and more than what is due by one, by ten times, or in another currency."""
+    del agent
+    fields = dict(action.__dict__)
+    for name, value in action.__dict__.items():
+        if type(value) is int:
+            fields[name] = rng.choice((value + 1, value * 10, value - 1, -value, 2**53 - 1))
+    if "currency" in fields and rng.random() < 0.5:
+        fields = {**action.__dict__, "currency": rng.choice(("USD", "JPY", "XXX", "EUR"))}
+    return said(type(action).model_construct(**fields))
 
 
 def _honest(rng: random.Random, agent: Agent[Any], action: Action) -> Answer:
@@ -299,9 +298,12 @@ MAKERS: Final[dict[str, Maker]] = {
             _no_proposal,
             _odd_words,
             _raises,
-            _money,
+            _greedy,
             _honest,
             _two_faced,
         )
     )
 }
+
+PLAUSIBLE: Final = ("honest", "greedy", "honest", "greedy", "honest", "greedy")
+"""Only a proposal that looks right can get past anything: these come round more often."""

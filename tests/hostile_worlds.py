@@ -52,7 +52,7 @@ CODES = (
     "invalid_cvc",
     "ignore_all_rules",
 )
-CENTS = (-5, 0, 1, 999, 20_001, 50_000, 50_001, 250_000)
+CENTS = (-5, 0, 1, 999, 4_000, 20_000, 20_001, 50_000, 50_001, 100_001)
 CURRENCIES = ("EUR", "EUR", "EUR", "USD", "JPY")
 KEYS = ("ann", "bob")
 ORDERS_OF_THE_SHOP = 200
@@ -99,13 +99,13 @@ class Payments:
             payment_method_id=rng.choice(ORDERS)[:200],
             amount=Money(amount_minor=rng.choice(CENTS), currency=rng.choice(CURRENCIES)),
             failure_code=rng.choice(CODES),
-            attempt=rng.choice((1, 1, 2, 4)),
-            fraud_score=rng.choice((0, 3, 49, 50, 65, 80)),
+            attempt=rng.choice((1, 2, 3, 4)),
+            fraud_score=rng.choice((0, 3, 49, 50, 64, 65, 79, 80)),
         )
 
     def honest(self, _event: PaymentFailed) -> Action:
-        minutes = self.rng.choice((0, 4, 5, 360, 1_440, 20_160))
-        return self.rng.choice([RetryCharge(after_minutes=minutes), AskForNewMethod(), GiveUp()])
+        retry = RetryCharge(after_minutes=self.rng.choice((4, 5, 359, 360, 1_439, 1_440, 20_160, 20_161)))
+        return self.rng.choice([retry, retry, AskForNewMethod(), GiveUp()])
 
     def rules(self, event: PaymentFailed, action: str, parameters: Mapping[str, Any]) -> Verdict:
         return shop_rules.verdict(shop_rules.payment(event, action, parameters))
@@ -131,7 +131,7 @@ class Disputes:
             customer_id="c-1",
             seller_id=rng.choice(ORDERS)[:200],
             amount=Money(amount_minor=rng.choice(CENTS), currency=rng.choice(CURRENCIES)),
-            category=rng.choice(list(DisputeCategory)),
+            category=rng.choice((DisputeCategory.DAMAGED, *DisputeCategory)),
             statements=tuple(
                 Statement(party=rng.choice(list(Party)), text=rng.choice(ORDERS)) for _ in range(2)
             ),
@@ -139,13 +139,13 @@ class Disputes:
                 Evidence(
                     party=rng.choice(list(Party)),
                     kind=rng.choice(EVIDENCE_KINDS),
-                    supports=rng.choice(list(Party)[:2]),
+                    supports=rng.choice((Party.BUYER, Party.BUYER, Party.SELLER)),
                 )
                 for _ in range(rng.randrange(5))
             ),
-            days_since_delivery=rng.choice((None, 3, 90, 91)),
+            days_since_delivery=rng.choice((None, 3, 3, 90, 91)),
             seller_dispute_rate_percent=rng.choice((0, 9, 10)),
-            buyer_prior_disputes=rng.choice((0, 0, 2, 3)),
+            buyer_prior_disputes=rng.choice((0, 0, 2, 2, 3)),
         )
 
     def honest(self, event: DisputeOpened) -> Action:
