@@ -23,7 +23,9 @@ from typing import Any, Protocol
 
 from jurat.agents.action_space import DecisionSpace
 from jurat.agents.agent import MAX_PROPOSALS, Action, Agent, Situation
+from jurat.agents.proposals import checked
 from jurat.agents.reasoner import JudgedProposal, Proposal, ProposalRequest, unexplored
+from jurat.policies.normal import printable
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import InputRejected, ProposalInvalid, ReasonerError
@@ -104,18 +106,21 @@ def decide(
             break
         if answer is None:
             break
-        if type(answer.action) not in agent.actions:
-            failure = ProposalInvalid(
-                f"got a proposal of type {type(answer.action).__name__}, expected an action of {agent.name}"
-            )
+        try:
+            proposal = checked(agent, answer)
+        except ProposalInvalid as error:
+            failure = error
             break
-        made.append(_judge(agent, judge, situation, answer))  # 2
+        made.append(_judge(agent, judge, situation, proposal))  # 2
         verdict = made[-1].judgement.verdict
         if verdict is not Verdict.DENY:  # 3
             return Decided(RESOLUTION_OF[verdict], made[-1], tuple(made))
     fallback = agent.fallback(situation)  # 4
     if fallback is not None and fallback not in [judged.proposal.action for judged in made]:
-        why = f"fallback: {failure or ('every proposal was refused' if made else 'nothing was proposed')}"
+        # What a reasoner says of its failure may quote anything.
+        why = printable(
+            f"fallback: {failure or ('every proposal was refused' if made else 'nothing was proposed')}"
+        )
         made.append(_judge(agent, judge, situation, Proposal(action=fallback, rationale=why)))
         verdict = made[-1].judgement.verdict
         if verdict is not Verdict.DENY:

@@ -152,7 +152,7 @@ class ProposalJudged(Model):
 
 
 class PolicyUsed(Model):
-    """Under which policies the last proposal was judged, and on exactly which input."""
+    """Under which policies the proposal that became the decision was judged, and on exactly which input."""
 
     bundle: Name
     digest: Sha256Hex

@@ -21,6 +21,7 @@ from typing import Final
 
 from benchmarks import (
     backlog,
+    backtest,
     breakdown,
     in_flight,
     latency,
@@ -52,8 +53,9 @@ NAMES: Final = (
     "policies",
 )
 WITHOUT_BROKER: Final = frozenset({"policies"})
-BY_NAME_ONLY: Final = ("backlog",)
-"""A quarter of an hour, and some ten gigabytes of the broker's disk."""
+BY_NAME_ONLY: Final = ("backlog", "backtest")
+"""The backlog takes a quarter of an hour, and some ten gigabytes of the broker's disk; the backtest is no part of a
+decision."""
 
 SEED: Final = 7
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -170,6 +172,8 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
         _print(partitions.report(rows))
     if "policies" in names:
         _print(policies.report(policies.measure(rounds=size.judging)))
+    if "backtest" in names:
+        _print(backtest.report(await backtest.measure(stage(), inputs=size.payments)))
     if "backlog" in names:
         _print(backlog.report(await backlog.measure(stage(), events=size.backlog)))
 
@@ -206,7 +210,7 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"some of {', '.join(NAMES)} (all of these by default); or {', '.join(BY_NAME_ONLY)}, which takes long",
+        help=f"some of {', '.join(NAMES)} (all of these by default); or {', '.join(BY_NAME_ONLY)} by name",
     )
     parser.add_argument(
         "--short", action="store_true", help="small sizes: shows that it works, says little of speed"

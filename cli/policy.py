@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from jurat.cli import policy_ask, policy_diff, policy_eval, policy_page, policy_space
+from jurat.cli import policy_ask, policy_backtest, policy_diff, policy_eval, policy_page, policy_space
 from jurat.cli.bundles import bundle_folder, say
 from jurat.policies import Bundle, PolicyEngine, generate, load_bundle, run_cases, shipped_bundles
 from jurat.policies.bundle_tests import cases
@@ -24,6 +24,7 @@ def command() -> None:
 
 
 command.add_command(policy_ask.ask)
+command.add_command(policy_backtest.backtest)
 command.add_command(policy_diff.diff)
 command.add_command(policy_eval.command)
 command.add_command(policy_page.command)

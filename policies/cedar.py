@@ -102,11 +102,16 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What Cedar answered; `allowed` is never true beside errors."""
+    """What Cedar answered; `allowed` is never true beside errors.
+
+    Attributes:
+        decided: whether the policies were evaluated; false where the request or its entities were refused before.
+    """
 
     allowed: bool
     reasons: tuple[str, ...]
     errors: tuple[str, ...]
+    decided: bool = False
 
 
 def parse_schema(text: str) -> Schema:
@@ -243,6 +248,7 @@ class Case:
                 allowed=decision is _ALLOW and not errors,
                 reasons=tuple(sorted(diagnostics.reasons)),
                 errors=errors,
+                decided=decision is not _NO_DECISION,
             )
         except BaseException as error:  # noqa: BLE001  # rule 2; _failure raises what is not the binding's
             return _failure(error)

@@ -22,6 +22,7 @@ Not here: verifying approvals, and calls to Cedar (`cedar.py`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import orjson
@@ -127,7 +128,9 @@ class PolicyEngine:
             return _unfit(asked, str(error))
         unknown = self._unknown(uids)
         if unknown is not None:
-            return Judgement(Verdict.DENY, (), (NOT_EVALUATED,), errors=(unknown,), normalised=asked)
+            return Judgement(
+                Verdict.DENY, (), (NOT_EVALUATED,), errors=(unknown,), normalised=asked, evaluated=False
+            )
         case = self._bundle.compiled.open(uids, entities)
         if isinstance(case, cedar.Evaluation):
             return self._denied(case, asked)
@@ -143,9 +146,7 @@ class PolicyEngine:
             approvers = tuple(sorted(role for role in roles if role is not None))
             return self._judgement(Verdict.ESCALATE, first.reasons, asked, approvers)
         if lifted.errors:
-            return self._denied(
-                cedar.Evaluation(allowed=False, reasons=first.reasons, errors=lifted.errors), asked
-            )
+            return self._denied(dataclasses.replace(lifted, reasons=first.reasons), asked)
         # Without a reason left, no permit covers it: naming what an approval could lift would mislead.
         return self._denied(first if lifted.reasons else lifted, asked)
 
@@ -170,6 +171,7 @@ class PolicyEngine:
             judgement.reasons or (why,),
             errors=evaluation.errors,
             normalised=asked,
+            evaluated=evaluation.decided,
         )
 
     def _judgement(
@@ -202,4 +204,11 @@ def _unfit(asked: JsonObject, why: str) -> Judgement:
         uid = asked[name]
         given = uid if isinstance(uid, dict) else {}
         normalised[name] = {key: printable(str(text)) for key, text in given.items()}
-    return Judgement(Verdict.DENY, (), (NOT_EVALUATED,), errors=(printable(why),), normalised=normalised)
+    return Judgement(
+        Verdict.DENY,
+        (),
+        (NOT_EVALUATED,),
+        errors=(printable(why),),
+        normalised=normalised,
+        evaluated=False,
+    )

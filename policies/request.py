@@ -66,6 +66,8 @@ class Judgement:
         approvers: roles that may lift the escalation, sorted; empty for other verdicts.
         errors: what went wrong inside the engine; any error means deny.
         normalised: the exact input that was evaluated, as canonical JSON types: who replays it gets the same verdict.
+        evaluated: false where no policy was evaluated, as the bundle has no words for the request: an unknown agent or
+            action, or an input that does not fit its schema. It is denied all the same.
     """
 
     verdict: Verdict
@@ -74,3 +76,4 @@ class Judgement:
     approvers: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     normalised: JsonObject = field(default_factory=dict)
+    evaluated: bool = True
