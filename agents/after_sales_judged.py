@@ -37,7 +37,7 @@ UNKNOWN_KIND = "unknown"
 
 
 def judged(situation: Situation[AfterSalesRequested], action: Action) -> Judged:
-    """Find the resource and the facts of an action.
+    """Find the resource and the facts of the action that the customer asks for.
 
     Raises:
         InputRejected: the customer or the order does not exist.
@@ -49,6 +49,16 @@ def judged(situation: Situation[AfterSalesRequested], action: Action) -> Judged:
             f"got a proposal of {action.action_name} with other parameters than the request's, or for another request:"
             f" expected the {situation.event.action[:80]} that the customer asks for"
         )
+    return found(situation, action)
+
+
+def found(situation: Situation[AfterSalesRequested], action: Action) -> Judged:
+    """Find the resource and the facts of any action, asked for or not.
+
+    Raises:
+        InputRejected: the customer or the order does not exist.
+        ProposalInvalid: not an action of this agent.
+    """
     case = case_of(situation)
     requester = situation.event.customer_id
     match action:

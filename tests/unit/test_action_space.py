@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -12,7 +14,8 @@ from jurat.agents.action_space import ActionSpace, LazySpace, action_space, deci
 from jurat.agents.action_words import to_json
 from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.after_sales_actions import ModifyPendingOrderItems, ModifyPendingOrderPayment
-from jurat.agents.agent import Action
+from jurat.agents.after_sales_judged import found
+from jurat.agents.agent import Action, Agent
 from jurat.agents.dispute_mediator import (
     DISPUTE_MEDIATOR,
     PartialRefund,
@@ -124,12 +127,29 @@ def test_a_pair_of_which_nothing_is_known_beforehand_is_offered() -> None:
     assert not any(span.firm for one in space.parameters for span in one.spans)
 
 
-def after_sales(action: type[Action], **args: object) -> ActionSpace:
+UNHELD = replace(AFTER_SALES, judged=found)
+"""After-sales as if a customer were not held to what they ask for: what their policies leave to choose."""
+
+
+def after_sales(action: type[Action], *, agent: Agent[Any] = UNHELD, **args: object) -> ActionSpace:
     driver = shop_desk.shop(shop_desk.order("W1"))
     event = AfterSalesRequested(
         request_id="r1", customer_id="ann", action=action.action_name, args={"order_id": "W1", **args}
     )
-    return action_space(AFTER_SALES, driver.situation(event), shop_desk.ENGINE, action)
+    return action_space(agent, driver.situation(event), shop_desk.ENGINE, action)
+
+
+def test_of_a_request_only_what_the_customer_asks_for_is_known_to_be_allowed() -> None:
+    """The policies would allow another payment method of theirs too, but nobody asked for it."""
+    space = after_sales(ModifyPendingOrderPayment, agent=AFTER_SALES, payment_method_id="paypal_ann")
+    order_id, method = [{span.of: span.verdict for span in one.spans} for one in space.parameters]
+    assert order_id == {Only("W1"): Verdict.ALLOW, AnythingElse(): None}
+    assert method == {
+        Only("paypal_ann"): Verdict.ALLOW,
+        Only("card_ann"): Verdict.DENY,
+        Only("gift_ann"): Verdict.DENY,
+        AnythingElse(): None,
+    }
 
 
 def test_a_payment_method_is_one_of_the_customers_own_and_another_than_now() -> None:
