@@ -151,7 +151,7 @@ class ProposalJudged(Model):
 
 
 class PolicyUsed(Model):
-    """Under which policies the proposal that counts was judged, and on exactly which input.
+    """Under which policies the proposal that became the decision was judged, and on exactly which input.
 
     `budgets` and `shadow` are printed only where they hold something, so that records from before keep their form.
 
@@ -352,7 +352,7 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
         raise RecordInvalid("got no policy with a judged outcome, or one with an outcome that is not judged")
     if record.policy is not None:
         # One that ends a waiting decision unjudged tells of no budget: the record of the escalation does.
-        told = {} if _unjudged(record) else record.policy.input
+        told = {} if is_unjudged(record) else record.policy.input
         check_stated(told, record.policy.budgets, decided=record.outcome is Outcome.DECIDED)
     if record.outcome.has_decision:
         if subject_name != record.decision_id:
@@ -363,7 +363,7 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
         raise RecordInvalid("got another subject than the input itself, though no decision event was emitted")
 
 
-def _unjudged(record: DecisionRecord) -> bool:
+def is_unjudged(record: DecisionRecord) -> bool:
     """Whether it denies what was escalated before, as people or time did; what is judged is never so."""
     last = record.proposals[-1].verdict if record.proposals else None
     return record.outcome is Outcome.DENIED and last is Verdict.ESCALATE

@@ -18,9 +18,11 @@ from typing import Annotated, Final, Literal, Self
 import orjson
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from jurat.policies import cedar, lint, strict_yaml
+from jurat.policies import cedar, lint
+from jurat.policies.faults import at, did_you_mean, listed
 from jurat.policies.folder import BUDGETS_FILE, SCHEMA_FILE
 from jurat.policies.request import Budget
+from jurat.policies.strict_yaml import Document
 from jurat.schemas.model import Model
 
 WHOLE: Final = "whole"
@@ -113,16 +115,13 @@ class Budgets:
 NO_BUDGETS: Final = Budgets({}, {})
 
 
-def read_budgets(text: str) -> tuple[Budgets, list[str]]:
+def read_budgets(document: Document) -> tuple[Budgets, list[str]]:
     """Read budgets.yaml.
 
     Returns:
         The budgets that can be read, and the faults, each with file and line.
     """
-    try:
-        content = strict_yaml.load(text)
-    except strict_yaml.StrictYamlError as error:
-        return NO_BUDGETS, [f"{BUDGETS_FILE}: {error}"]
+    content = document.value
     if not isinstance(content, dict) or not content:
         return NO_BUDGETS, [
             f"{BUDGETS_FILE}: got no mapping, expected budgets by name; leave out an empty file"
@@ -132,16 +131,17 @@ def read_budgets(text: str) -> tuple[Budgets, list[str]]:
         faults.append(f"{BUDGETS_FILE}: got {len(content)} budgets, expected at most {MAX_BUDGETS}")
     found: list[Budget] = []
     for name, value in content.items():
+        line = document.line((name,))
         if not _NAME.fullmatch(name):
             faults.append(
-                f"{_at(text, name)}got the budget {name[:80]!r}, expected lower-case letters, digits and `_`, at most"
-                " 64: policies read it as `context.usage.<name>`"
+                f"{at(BUDGETS_FILE, line)}got the budget {name[:80]!r}, expected lower-case letters, digits and `_`, at"
+                " most 64: policies read it as `context.usage.<name>`"
             )
         try:
             declared = _Declared.model_validate_json(orjson.dumps(value))
         except ValidationError as error:
             faults += [
-                f"{_at(text, name, str(place[0]) if place else '')}{'.'.join([name, *map(str, place)])}: {words}"
+                f"{at(BUDGETS_FILE, document.line((name, *place)))}{'.'.join([name, *map(str, place)])}: {words}"
                 for place, words in _objections(error)
             ]
             continue
@@ -149,29 +149,32 @@ def read_budgets(text: str) -> tuple[Budgets, list[str]]:
     return Budgets.of(found), faults
 
 
-def check_budgets(budgets: Budgets, text: str, *, schema: cedar.Schema, namespace: str) -> Iterator[str]:
+def check_budgets(
+    budgets: Budgets, document: Document, *, schema: cedar.Schema, namespace: str
+) -> Iterator[str]:
     """Every way in which budgets and schema do not fit, in words. Cedar's own validator decides.
 
     Args:
         budgets: what was read.
-        text: of the file, for the lines.
+        document: of the file, for the lines.
         schema: the bundle's.
         namespace: of its actions.
     """
     for budget in budgets.by_name.values():
         for action in sorted(budget.actions):
             if action not in schema.actions:
-                known = ", ".join(schema.actions)
+                line = document.line((budget.name, "actions"))
                 yield (
-                    f"{_at(text, budget.name, 'actions')}{budget.name}: got the action {action}, expected one of the"
-                    f" schema: {known}"
+                    f"{at(BUDGETS_FILE, line)}{budget.name}: got the action {action}, expected one of the schema:"
+                    f" {listed(schema.actions)}{did_you_mean(action, schema.actions)}"
                 )
                 continue
             for field, path, condition, type_ in _reads(budget):
+                line = document.line((budget.name, field))
                 for objection in _objects(condition, action, schema=schema, namespace=namespace):
                     yield (
-                        f"{_at(text, budget.name, field)}{budget.name}: got {path} for {field}, expected a {type_} that"
-                        f" every request for {action} has: {objection}"
+                        f"{at(BUDGETS_FILE, line)}{budget.name}: got {path} for {field}, expected a {type_} that every"
+                        f" request for {action} has: {objection}"
                     )
     for action in schema.actions:
         names = [budget.name for budget in budgets.of_action.get(action, ())]
@@ -229,6 +232,9 @@ def _objections(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...],
             if field not in seen:
                 seen.add(field)
                 yield (field,), f"expected {_EXPECTED[field]}"
+        elif fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
+            known = _Declared.model_fields
+            yield fault["loc"], f"{fault['msg']}, expected one of {listed(known)}{did_you_mean(field, known)}"
         else:
             yield fault["loc"], fault["msg"]
 
@@ -239,19 +245,3 @@ _EXPECTED: Final = {
     "window": f"a number of minutes, hours or days such as `30m`, `24h` or `7d`, at most `{MAX_WINDOW.days}d`",
     "scope": f"`partition-key`, or `{{allotment: N}}` with 2 to {MAX_SHARES} partitions",
 }
-
-
-def _at(text: str, name: str, field: str = "") -> str:
-    """`file:line: ` of a budget, or of one of its fields."""
-    begins = re.search(rf"^['\"]?{re.escape(name)}['\"]?\s*:", text, re.MULTILINE)
-    if begins is None:
-        return f"{BUDGETS_FILE}: "
-    at = begins.start()
-    if field:
-        ends = re.compile(r"^\S", re.MULTILINE).search(text, begins.end())
-        inner = re.compile(rf"\b{re.escape(field)}\s*:").search(
-            text, begins.end(), len(text) if ends is None else ends.start()
-        )
-        at = at if inner is None else inner.start()
-    line = text.count("\n", 0, at) + 1
-    return f"{BUDGETS_FILE}:{line}: "

@@ -14,8 +14,9 @@ from typing import Annotated
 import orjson
 from pydantic import Field, ValidationError
 
-from jurat.policies.bundle import Bundle, validation_faults
+from jurat.policies.bundle import Bundle
 from jurat.policies.engine import PolicyEngine
+from jurat.policies.faults import at, did_you_mean, validation_faults
 from jurat.policies.request import Judgement
 from jurat.schemas.canonical import MAX_INTEGER, JsonObject, JsonValue
 from jurat.schemas.decision import Verdict
@@ -75,11 +76,13 @@ class CaseFailure:
         file: the file, relative to the bundle.
         name: the case's name.
         message: what was got and what was expected.
+        line: the line on which the case stands.
     """
 
     file: str
     name: str
     message: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +100,10 @@ def cases(bundle: Bundle) -> tuple[tuple[str, Case], ...]:
         File and case, in the order of the files.
 
     Raises:
-        BundleError: a file is not of the format, or a case's name is not unique in its file.
+        BundleError: a file is not of the format, a case's name is not unique in its file, or it expects a policy that
+            does not exist.
     """
-    faults: list[str] = []
-    found: list[tuple[str, Case]] = []
-    for file in sorted(bundle.cases):
-        names: set[str] = set()
-        for index, raw in enumerate(_raw_cases(bundle.cases[file], file, faults)):
-            try:
-                case = Case.model_validate_json(orjson.dumps(raw))
-            except ValidationError as error:
-                label = raw.get("name") or f"case {index + 1}"
-                faults += [f"{file}: {label}: {fault}" for fault in validation_faults(error)]
-                continue
-            if case.name in names:
-                faults.append(f"{file}: {case.name}: got the name twice, expected each once")
-            names.add(case.name)
-            found.append((file, case))
-    if faults:
-        raise BundleError(f"the cases of the bundle {bundle.name} cannot be read:", faults=tuple(faults))
-    return tuple(found)
+    return tuple((file, case) for file, _line, case in _read(bundle))
 
 
 def run_cases(engine: PolicyEngine) -> CaseReport:
@@ -125,16 +112,48 @@ def run_cases(engine: PolicyEngine) -> CaseReport:
     Raises:
         BundleError: the files of cases are not of the format.
     """
-    read = cases(engine.bundle)
+    read = _read(engine.bundle)
     failures = [
-        CaseFailure(file, case.name, message)
-        for file, case in read
+        CaseFailure(file, case.name, message, line)
+        for file, line, case in read
         if (message := _failure(engine, case)) is not None
     ]
     return CaseReport(len(read), tuple(failures))
 
 
-def _raw_cases(content: JsonValue, file: str, faults: list[str]) -> Iterator[JsonObject]:
+def _read(bundle: Bundle) -> list[tuple[str, int, Case]]:
+    faults: list[str] = []
+    found: list[tuple[str, int, Case]] = []
+    for file in sorted(bundle.cases):
+        document = bundle.cases[file]
+        names: set[str] = set()
+        for index, raw in _raw_cases(document.value, file, faults):
+            place = ("cases", index)
+            line = document.line(place) or 1
+            label = f"{raw.get('name') or f'case {index + 1}'}: "
+            try:
+                case = Case.model_validate_json(orjson.dumps(raw))
+            except ValidationError as error:
+                faults += validation_faults(
+                    file, error, model=Case, document=document, below=place, label=label
+                )
+                continue
+            if case.name in names:
+                faults.append(f"{at(file, line)}{label}got the name twice, expected each once")
+            faults += [
+                f"{at(file, document.line((*place, 'expect', 'policies')))}{label}got the policy {id_} in `expect`,"
+                f" expected one of the bundle{did_you_mean(id_, bundle.policies)}"
+                for id_ in case.expect.policies or ()
+                if id_ not in bundle.policies
+            ]
+            names.add(case.name)
+            found.append((file, line, case))
+    if faults:
+        raise BundleError(f"the cases of the bundle {bundle.name} cannot be read:", faults=tuple(faults))
+    return found
+
+
+def _raw_cases(content: JsonValue, file: str, faults: list[str]) -> Iterator[tuple[int, JsonObject]]:
     if not isinstance(content, dict) or not set(content) <= {"given", "cases"}:
         faults.append(f"{file}: expected a mapping with `cases`, and `given` for what they share")
         return
@@ -144,7 +163,7 @@ def _raw_cases(content: JsonValue, file: str, faults: list[str]) -> Iterator[Jso
         return
     for index, case in enumerate(listed):
         if isinstance(case, dict):
-            yield _merged(given, case)
+            yield index, _merged(given, case)
         else:
             faults.append(f"{file}: case {index + 1}: expected a mapping")
 

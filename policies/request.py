@@ -137,6 +137,8 @@ class Judgement:
         errors: what went wrong inside the engine; any error means deny.
         normalised: the exact input that was evaluated, as canonical JSON types: who replays it gets the same verdict.
         charges: what the action takes of budgets once it is decided; sorted by the budgets' names.
+        evaluated: false where no policy was evaluated, as the bundle has no words for the request: an unknown agent or
+            action, or an input that does not fit its schema. It is denied all the same.
     """
 
     verdict: Verdict
@@ -146,3 +148,4 @@ class Judgement:
     errors: tuple[str, ...] = ()
     normalised: JsonObject = field(default_factory=dict)
     charges: tuple[Charge, ...] = ()
+    evaluated: bool = True

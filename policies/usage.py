@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,6 +44,21 @@ class Measured:
     values: JsonObject
     charges: tuple[Charge, ...]
     faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """A source that says what it was given, whoever asks, and nothing used of budgets that it was given nothing for.
+
+    Attributes:
+        used_of: what was used, by the budget's name.
+    """
+
+    used_of: Mapping[str, int]
+
+    def used(self, budget: Budget, key: str | None, *, now: datetime) -> int:  # noqa: ARG002  # the protocol has them
+        """What was given for a budget."""
+        return self.used_of.get(budget.name, 0)
 
 
 def measure(
@@ -95,7 +110,7 @@ def _charge(budget: Budget, source: UsageSource | None, request: JsonObject, *, 
             raise UsageUnknownError(f"got no integer at {budget.of}, expected an amount to be taken")
         amount = max(0, summed)  # whatever the policies allow, nothing is ever given back
     charge = Charge(budget, key, amount, source.used(budget, key, now=now))
-    if charge.stated + amount > MAX_INTEGER:
+    if charge.stated > MAX_INTEGER:
         raise UsageUnknownError(f"got more than {MAX_INTEGER} used, expected a sum that can be recorded")
     return charge
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from jurat.agents.action_space import LazySpace
 from jurat.agents.agent import Agent, Lookup, Situation
 from jurat.agents.kernel import Answer, Ask, Decided, decide
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
@@ -296,7 +297,9 @@ class Deciding:
     async def _reason(self, situation: Situation[Any], name: str) -> Decided:
         by, where = self.by, self.decoded.where
         reasoner = self.trace.asking(by.reasoner)
-        steps = decide(by.agent, self.judge(situation), situation)
+        judge = self.judge(situation)
+        space = LazySpace(by.agent, situation, by.engine, usage=judge)
+        steps = decide(by.agent, judge, situation, space=space)
         number = 0
         try:
             ask: Ask = next(steps)

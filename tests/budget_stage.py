@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-from jurat.policies import Entity, Facts, PolicyEngine, PolicyRequest, generate, load_bundle
+from jurat.policies import Entity, Facts, PolicyEngine, PolicyRequest, generate, load_bundle, strict_yaml
 from jurat.policies.budgets import read_budgets
 from jurat.policies.request import Budget, UsageSource, UsageUnknownError
 from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party
@@ -132,7 +132,7 @@ class Told:
 def write_bundle(folder: Path, *, budgets: str = BUDGETS, schema_of: str | None = None) -> Path:
     """Write a bundle; its schema is that of its budgets, or of others."""
     folder.mkdir(exist_ok=True)
-    declared, _faults = read_budgets(schema_of if schema_of is not None else budgets)
+    declared, _faults = read_budgets(strict_yaml.load(schema_of if schema_of is not None else budgets))
     schema = generate("Jurat", [Refund, Letter, Look], usage=declared.usage_fields())
     files = {"schema.cedarschema": schema, "budgets.yaml": budgets, "p.cedar": POLICIES, "roles.yaml": ROLES}
     for name, text in files.items():

@@ -79,8 +79,9 @@ def shop_for_others() -> dict[str, bytes]:
     """A bundle that knows another agent only."""
     roles = b"agents:\n  somebody-else: [collector, mediator, router]\n"
     approvers = b"approvers: [fraud-desk, logistics-lead, payments-lead, risk]\n"
+    kept = {name: text for name, text in shop_that_denies().items() if name != "objectives.yaml"}
     return {
-        **shop_that_denies(),
+        **kept,
         "roles.yaml": roles + approvers,
         "tests/trial.yaml": ONE_CASE.replace(b"payment-retrier", b"somebody-else"),
     }

@@ -13,6 +13,7 @@ from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.kernel import Answer, Decided, Judge, decide
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
+from jurat.policies.usage import Assumed
 from jurat.schemas.commerce import CustomerProfile
 from jurat.schemas.errors import ReasonerError, ReasonerUnavailable
 from jurat.schemas.model import Event, Model, Money
@@ -47,6 +48,10 @@ class Down:
 @cache
 def shop_engine() -> PolicyEngine:
     return PolicyEngine(load_bundle(shipped_bundle("shop")))
+
+
+NOTHING_USED = Assumed({})
+"""Of no budget anything was used."""
 
 
 def counted(seen: Situation[Any]) -> Judge:

@@ -18,7 +18,7 @@ import pytest
 
 from jurat.agents.catalogue import AGENTS
 from jurat.audit.record import DecisionRecord
-from jurat.policies import generate, shipped_bundle
+from jurat.policies import generate, shipped_bundle, strict_yaml
 from jurat.policies.budgets import read_budgets
 from jurat.streams import topics
 from jurat.streams.kafka import partition_of_key
@@ -69,7 +69,7 @@ def bundle_with_a_shared_budget(folder: Path) -> Path:
     (folder / "budgets.yaml").write_text(budgets)
     (folder / "shared.cedar").write_text(SHARED_POLICY)
     actions = [action for agent in AGENTS.values() if agent.bundle == "shop" for action in agent.actions]
-    schema = generate("Jurat", actions, usage=read_budgets(budgets)[0].usage_fields())
+    schema = generate("Jurat", actions, usage=read_budgets(strict_yaml.load(budgets))[0].usage_fields())
     (folder / "schema.cedarschema").write_text(schema)
     return folder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jurat.policies import load_bundle, run_cases
+from jurat.policies import load_bundle, run_cases, strict_yaml
 from jurat.policies.budgets import MAX_BUDGETS, MAX_SHARES, read_budgets
 from jurat.policies.cedar_schema import generate
 from jurat.policies.engine import NOT_EVALUATED, PolicyEngine
@@ -103,7 +103,7 @@ def test_what_is_no_mapping_of_budgets_is_refused(tmp_path: Path, text: str) -> 
 def test_there_are_not_more_budgets_than_one_keeps_in_mind() -> None:
     one = BUDGETS.split("\n\n")[0]
     text = "\n".join(one.replace("refunds_day", f"b{number}") for number in range(MAX_BUDGETS + 1))
-    assert read_budgets(text)[1] == [
+    assert read_budgets(strict_yaml.load(text))[1] == [
         f"budgets.yaml: got {MAX_BUDGETS + 1} budgets, expected at most {MAX_BUDGETS}"
     ]
 
