@@ -1,4 +1,4 @@
-"""Running an agent: its policies loaded, its key at hand, its worker on Kafka."""
+"""Running an agent: its policies loaded, its keys at hand, its worker on Kafka."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import signal
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 from jurat import settings
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
-from jurat.audit.key_store import init_keys, load_signer
-from jurat.audit.keys import Signer
+from jurat.audit.key_store import TRUST_FILE, init_keys, load_signer, load_trust
+from jurat.audit.keys import Signer, Trust
 from jurat.policies.bundle import load_bundle
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.folder import shipped_bundle
@@ -82,6 +83,7 @@ async def run_agent(
             signer=signer_for(agent.name, keys),
             clock=lambda: datetime.now(UTC),
             code=f"jurat {version('jurat')}",
+            trust=partial(trusted, keys),
             ids=registry,
             until_idle_s=until_idle_s,
             max_in_flight=max_in_flight,
@@ -118,3 +120,14 @@ def signer_for(agent: str, keys: Path | None = None) -> Signer:
     log.warning("no signing key for %s yet: making one in %s", agent, folder)
     init_keys(folder, [agent], passphrase)
     return load_signer(folder, agent, passphrase)
+
+
+def trusted(keys: Path | None = None) -> Trust:
+    """The trusted keys as they stand in the key folder now; none where it has no trust file.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+        KeyRejected: it is not what a trust file should be.
+    """
+    path = settings.keys_dir(keys) / TRUST_FILE
+    return load_trust(path) if path.exists() else Trust(())
