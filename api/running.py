@@ -16,11 +16,11 @@ from jurat import settings
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
 from jurat.audit.key_store import TRUST_FILE, init_keys, load_signer, load_trust
-from jurat.audit.keys import Signer, Trust
+from jurat.audit.keys import Purpose, Signer, Trust
 from jurat.policies.bundle import load_bundle
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.folder import shipped_bundle
-from jurat.schemas.errors import ConfigurationError, KeyNotFound
+from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 from jurat.streams import logs
 from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.kafka import Connection
@@ -108,18 +108,35 @@ def signer_for(agent: str, keys: Path | None = None) -> Signer:
 
     Raises:
         KeyNotFound: the named folder has no key for this agent.
-        KeyRejected: the key cannot be used.
+        KeyRejected: the key cannot be used, or the trust file beside it has it as another's or not at all.
     """
     folder = settings.keys_dir(keys)
     passphrase = settings.keys_passphrase()
     try:
-        return load_signer(folder, agent, passphrase)
+        signer = load_signer(folder, agent, passphrase)
     except KeyNotFound:
         if folder != settings.default_keys_dir():
             raise
-    log.warning("no signing key for %s yet: making one in %s", agent, folder)
-    init_keys(folder, [agent], passphrase)
-    return load_signer(folder, agent, passphrase)
+        log.warning("no signing key for %s yet: making one in %s", agent, folder)
+        init_keys(folder, [agent], passphrase)
+        signer = load_signer(folder, agent, passphrase)
+    _check_trusted(signer, agent, folder / TRUST_FILE)
+    return signer
+
+
+def _check_trusted(signer: Signer, agent: str, path: Path) -> None:
+    """Check that the trust file beside a key, where there is one, has the key as the agent's."""
+    if not path.exists():
+        return
+    named = load_trust(path).by_keyid.get(signer.keyid)
+    if named is None or (named.agent, named.purpose) != (agent, Purpose.DECISIONS):
+        whose = "nobody's" if named is None else f"that of {named.agent}, for {named.purpose}"
+        raise KeyRejected(
+            f"the key of {agent} in {path.parent} is {signer.keyid}, which {path} has as {whose}: no auditor would"
+            f" accept what it signs. Put the right key file there; or move this one away and make a new one: jurat keys"
+            f" init --keys {path.parent} --agent {agent}",
+            keyid=signer.keyid,
+        )
 
 
 def trusted(keys: Path | None = None) -> Trust:

@@ -174,7 +174,8 @@ def load_signer(folder: Path, agent: str, passphrase: bytes | None = None) -> Pe
     """
     path = key_path(folder, agent)
     missing = (
-        f"there is no signing key of the agent {agent!r} at {path}; make it: jurat keys init --agent {agent}"
+        f"there is no signing key of the agent {agent!r} at {path}; make it: jurat keys init"
+        f" --agent {agent} --keys {path.parent}"
     )
     return _load(path, passphrase, missing=missing, agent=agent)
 
@@ -188,7 +189,8 @@ def load_approver(folder: Path, name: str, passphrase: bytes | None = None) -> P
     """
     path = approver_path(folder, name)
     missing = (
-        f"there is no key of the approver {name!r} at {path}; make it: jurat keys init --approver {name}"
+        f"there is no key of the approver {name!r} at {path}; make it: jurat keys init"
+        f" --approver {name} --keys {path.parent}"
     )
     return _load(path, passphrase, missing=missing, approver=name)
 
