@@ -36,7 +36,7 @@ MAX_TABLE_ROWS: Final = 200
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    help="The bundle's folder; else the one that the agent names.",
+    help="The folder of the bundle that is active; else the one that comes with jurat.",
 )
 @click.option("--key", metavar="KEY", help="Only this key, a customer's id for example.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")

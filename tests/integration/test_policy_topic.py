@@ -18,6 +18,7 @@ from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.audit.key_store import init_keys, load_signer
 from jurat.audit.keys import Purpose
 from jurat.audit.record import DecisionRecord
+from jurat.policies.bundle_tests import run_cases
 from jurat.policies.folder import digest_of
 from jurat.policies.publication import (
     ACTIVATION_TYPE,
@@ -192,7 +193,7 @@ async def test_what_is_not_fit_leaves_the_old_bundle_and_raises_the_alarm(
     fails = write_folder(tmp_path / "fails", shop_that_fails())
     shell.run("policy", "publish", str(fails))
     refused = shell.run("policy", "activate", str(fails), expect=1).stderr.decode()
-    assert "of its own 89 cases" in refused
+    assert f"of its own {run_cases(shop_engine()).run} cases" in refused
     assert shell.run("policy", "active").stdout.decode().startswith("nothing is active")
     meters = Meters(PAYMENT_RETRIER.name)
     async with running(worker_of(shell, meters)):
