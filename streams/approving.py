@@ -168,10 +168,19 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
     original, event = _original(case, waiting)
     before = replace(case, decoded=original)
     situation, read = await before.situation(event)
+    # Looking up may have waited, and a time-out of this decision been written meanwhile; nothing waits from here on.
+    held = case.state.waiting.get(decision.id)
+    if held is None:
+        raise InputRejected(f"{decision.id} ended while this answer was looked at")
+    waiting = held
     proposal = Proposal(action=_action(by.agent, decision), rationale=decision.rationale)
     roles = frozenset(one.role for one in grants)
     decided = judge_approved(by.agent, before.judge(situation), situation, proposal, approvals=roles)
     judgement = decided.chosen.judgement
+    if "unfit" in judgement.normalised:
+        raise InputRejected(
+            f"what {decision.id} is judged by now cannot be put before the policies: {'; '.join(judgement.errors)}"
+        )
     if _resource(judgement.normalised) != (waiting.resource_type, waiting.resource_id):
         raise InputRejected(
             f"the agent would now act on {':'.join(_resource(judgement.normalised))}, but the approval is for"
@@ -216,7 +225,10 @@ def _timed_out(case: Deciding, event: TimerFired) -> Verdicted:
     by = case.by
     name = decision_id(by.agent.name, event.set_by, cluster_id=by.cluster_id)
     waiting = case.state.waiting.get(name)
-    if waiting is None or not waiting.timed_out:  # it was answered just before; or somebody else wrote this
+    ours = waiting is not None and (event.agent, event.event_key) == (by.agent.name, waiting.event_key)
+    if (
+        waiting is None or not ours or not waiting.timed_out
+    ):  # answered just before; or somebody else wrote this
         read = ContextRead(name=APPROVAL_OF, key=name, uri=by.uri(event.set_by), sha256=None)
         return case.ended(Outcome.SKIPPED, context=(read if waiting is None else _of(case, waiting),))
     within = waiting.due_at - waiting.decision.decided_at
@@ -314,11 +326,17 @@ def _action(agent: Agent[Any], decision: Decision) -> Action:
     for kind in agent.actions:
         if kind.action_name == decision.action:
             try:
-                return kind.model_validate_json(canonical.dumps(decision.parameters))
+                action = kind.model_validate_json(canonical.dumps(decision.parameters))
             except ValidationError as error:
                 raise InputRejected(
                     f"the parameters of {decision.action} that wait are none of this release any more"
                 ) from error
+            if action.model_dump(mode="json") != decision.parameters:
+                raise InputRejected(
+                    f"the parameters of {decision.action} that wait mean something else in this release; what was"
+                    " asked about is not what would be done"
+                )
+            return action
     raise InputRejected(f"the agent {agent.name} has no action {decision.action!r} any more")
 
 

@@ -54,9 +54,14 @@ class Shadow:
         """Judge what was judged; never raises."""
         try:
             judged = self.engine.rejudge(real.normalised)
+            verdict = self._recorded(judged)
         except Exception as error:  # noqa: BLE001 - whatever it is, the decision must not suffer from it
             judged = Judgement(Verdict.DENY, (), (), errors=(f"{type(error).__name__}: {error}",))
+            verdict = self._recorded(judged)
         self.meters.shadow_judged(_compared(judged, real).value)
+        return verdict
+
+    def _recorded(self, judged: Judgement) -> ShadowVerdict:
         return ShadowVerdict(
             digest=self.engine.digest,
             verdict=judged.verdict,

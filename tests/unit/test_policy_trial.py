@@ -22,7 +22,9 @@ from jurat.policies.bundle_tests import run_cases
 from jurat.policies.covering import check_covers
 from jurat.policies.folder import digest_of
 from jurat.policies.publication import PublishedBundle
+from jurat.policies.request import Judgement
 from jurat.policies.trial import try_bundle
+from jurat.schemas.canonical import JsonObject
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import BundleError, BundleUnfit, RecordInvalid
 from jurat.streams.metrics import Meters
@@ -157,6 +159,26 @@ async def test_a_shadow_that_agrees_is_counted_as_such() -> None:
     assert record.policy.shadow is not None
     assert record.policy.shadow.policies == record.proposals[-1].policies
     assert counted(meters) == {Compared.SAME.value: 1}
+
+
+class Talkative:
+    """A bundle with more determining policies than a record holds."""
+
+    digest = "2" * 64
+
+    def rejudge(self, _normalised: JsonObject) -> Judgement:
+        return Judgement(Verdict.ALLOW, tuple(f"p.{number}" for number in range(1_000)), ())
+
+
+async def test_a_shadow_that_says_too_much_is_an_error_of_the_shadow() -> None:
+    meters = Meters("payment-retrier")
+    one = replace(decider(), shadow=Shadow(cast("PolicyEngine", Talkative()), meters))
+    result, record, _ = await ended(one)
+    assert result.decision == (await ended(decider()))[0].decision
+    assert record.policy is not None
+    assert record.policy.shadow is not None
+    assert record.policy.shadow.errors
+    assert counted(meters) == {Compared.ERROR.value: 1}
 
 
 async def test_a_shadow_with_other_reasons_is_counted_as_such() -> None:
