@@ -129,8 +129,7 @@ class Side:
         concerned = subject.bundle.compiled.policies_of(names.action)
         self.encoder = Encoder(names, request)
         self.policies = {id_: self.encoder.policy(id_, tree) for id_, tree in concerned.items()}
-        granting = Encoder(names, request, approvals=subject.bundle.approvers)
-        lifted = {id_: granting.policy(id_, tree) for id_, tree in concerned.items()}
+        lifted = self._lifted(concerned)
         permits = [id_ for id_, tree in concerned.items() if tree.effect == "permit"]
         forbids = [id_ for id_, tree in concerned.items() if tree.effect == "forbid"]
         hard = [id_ for id_ in forbids if id_ in subject.hard]
@@ -145,6 +144,17 @@ class Side:
                 *(smt.no(errs(lifted)), holds(lifted, permits), smt.no(holds(lifted, forbids))),
             ]
         )
+
+    def _lifted(self, concerned: Mapping[str, cedar.PolicyTree]) -> dict[str, PolicyTerms]:
+        """The policies with the roles of those that refuse granted, and no other role: it could uncover an error."""
+        asking: dict[str, list[str]] = {}
+        for id_ in concerned:
+            role = self.subject.bundle.policies[id_].escalate
+            if role is not None:
+                asking.setdefault(role, []).append(id_)
+        granted = {role: holds(self.policies, ids) for role, ids in asking.items()}
+        granting = Encoder(self.names, self.encoder.request, granted=granted)
+        return {id_: granting.policy(id_, tree) for id_, tree in concerned.items()}
 
     @property
     def gaps(self) -> tuple[Gap, ...]:

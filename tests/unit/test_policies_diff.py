@@ -147,3 +147,26 @@ def test_diff_prints_what_both_engines_say(tmp_path: Path) -> None:
     assert json.loads(lines[5].partition(": ")[2])["amount"] in range(6, 10)
     same = CliRunner().invoke(command, ["diff", str(tmp_path / "old"), str(tmp_path / "old")])
     assert same.exit_code == 0
+
+
+def test_only_the_roles_that_refuse_are_granted(tmp_path: Path) -> None:
+    schema = SCHEMA.replace("total: Long", "total: Long, flag: Bool")
+    overflows = "context.amount * 9223372036854775807 > 0"
+
+    def lifted(id_: str, role: str, unless: str) -> str:
+        head = f'@id("{id_}") @title("T") @escalate("{role}")\nforbid (principal, action == T::Action::"refund", resource)'
+        return f"{head}\nunless {{ {unless} }};\n"
+
+    both = (
+        forbid("small", "context.amount < 2"),
+        lifted("lead", "lead", 'context.approvals.contains("lead")'),
+        lifted("risk", "risk", f'context.approvals.contains("risk") && {overflows} || resource.flag'),
+    )
+    more = lifted("more", "lead", f'context.approvals.contains("lead") || resource.flag && {overflows}')
+    old, new = bundle(tmp_path / "old", *both, schema=schema), bundle(tmp_path / "new", *both, more, schema=schema)
+    denied = newly(old, new, "refund")[Verdict.DENY]
+    assert isinstance(denied, Example)
+    assert [judgement.verdict for judgement in denied.judgements] == [Verdict.ESCALATE, Verdict.DENY]
+    # Whoever else would approve: risk's `unless` errs only once risk has.
+    alone = bundle(tmp_path / "alone", *both[1:], schema=schema)
+    assert isinstance(newly(new, alone, "refund")[Verdict.ESCALATE], Example)
