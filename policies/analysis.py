@@ -133,7 +133,7 @@ class Side:
         permits = [id_ for id_, tree in concerned.items() if tree.effect == "permit"]
         forbids = [id_ for id_, tree in concerned.items() if tree.effect == "forbid"]
         hard = [id_ for id_ in forbids if id_ in subject.hard]
-        self.errs = errs(self.policies)
+        self.errs = smt.some([errs(self.policies), self._twice(request)])
         # The numbers are those of the judgement in `engine.py`.
         self.allows = smt.every(  # 2
             [smt.no(self.errs), holds(self.policies, permits), smt.no(holds(self.policies, forbids))]
@@ -155,6 +155,16 @@ class Side:
         granted = {role: holds(self.policies, ids) for role, ids in asking.items()}
         granting = Encoder(self.names, self.encoder.request, granted=granted)
         return {id_: granting.policy(id_, tree) for id_, tree in concerned.items()}
+
+    def _twice(self, request: UnknownRequest) -> Term:
+        """Tell whether the resource is an agent or a role that the bundle knows: Cedar takes no entity twice."""
+        agents, namespace = self.names.agents, self.names.namespace
+        known = {
+            f"{namespace}::Agent": sorted(agents),
+            f"{namespace}::Role": sorted({role for roles in agents.values() for role in roles}),
+        }
+        ids = known.get(self.names.resource, [])
+        return smt.some(smt.equal(request.resource_id, smt.text(id_)) for id_ in ids)
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -207,6 +217,7 @@ class Scene:
                     action=action,
                     groups=subject.schema.actions[action],
                     resource=f"{subject.bundle.namespace}::{resource}",
+                    nested=subject.schema.declared.entities[f"{subject.bundle.namespace}::{resource}"].nested,
                     nodes=nodes,
                     family="all" if alike else str(place),
                 ),

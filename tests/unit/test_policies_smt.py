@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jurat.policies import load_bundle, smt
-from jurat.policies.analysis import Example, Proved, Scene, Subject, scenes
+from jurat.policies.analysis import Example, Proved, Scene, Subject, Unknown, scenes
+from jurat.policies.analysis_ask import answer, parse
 from jurat.policies.smt_literals import datetime_ms, duration_ms
 from tests.smt_operators import CONDITIONS, OPEN, ROLES, SCHEMA, SCOPES, plain, policies
 from tests.smt_stage import outcome, write
@@ -171,3 +172,37 @@ def test_the_outcome_of_a_policy_is_the_engines_own(scene: Scene) -> None:
         )
 
     assert [told(5), told(0), told(2**52)] == ["holds", "not", "errs"]
+
+
+NESTED = """
+namespace T {
+  entity Role; entity Agent in [Role]; entity Folder; entity Order in [Folder];
+  action "stop" appliesTo {
+    principal: [Agent], resource: [Agent, Order], context: { approvals: Set<String>, now: datetime }
+  };
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        'resource in T::Folder::"f") when { true };',
+        'resource) when { resource in T::Folder::"f" };',
+        'resource is T::Agent in T::Role::"left") when { true };',
+        'resource) when { resource is T::Agent in T::Role::"left" };',
+    ],
+)
+def test_what_a_resource_may_be_in_is_left_open(tmp_path: Path, scope: str) -> None:
+    permit = f'@id("x") @title("T")\npermit (principal, action, {scope}\n'
+    loaded = load_bundle(write(tmp_path / "t", policies=permit, schema=NESTED, roles=ROLES))
+    outcome = answer(loaded, parse(loaded, "stop"))
+    assert isinstance(outcome, Unknown)
+    assert any("be in other entities, which is not covered" in why for why in outcome.because)
+
+
+def test_an_agent_that_is_known_is_no_resource(tmp_path: Path) -> None:
+    permit = '@id("x") @title("T")\npermit (principal, action, resource is T::Agent);\n'
+    loaded = load_bundle(write(tmp_path / "t", policies=permit, schema=NESTED, roles=ROLES))
+    assert isinstance(answer(loaded, parse(loaded, 'stop where resource == T::Agent::"a-1"')), Proved)
+    assert isinstance(answer(loaded, parse(loaded, 'stop where resource == T::Agent::"b-1"')), Example)
