@@ -249,7 +249,11 @@ class Scene:
         if not self.agents:
             return Proved()
         required = [*claims, *self.request.constraints()]
-        found = smt.solve(required)
+        found = smt.solve([*required, *self.request.writable])
+        if isinstance(found, smt.Assignment):
+            required += self.request.writable
+        elif self.request.writable:
+            found = smt.solve(required)
         if found is None:
             return Proved()  # 1
         if isinstance(found, smt.GaveUp):

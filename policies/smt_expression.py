@@ -24,11 +24,8 @@ from jurat.policies import cedar, smt
 from jurat.policies.cedar import PolicyTree, pst
 from jurat.policies.smt import NotCoveredError, Term
 from jurat.policies.smt_entities import Entities, Entity, Names
-from jurat.policies.smt_literals import DAY_MS, datetime_ms, duration_ms
+from jurat.policies.smt_literals import DAY_MS, GREATEST_LONG, LEAST_LONG, datetime_ms, duration_ms
 from jurat.policies.smt_request import APPROVALS, RECORD, SORTS, Path, UnknownRequest
-
-LEAST_LONG: Final = -(2**63)
-GREATEST_LONG: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jurat.policies import load_bundle, smt
 from jurat.policies.analysis import Example, Proved, Scene, Subject, Unknown, scenes
 from jurat.policies.analysis_ask import answer, parse
+from jurat.policies.analysis_check import analyse
 from jurat.policies.smt_literals import datetime_ms, duration_ms
 from tests.smt_operators import CONDITIONS, OPEN, ROLES, SCHEMA, SCOPES, plain, policies
 from tests.smt_stage import outcome, write
@@ -206,3 +207,22 @@ def test_an_agent_that_is_known_is_no_resource(tmp_path: Path) -> None:
     loaded = load_bundle(write(tmp_path / "t", policies=permit, schema=NESTED, roles=ROLES))
     assert isinstance(answer(loaded, parse(loaded, 'stop where resource == T::Agent::"a-1"')), Proved)
     assert isinstance(answer(loaded, parse(loaded, 'stop where resource == T::Agent::"b-1"')), Example)
+
+
+@pytest.mark.parametrize(
+    "condition", ['resource.e > duration("86399999999999999ms")', 'resource.e < duration("-86399999999999999ms")']
+)
+def test_a_duration_may_be_longer_than_a_model_holds(tmp_path: Path, condition: str) -> None:
+    text = policies({"x": condition}, {})
+    loaded = load_bundle(write(tmp_path / "t", policies=text, schema=plain(SCHEMA), roles=ROLES))
+    assert analyse(loaded) == ()
+    (one,) = scenes(Subject(loaded))
+    assert isinstance(one.find([one.sides[0].policies["x"].holds]), Example)
+
+
+def test_a_moment_may_be_one_that_cannot_be_written_down(tmp_path: Path) -> None:
+    text = policies({"x": 'resource.d > datetime("9999-12-31T23:59:59.999Z")', "y": "true"}, {})
+    (one,) = scenes(Subject(load_bundle(write(tmp_path / "t", policies=text, schema=plain(SCHEMA), roles=ROLES))))
+    outcome = one.find([one.sides[0].policies["x"].holds])
+    assert outcome == Unknown(("the solver's example holds a moment outside of the years 1 to 9999",))
+    assert isinstance(one.find([one.sides[0].policies["y"].holds]), Example)
