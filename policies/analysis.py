@@ -99,9 +99,21 @@ class Subject:
         return self.schema.declared.actions[f'{self.bundle.namespace}::Action::"{name}"']
 
     def resources(self, action: str) -> tuple[str, ...]:
-        """The types of resource that an agent may do an action to."""
+        """The types of resource that an agent may do an action to, by their short names."""
         declared = self.action(action)
-        return declared.resources if f"{self.bundle.namespace}::Agent" in declared.principals else ()
+        if f"{self.bundle.namespace}::Agent" not in declared.principals:
+            return ()
+        return tuple(self._short(full) for full in declared.resources)
+
+    def _short(self, full: str) -> str:
+        """A type's name, without the namespace where it is in the bundle's own."""
+        name = full.removeprefix(f"{self.bundle.namespace}::")
+        return full if "::" in name else name
+
+    def full(self, resource: str) -> str:
+        """The full name of a type that `resources` named; types of no namespace have none."""
+        within = f"{self.bundle.namespace}::{resource}"
+        return within if "::" not in resource and within in self.schema.declared.entities else resource
 
     def holding(self, request: JsonObject) -> frozenset[str]:
         """The policies that hold for a request, by the engine."""
@@ -200,7 +212,7 @@ class Scene:
 
         Args:
             action: an action of every bundle.
-            resource: the name of the resource's type, without the namespaces.
+            resource: the name of the resource's type, as `Subject.resources` has it.
             subjects: the bundles; attributes that more than one declares have the same type in all of them.
         """
         self.action, self.resource = action, resource
@@ -216,8 +228,8 @@ class Scene:
                     agents=subject.bundle.agents,
                     action=action,
                     groups=subject.schema.actions[action],
-                    resource=f"{subject.bundle.namespace}::{resource}",
-                    nested=subject.schema.declared.entities[f"{subject.bundle.namespace}::{resource}"].nested,
+                    resource=subject.full(resource),
+                    nested=subject.schema.declared.entities[subject.full(resource)].nested,
                     nodes=nodes,
                     family="all" if alike else str(place),
                 ),
@@ -293,12 +305,11 @@ class Scene:
 
 def scenes(subject: Subject) -> list[Scene]:
     """All scenes of one bundle."""
-    prefix = f"{subject.bundle.namespace}::"
     return [
-        Scene(action, resource.removeprefix(prefix), [subject])
+        Scene(action, resource, [subject])
         for action in subject.bundle.actions
         for resource in subject.resources(action)
-        if unaskable(subject, action, resource.removeprefix(prefix)) is None
+        if unaskable(subject, action, resource) is None
     ]
 
 
@@ -313,8 +324,7 @@ def unaskable(subject: Subject, action: str, resource: str) -> str | None:
 
 def own_attributes(subject: Subject, action: str, resource: str) -> dict[Path, Node]:
     """The attributes that a bundle's schema declares for an action on a type of resource."""
-    full = f"{subject.bundle.namespace}::{resource}"
-    return attributes(subject.schema.declared, subject.action(action), resource=full)
+    return attributes(subject.schema.declared, subject.action(action), resource=subject.full(resource))
 
 
 def holds(policies: Mapping[str, PolicyTerms], ids: Iterable[str]) -> Term:

@@ -91,10 +91,9 @@ class _Analysis:
         return tuple(found)
 
     def _unaskable(self) -> Iterator[str]:
-        namespace = self._subject.bundle.namespace
         for action in self._subject.bundle.actions:
             for resource in self._subject.resources(action):
-                reason = unaskable(self._subject, action, resource.removeprefix(f"{namespace}::"))
+                reason = unaskable(self._subject, action, resource)
                 if reason is not None:
                     yield reason
 

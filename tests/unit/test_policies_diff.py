@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from jurat.cli.policy import command
 from jurat.policies import Bundle, load_bundle, shipped_bundle, shipped_bundles
 from jurat.policies.analysis import Example, Proved
+from jurat.policies.analysis_ask import answer, parse
+from jurat.policies.analysis_check import analyse
 from jurat.policies.analysis_diff import compare
 from jurat.policies.analysis_witness import as_case
 from jurat.schemas.decision import Verdict
@@ -170,3 +172,18 @@ def test_only_the_roles_that_refuse_are_granted(tmp_path: Path) -> None:
     # Whoever else would approve: risk's `unless` errs only once risk has.
     alone = bundle(tmp_path / "alone", *both[1:], schema=schema)
     assert isinstance(newly(new, alone, "refund")[Verdict.ESCALATE], Example)
+
+
+def test_a_resource_of_another_namespace_is_analysed_like_any(tmp_path: Path) -> None:
+    schema = "namespace Other { entity Thing; }\n" + SCHEMA.replace(
+        "[Order], context: { amount", "[Order, Other::Thing], context: { amount"
+    )
+    old = bundle(tmp_path / "old", schema=schema)
+    new = bundle(tmp_path / "new", forbid("cap", "context.amount > 5"), schema=schema)
+    assert analyse(new) == ()
+    assert all(one.equivalent for one in compare(old, old).actions)
+    thing = {one.resource: one for one in compare(old, new).actions if one.action == "refund"}["Other::Thing"]
+    denied = thing.newly[Verdict.DENY]
+    assert isinstance(denied, Example)
+    assert denied.requests[0]["resource"] == {"type": "Other::Thing", "id": "example-1"}
+    assert isinstance(answer(old, parse(old, "refund where resource is Other::Thing")), Example)
