@@ -32,6 +32,7 @@ from jurat.policies.smt_expression import Encoder, Gap, PolicyTerms
 from jurat.policies.smt_request import APPROVALS, Node, Path, UndecodableError, UnknownRequest, attributes
 from jurat.schemas.canonical import JsonObject
 from jurat.schemas.decision import Verdict
+from jurat.schemas.errors import PolicyInputError
 
 _ADDED_BY_THE_ENGINE = {APPROVALS: Node("Set<String>"), ("context", "now"): Node("datetime")}
 
@@ -291,7 +292,10 @@ class Scene:
                 )
             except UndecodableError as error:
                 return Unknown((str(error),))
-            judgement = side.subject.engine.rejudge(request)
+            try:
+                judgement = side.subject.engine.rejudge(request)
+            except PolicyInputError as error:
+                return Unknown((f"the engine cannot be asked about the solver's example: {error}",))
             different = side.disagreement(found, request, judgement)
             if different is not None and self._excused(judgement):
                 return Unknown(self.open)  # 4

@@ -98,9 +98,13 @@ class UnknownSet:
         return self.members.of(element)
 
     def constraints(self) -> Iterator[Term]:
-        """An empty set holds nothing. A set that is not empty may hold something that nobody asked for."""
+        """An empty set holds nothing. A set that is not empty may hold something that nobody asked for.
+
+        What a request cannot hold is in no set.
+        """
         for element in self.asked.values():
-            yield smt.some([self.inhabited, smt.no(self.members.of(element))])
+            within = _between(-MAX_INTEGER, element, MAX_INTEGER) if element.sort is Sort.INT else []
+            yield smt.some([smt.every([self.inhabited, *within]), smt.no(self.members.of(element))])
 
     def elements(self, found: smt.Assignment) -> list[JsonValue]:
         """Its elements under an assignment, sorted."""

@@ -12,7 +12,9 @@ from jurat.policies import load_bundle, smt
 from jurat.policies.analysis import Example, Proved, Scene, Subject, Unknown, scenes
 from jurat.policies.analysis_ask import answer, parse
 from jurat.policies.analysis_check import analyse
+from jurat.policies.request import Judgement
 from jurat.policies.smt_literals import datetime_ms, duration_ms
+from jurat.schemas.errors import PolicyInputError
 from tests.smt_operators import CONDITIONS, OPEN, ROLES, SCHEMA, SCOPES, plain, policies
 from tests.smt_stage import outcome, write
 
@@ -226,3 +228,24 @@ def test_a_moment_may_be_one_that_cannot_be_written_down(tmp_path: Path) -> None
     outcome = one.find([one.sides[0].policies["x"].holds])
     assert outcome == Unknown(("the solver's example holds a moment outside of the years 1 to 9999",))
     assert isinstance(one.find([one.sides[0].policies["y"].holds]), Example)
+
+
+def test_a_number_that_no_request_holds_is_in_no_set(tmp_path: Path) -> None:
+    conditions = {"far": "resource.k.contains(9007199254740993)", "last": "resource.k.contains(9007199254740991)"}
+    loaded = load_bundle(
+        write(tmp_path / "t", policies=policies(conditions, {}), schema=plain(SCHEMA), roles=ROLES)
+    )
+    (one,) = scenes(Subject(loaded))
+    held = {id_: one.find([terms.holds]) for id_, terms in one.sides[0].policies.items()}
+    assert held["far"] == Proved()
+    assert isinstance(held["last"], Example)
+
+
+def test_an_example_that_the_engine_does_not_take_is_unknown(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_request: object) -> Judgement:
+        raise PolicyInputError("no input")
+
+    monkeypatch.setattr(scene.sides[0].subject.engine, "rejudge", refuse)
+    assert scene.find([]) == Unknown(("the engine cannot be asked about the solver's example: no input",))
