@@ -155,6 +155,8 @@ def _covering(id_: str, concerned: list[Scene], others: Iterable[str]) -> str | 
         if cause is None:
             return None
         named |= {there[place] for place in cause}
+    if not named:  # it holds only where an error denies, so nothing covers it
+        return None
     shown = sorted(named)[:NAMED_AT_MOST]
     more = f" or one of {len(named) - len(shown)} more" if len(named) > len(shown) else ""
     return " or ".join(shown) + more

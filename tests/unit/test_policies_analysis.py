@@ -135,6 +135,14 @@ def test_a_forbid_that_changes_something_is_not_shadowed(tmp_path: Path, policie
     assert not verdicts_stay(tmp_path, policies, without="")
 
 
+def test_what_holds_only_where_another_policy_errs_is_not_called_shadowed(tmp_path: Path) -> None:
+    errs = forbid("errs", "context.amount * 9007199254740991 != 0 && context.amount > 9000")
+    (told,) = findings(tmp_path / "permit", permit("some", "context.amount > 9000"), errs, grant="")
+    assert "errs" in told[1]
+    (told,) = findings(tmp_path / "forbid", forbid("high", "context.amount > 9000"), errs)
+    assert "high: shadowed" not in told[1]
+
+
 def test_a_permit_that_adds_nothing_is_shadowed(tmp_path: Path) -> None:
     grant = permit("some", "context.amount > 5") + permit("more", "context.amount > 1")
     assert findings(tmp_path, grant=grant) == [
