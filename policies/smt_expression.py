@@ -39,9 +39,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class PolicyTerms:
-    """What a policy says: whether its scope matches, whether it holds, whether evaluating it errs."""
+    """What a policy says: whether its scope matches, whether it holds, whether evaluating it errs.
+
+    Attributes:
+        met: whether it would hold if no error counted.
+    """
 
     scope: Term
+    met: Term
     holds: Term
     errs: Term
 
@@ -122,7 +127,7 @@ class Encoder:
             met = self.truth(clause.expr, so_far)
             so_far = smt.every([so_far, smt.no(met) if isinstance(clause, pst.Unless) else met])
         errs = smt.some(self._errors)
-        return PolicyTerms(scope, smt.every([so_far, smt.no(errs)]), errs)
+        return PolicyTerms(scope, so_far, smt.every([so_far, smt.no(errs)]), errs)
 
     def _scope(self, which: str, constraint: pst.PrincipalOrResourceConstraint) -> Term:
         try:

@@ -48,6 +48,26 @@ def test_a_contradiction_is_an_error(tmp_path: Path, when: str) -> None:
     assert findings(tmp_path, forbid("never", when)) == [(Level.ERROR, expected)]
 
 
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        (
+            "context.amount * 9223372036854775807 > 1 && context.amount > 1",
+            "it always errs where it would hold, and so denies: it can never apply",
+        ),
+        (
+            "context.amount * 9223372036854775807 != 1 && context.amount > 5 && context.amount < 3",
+            "its conditions contradict each other or its scope: it can never apply; where it errs, it denies all the same",
+        ),
+    ],
+)
+def test_a_policy_that_never_applies_but_denies_by_its_errors_is_told_apart(
+    tmp_path: Path, when: str, told: str
+) -> None:
+    assert findings(tmp_path, forbid("never", when)) == [(Level.ERROR, f"policies.cedar:3: never: {told}")]
+    assert not verdicts_stay(tmp_path, (forbid("never", when),), without="never")
+
+
 def test_a_contradiction_that_approvals_hide_is_found(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, forbid("never", "context.amount > 5 && context.amount < 3", role="lead"))
     assert found[0] is Level.ERROR
