@@ -58,6 +58,9 @@ def _annotation_faults(notes: Mapping[str, str]) -> Iterator[str]:
         yield "got no @title, expected one sentence in plain words: it is the reason that people read"
     elif len(title) > MAX_TITLE_LENGTH or not title.isprintable():
         yield f"got a @title of {len(title)} characters, expected one line of at most {MAX_TITLE_LENGTH}"
+    for name in ("why", "owner"):
+        if not notes.get(name, "").isprintable():
+            yield f"got @{name}({notes[name]!r}), expected one line of printable characters: pages show it"
 
 
 def _slots(policy: PolicyTree) -> bool:
