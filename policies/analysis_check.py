@@ -103,7 +103,10 @@ class _Analysis:
         if not concerned:
             return
         if all(_never(scene, [scene.sides[0].policies[policy.id].holds]) for scene in concerned):
-            yield Level.ERROR, _why_never([(scene, scene.sides[0].policies[policy.id]) for scene in concerned])
+            yield (
+                Level.ERROR,
+                _why_never([(scene, scene.sides[0].policies[policy.id]) for scene in concerned]),
+            )
             return
         if _conditional(self._subject.trees[policy.id]) and all(
             _never(scene, _fails(scene, policy.id)) for scene in concerned

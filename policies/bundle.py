@@ -211,7 +211,9 @@ class _Loading:
             return None
         for action, declared in sorted(schema.declared.actions.items()):
             if not action.isprintable():
-                self.faults.append(f"{SCHEMA_FILE}: got the action {action!r}, expected printable characters alone")
+                self.faults.append(
+                    f"{SCHEMA_FILE}: got the action {action!r}, expected printable characters alone"
+                )
                 continue
             if not declared.resources:  # a group of actions: no request can name it
                 continue

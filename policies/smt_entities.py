@@ -91,7 +91,9 @@ class Entities:
         if entity.which == "action" and type_ == self.type_of(entity):
             return smt.truth(uid.id in names.groups)
         if entity.which == "resource" and names.nested:
-            raise NotCoveredError(f"the schema lets a {names.resource} be in other entities, which is not covered")
+            raise NotCoveredError(
+                f"the schema lets a {names.resource} be in other entities, which is not covered"
+            )
         return self.named(entity, uid)
 
     def scope(self, entity: Entity, constraint: pst.PrincipalOrResourceConstraint) -> Term:

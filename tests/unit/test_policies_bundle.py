@@ -123,8 +123,14 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         (policy(f"{PERMIT};", notes='@id("x")'), "got no @title"),
         (policy(f"{PERMIT};", notes='@id("x") @title(" ")'), "got no @title"),
         (policy(f"{PERMIT};", notes='@id("x") @title("a\\nb")'), "expected one line"),
-        (policy(f"{PERMIT};", notes='@id("x") @title("T") @why("\\x1b[2J")'), r"got @why('\x1b[2J'), expected one line"),
-        (policy(f"{PERMIT};", notes='@id("x") @title("T") @owner("a\\nb")'), r"got @owner('a\nb'), expected one line"),
+        (
+            policy(f"{PERMIT};", notes='@id("x") @title("T") @why("\\x1b[2J")'),
+            r"got @why('\x1b[2J'), expected one line",
+        ),
+        (
+            policy(f"{PERMIT};", notes='@id("x") @title("T") @owner("a\\nb")'),
+            r"got @owner('a\nb'), expected one line",
+        ),
         (
             policy(f"{PERMIT};", notes='@id("x") @title("T") @obligation("deny")'),
             "unknown annotation @obligation",
@@ -341,4 +347,7 @@ def test_an_action_that_would_steer_a_terminal_is_a_fault(tmp_path: Path) -> Non
     with pytest.raises(BundleError) as refused:
         stage_bundle(tmp_path / "t", schema=schema)
     (fault,) = refused.value.faults
-    assert fault == r"""schema.cedarschema: got the action 'T::Action::"\x1b[2J"', expected printable characters alone"""
+    assert (
+        fault
+        == r"""schema.cedarschema: got the action 'T::Action::"\x1b[2J"', expected printable characters alone"""
+    )

@@ -156,8 +156,9 @@ def test_only_the_roles_that_refuse_are_granted(tmp_path: Path) -> None:
     overflows = "context.amount * 9223372036854775807 > 0"
 
     def lifted(id_: str, role: str, unless: str) -> str:
-        head = f'@id("{id_}") @title("T") @escalate("{role}")\nforbid (principal, action == T::Action::"refund", resource)'
-        return f"{head}\nunless {{ {unless} }};\n"
+        head = f'@id("{id_}") @title("T") @escalate("{role}")'
+        scope = 'forbid (principal, action == T::Action::"refund", resource)'
+        return f"{head}\n{scope}\nunless {{ {unless} }};\n"
 
     both = (
         forbid("small", "context.amount < 2"),
@@ -165,7 +166,10 @@ def test_only_the_roles_that_refuse_are_granted(tmp_path: Path) -> None:
         lifted("risk", "risk", f'context.approvals.contains("risk") && {overflows} || resource.flag'),
     )
     more = lifted("more", "lead", f'context.approvals.contains("lead") || resource.flag && {overflows}')
-    old, new = bundle(tmp_path / "old", *both, schema=schema), bundle(tmp_path / "new", *both, more, schema=schema)
+    old, new = (
+        bundle(tmp_path / "old", *both, schema=schema),
+        bundle(tmp_path / "new", *both, more, schema=schema),
+    )
     denied = newly(old, new, "refund")[Verdict.DENY]
     assert isinstance(denied, Example)
     assert [judgement.verdict for judgement in denied.judgements] == [Verdict.ESCALATE, Verdict.DENY]

@@ -212,7 +212,8 @@ def test_an_agent_that_is_known_is_no_resource(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "condition", ['resource.e > duration("86399999999999999ms")', 'resource.e < duration("-86399999999999999ms")']
+    "condition",
+    ['resource.e > duration("86399999999999999ms")', 'resource.e < duration("-86399999999999999ms")'],
 )
 def test_a_duration_may_be_longer_than_a_model_holds(tmp_path: Path, condition: str) -> None:
     text = policies({"x": condition}, {})
@@ -224,14 +225,19 @@ def test_a_duration_may_be_longer_than_a_model_holds(tmp_path: Path, condition: 
 
 def test_a_moment_may_be_one_that_cannot_be_written_down(tmp_path: Path) -> None:
     text = policies({"x": 'resource.d > datetime("9999-12-31T23:59:59.999Z")', "y": "true"}, {})
-    (one,) = scenes(Subject(load_bundle(write(tmp_path / "t", policies=text, schema=plain(SCHEMA), roles=ROLES))))
+    (one,) = scenes(
+        Subject(load_bundle(write(tmp_path / "t", policies=text, schema=plain(SCHEMA), roles=ROLES)))
+    )
     outcome = one.find([one.sides[0].policies["x"].holds])
     assert outcome == Unknown(("the solver's example holds a moment outside of the years 1 to 9999",))
     assert isinstance(one.find([one.sides[0].policies["y"].holds]), Example)
 
 
 def test_a_number_that_no_request_holds_is_in_no_set(tmp_path: Path) -> None:
-    conditions = {"far": "resource.k.contains(9007199254740993)", "last": "resource.k.contains(9007199254740991)"}
+    conditions = {
+        "far": "resource.k.contains(9007199254740993)",
+        "last": "resource.k.contains(9007199254740991)",
+    }
     loaded = load_bundle(
         write(tmp_path / "t", policies=policies(conditions, {}), schema=plain(SCHEMA), roles=ROLES)
     )
