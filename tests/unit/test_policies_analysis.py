@@ -57,8 +57,10 @@ def test_a_contradiction_is_an_error(tmp_path: Path, when: str) -> None:
         ),
         (
             "context.amount * 9223372036854775807 != 1 && context.amount > 5 && context.amount < 3",
-            "its conditions contradict each other or its scope: it can never apply;"
-            " where it errs, it denies all the same",
+            (
+                "its conditions contradict each other or its scope: it can never apply;"
+                " where it errs, it denies all the same"
+            ),
         ),
     ],
 )
