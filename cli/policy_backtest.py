@@ -118,10 +118,19 @@ def backtest(
     Tells what would have been newly allowed, denied or escalated, and the money at stake. Nothing is decided anew and
     nothing is written. Signatures are not looked at: `jurat audit verify` does that.
     """
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError(f"got --from {since} and --to {until}, expected --from before --to")
     compared = None if old is None else PolicyEngine(load_bundle(bundle_folder(old)))
-    made = Backtest(PolicyEngine(load_bundle(bundle_folder(new))), old=compared, examples=examples)
+    judging = PolicyEngine(load_bundle(bundle_folder(new)))
+    made = Backtest(judging, old=compared, examples=examples)
     asyncio.run(judge_log(log_entries(source, connect), made, Wanted(agent, since, until)))
     report = made.report()
+    known = {name for engine in (judging, compared) if engine is not None for name in engine.bundle.agents}
+    if agent is not None and agent not in known and not report.judged:
+        raise click.UsageError(
+            f"got --agent {agent!r}, of which no decision was judged, expected one in the log or of roles.yaml:"
+            f" {', '.join(sorted(known))}"
+        )
     if as_json:
         click.echo(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:

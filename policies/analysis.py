@@ -32,6 +32,7 @@ from jurat.policies.smt_expression import Encoder, Gap, PolicyTerms
 from jurat.policies.smt_request import APPROVALS, Node, Path, UndecodableError, UnknownRequest, attributes
 from jurat.schemas.canonical import JsonObject
 from jurat.schemas.decision import Verdict
+from jurat.schemas.errors import PolicyInputError
 
 _ADDED_BY_THE_ENGINE = {APPROVALS: Node("Set<String>"), ("context", "now"): Node("datetime")}
 
@@ -99,9 +100,21 @@ class Subject:
         return self.schema.declared.actions[f'{self.bundle.namespace}::Action::"{name}"']
 
     def resources(self, action: str) -> tuple[str, ...]:
-        """The types of resource that an agent may do an action to."""
+        """The types of resource that an agent may do an action to, by their short names."""
         declared = self.action(action)
-        return declared.resources if f"{self.bundle.namespace}::Agent" in declared.principals else ()
+        if f"{self.bundle.namespace}::Agent" not in declared.principals:
+            return ()
+        return tuple(self._short(full) for full in declared.resources)
+
+    def _short(self, full: str) -> str:
+        """A type's name, without the namespace where it is in the bundle's own."""
+        name = full.removeprefix(f"{self.bundle.namespace}::")
+        return full if "::" in name else name
+
+    def full(self, resource: str) -> str:
+        """The full name of a type that `resources` named; types of no namespace have none."""
+        within = f"{self.bundle.namespace}::{resource}"
+        return within if "::" not in resource and within in self.schema.declared.entities else resource
 
     def holding(self, request: JsonObject) -> frozenset[str]:
         """The policies that hold for a request, by the engine."""
@@ -129,12 +142,11 @@ class Side:
         concerned = subject.bundle.compiled.policies_of(names.action)
         self.encoder = Encoder(names, request)
         self.policies = {id_: self.encoder.policy(id_, tree) for id_, tree in concerned.items()}
-        granting = Encoder(names, request, approvals=subject.bundle.approvers)
-        lifted = {id_: granting.policy(id_, tree) for id_, tree in concerned.items()}
+        lifted = self._lifted(concerned)
         permits = [id_ for id_, tree in concerned.items() if tree.effect == "permit"]
         forbids = [id_ for id_, tree in concerned.items() if tree.effect == "forbid"]
         hard = [id_ for id_ in forbids if id_ in subject.hard]
-        self.errs = errs(self.policies)
+        self.errs = smt.some([errs(self.policies), self._twice(request)])
         # The numbers are those of the judgement in `engine.py`.
         self.allows = smt.every(  # 2
             [smt.no(self.errs), holds(self.policies, permits), smt.no(holds(self.policies, forbids))]
@@ -145,6 +157,27 @@ class Side:
                 *(smt.no(errs(lifted)), holds(lifted, permits), smt.no(holds(lifted, forbids))),
             ]
         )
+
+    def _lifted(self, concerned: Mapping[str, cedar.PolicyTree]) -> dict[str, PolicyTerms]:
+        """The policies with the roles of those that refuse granted, and no other role: it could uncover an error."""
+        asking: dict[str, list[str]] = {}
+        for id_ in concerned:
+            role = self.subject.bundle.policies[id_].escalate
+            if role is not None:
+                asking.setdefault(role, []).append(id_)
+        granted = {role: holds(self.policies, ids) for role, ids in asking.items()}
+        granting = Encoder(self.names, self.encoder.request, granted=granted)
+        return {id_: granting.policy(id_, tree) for id_, tree in concerned.items()}
+
+    def _twice(self, request: UnknownRequest) -> Term:
+        """Tell whether the resource is an agent or a role that the bundle knows: Cedar takes no entity twice."""
+        agents, namespace = self.names.agents, self.names.namespace
+        known = {
+            f"{namespace}::Agent": sorted(agents),
+            f"{namespace}::Role": sorted({role for roles in agents.values() for role in roles}),
+        }
+        ids = known.get(self.names.resource, [])
+        return smt.some(smt.equal(request.resource_id, smt.text(id_)) for id_ in ids)
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -180,7 +213,7 @@ class Scene:
 
         Args:
             action: an action of every bundle.
-            resource: the name of the resource's type, without the namespaces.
+            resource: the name of the resource's type, as `Subject.resources` has it.
             subjects: the bundles; attributes that more than one declares have the same type in all of them.
         """
         self.action, self.resource = action, resource
@@ -196,7 +229,8 @@ class Scene:
                     agents=subject.bundle.agents,
                     action=action,
                     groups=subject.schema.actions[action],
-                    resource=f"{subject.bundle.namespace}::{resource}",
+                    resource=subject.full(resource),
+                    nested=subject.schema.declared.entities[subject.full(resource)].nested,
                     nodes=nodes,
                     family="all" if alike else str(place),
                 ),
@@ -228,7 +262,11 @@ class Scene:
         if not self.agents:
             return Proved()
         required = [*claims, *self.request.constraints()]
-        found = smt.solve(required)
+        found = smt.solve([*required, *self.request.writable])
+        if isinstance(found, smt.Assignment):
+            required += self.request.writable
+        elif self.request.writable:
+            found = smt.solve(required)
         if found is None:
             return Proved()  # 1
         if isinstance(found, smt.GaveUp):
@@ -254,7 +292,10 @@ class Scene:
                 )
             except UndecodableError as error:
                 return Unknown((str(error),))
-            judgement = side.subject.engine.rejudge(request)
+            try:
+                judgement = side.subject.engine.rejudge(request)
+            except PolicyInputError as error:
+                return Unknown((f"the engine cannot be asked about the solver's example: {error}",))
             different = side.disagreement(found, request, judgement)
             if different is not None and self._excused(judgement):
                 return Unknown(self.open)  # 4
@@ -268,12 +309,11 @@ class Scene:
 
 def scenes(subject: Subject) -> list[Scene]:
     """All scenes of one bundle."""
-    prefix = f"{subject.bundle.namespace}::"
     return [
-        Scene(action, resource.removeprefix(prefix), [subject])
+        Scene(action, resource, [subject])
         for action in subject.bundle.actions
         for resource in subject.resources(action)
-        if unaskable(subject, action, resource.removeprefix(prefix)) is None
+        if unaskable(subject, action, resource) is None
     ]
 
 
@@ -288,8 +328,7 @@ def unaskable(subject: Subject, action: str, resource: str) -> str | None:
 
 def own_attributes(subject: Subject, action: str, resource: str) -> dict[Path, Node]:
     """The attributes that a bundle's schema declares for an action on a type of resource."""
-    full = f"{subject.bundle.namespace}::{resource}"
-    return attributes(subject.schema.declared, subject.action(action), resource=full)
+    return attributes(subject.schema.declared, subject.action(action), resource=subject.full(resource))
 
 
 def holds(policies: Mapping[str, PolicyTerms], ids: Iterable[str]) -> Term:

@@ -85,9 +85,7 @@ def answer(bundle: Bundle, question: Question) -> Outcome:
     """
     subject = Subject(bundle)
     unknown: list[str] = []
-    prefix = f"{bundle.namespace}::"
-    for full in subject.resources(question.action):
-        resource = full.removeprefix(prefix)
+    for resource in subject.resources(question.action):
         if unaskable(subject, question.action, resource) is not None:
             continue  # every request errs, and an error denies
         outcome = _in_scene(Scene(question.action, resource, [subject]), subject, question)

@@ -6,6 +6,7 @@ verdict and no approver.
 
 ==============  =======================================================================================  =======
 contradictory   its scope and conditions cannot hold together: it can never apply                        error
+erring          it errs, and so denies, wherever its scope and conditions would hold                     error
 always true     its conditions hold wherever its scope does, without any approval: they say nothing      warning
 shadowed        a forbid: wherever it refuses, forbids without `@escalate` (or with the same role) do    warning
 shadowed        a permit: whatever it permits, other permits do, or forbids without `@escalate` refuse   warning
@@ -28,6 +29,7 @@ from jurat.policies.analysis import Fault, Proved, Scene, Subject, Unknown, scen
 from jurat.policies.bundle import Bundle, Policy
 from jurat.policies.cedar import PolicyTree, pst
 from jurat.policies.smt import Term
+from jurat.policies.smt_expression import PolicyTerms
 
 NAMED_AT_MOST = 5
 """Policies named as covering another; more say no more."""
@@ -91,10 +93,9 @@ class _Analysis:
         return tuple(found)
 
     def _unaskable(self) -> Iterator[str]:
-        namespace = self._subject.bundle.namespace
         for action in self._subject.bundle.actions:
             for resource in self._subject.resources(action):
-                reason = unaskable(self._subject, action, resource.removeprefix(f"{namespace}::"))
+                reason = unaskable(self._subject, action, resource)
                 if reason is not None:
                     yield reason
 
@@ -102,7 +103,10 @@ class _Analysis:
         if not concerned:
             return
         if all(_never(scene, [scene.sides[0].policies[policy.id].holds]) for scene in concerned):
-            yield Level.ERROR, "its conditions contradict each other or its scope: it can never apply"
+            yield (
+                Level.ERROR,
+                _why_never([(scene, scene.sides[0].policies[policy.id]) for scene in concerned]),
+            )
             return
         if _conditional(self._subject.trees[policy.id]) and all(
             _never(scene, _fails(scene, policy.id)) for scene in concerned
@@ -156,9 +160,25 @@ def _covering(id_: str, concerned: list[Scene], others: Iterable[str]) -> str | 
         if cause is None:
             return None
         named |= {there[place] for place in cause}
+    if not named:  # it holds only where an error denies, so nothing covers it
+        return None
     shown = sorted(named)[:NAMED_AT_MOST]
     more = f" or one of {len(named) - len(shown)} more" if len(named) > len(shown) else ""
     return " or ".join(shown) + more
+
+
+def _why_never(concerned: list[tuple[Scene, PolicyTerms]]) -> str:
+    """Why a policy never holds; one that errs denies by that, so that without it more may be allowed.
+
+    Raises:
+        _Stopped: it is not known.
+    """
+    if not all(_never(scene, [terms.met]) for scene, terms in concerned):
+        return "it always errs where it would hold, and so denies: it can never apply"
+    why = "its conditions contradict each other or its scope: it can never apply"
+    if all(_never(scene, [terms.errs]) for scene, terms in concerned):
+        return why
+    return f"{why}; where it errs, it denies all the same"
 
 
 def _fails(scene: Scene, id_: str) -> list[Term]:

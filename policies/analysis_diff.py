@@ -68,7 +68,7 @@ def compare(old: Bundle, new: Bundle) -> Difference:
     ]
     actions: list[ActionDifference] = []
     for action in sorted(set(old.actions) & set(new.actions)):
-        types = [_types(subject, action) for subject in (before, after)]
+        types = [subject.resources(action) for subject in (before, after)]
         notes += _only(f"{action} on the resource", *types)
         actions += [
             _compared(action, resource, before, after) for resource in types[0] if resource in types[1]
@@ -95,10 +95,6 @@ def _compared(action: str, resource: str, before: Subject, after: Subject) -> Ac
         for verdict in VERDICTS
     }
     return ActionDifference(action, resource, newly, tuple(_limits(*known)))
-
-
-def _types(subject: Subject, action: str) -> tuple[str, ...]:
-    return tuple(name.removeprefix(f"{subject.bundle.namespace}::") for name in subject.resources(action))
 
 
 def _only(what: str, old: tuple[str, ...], new: tuple[str, ...]) -> Iterator[str]:

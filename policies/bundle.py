@@ -210,6 +210,11 @@ class _Loading:
             self.faults.append(f"{at(SCHEMA_FILE, line)}{error}")
             return None
         for action, declared in sorted(schema.declared.actions.items()):
+            if not action.isprintable():
+                self.faults.append(
+                    f"{SCHEMA_FILE}: got the action {action!r}, expected printable characters alone"
+                )
+                continue
             if not declared.resources:  # a group of actions: no request can name it
                 continue
             context = schema.declared.record(declared.context)

@@ -73,10 +73,11 @@ Type: TypeAlias = Named | SetOf | RecordOf
 
 @dataclass(frozen=True, slots=True)
 class EntityType:
-    """An entity type: its attributes, and the type of its tags."""
+    """An entity type: its attributes, the type of its tags, and whether its entities may be in others."""
 
     attributes: RecordOf
     tags: Type | None = None
+    nested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +190,14 @@ class _Parser:
 
     def _entity(self) -> None:
         name = _within(self._namespace, self._name())
-        if self._takes("in"):
-            self._names("[", "]")
+        nested = self._takes("in") and bool(self._names("[", "]"))
         if self._takes("enum"):
             self._names("[", "]")
         attributes = RecordOf({})
         if self._takes("="):
             attributes = self._record()
         tags = self._type() if self._takes("tags") else None
-        self._entities[name] = EntityType(attributes, tags)
+        self._entities[name] = EntityType(attributes, tags, nested)
 
     def _read_action(self) -> None:
         name = _within(self._namespace, f"Action{self._quoted_id()}")

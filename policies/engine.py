@@ -15,8 +15,8 @@ One judgement, step by step (the numbers come back in the code):
    such form denies, and so does usage that cannot be told.
 2. **Evaluate** with the approvals that were verified. An error denies, `Allow` allows.
 3. Refused: where every determining policy has `@escalate`, **evaluate again** with their roles granted.
-   `Allow` now escalates to these roles; all else denies. Other roles would change nothing: an approval lifts
-   only the policy that asks for it (`lint.py`).
+   `Allow` now escalates to these roles; all else denies. No other role is granted: it would lift nothing that
+   refuses (`lint.py`), but could uncover an error in another policy's `unless`.
 
 Not here: verifying approvals, and calls to Cedar (`cedar.py`).
 """

@@ -6,8 +6,8 @@ Rules upheld here, for every policy:
 2. no templates: a slot that is filled at run time cannot be read in the bundle;
 3. `@escalate("role")` stands on a `forbid`, and an approval by that role can lift it;
 4. `context.approvals` is used only as `.contains("<its own @escalate role>")`, in an `unless`, reached
-   through `&&` and `||` alone: so an approval can only ever lift the policy that asks for it, never cause a
-   denial, never grant.
+   through `&&` and `||` alone: so an approval can only ever lift the policy that asks for it, and never grants.
+   What it stands before may err once it is given, and an error denies.
 
 Not here: types (Cedar's validator), and what spans policies, such as unique ids and known roles
 (`bundle.py`).
@@ -58,6 +58,9 @@ def _annotation_faults(notes: Mapping[str, str]) -> Iterator[str]:
         yield "got no @title, expected one sentence in plain words: it is the reason that people read"
     elif len(title) > MAX_TITLE_LENGTH or not title.isprintable():
         yield f"got a @title of {len(title)} characters, expected one line of at most {MAX_TITLE_LENGTH}"
+    for name in ("why", "owner"):
+        if not notes.get(name, "").isprintable():
+            yield f"got @{name}({notes[name]!r}), expected one line of printable characters: pages show it"
 
 
 def _slots(policy: PolicyTree) -> bool:

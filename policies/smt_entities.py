@@ -1,7 +1,8 @@
 """What the entities in a policy stand for: the agents and roles of roles.yaml, the action, and the resource.
 
 Rules upheld here: agents and roles are those that the bundle knows, and no others exist; a resource is in itself and in
-nothing else, as in every request that the engine makes. Not here: attributes (`smt_expression.py`).
+nothing else where the schema lets its type be in nothing, and otherwise what it is in is not covered.
+Not here: attributes (`smt_expression.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Names:
         action: the action that is asked about.
         groups: the names of all actions and groups that it is in, itself included.
         resource: the full name of the resource's type.
+        nested: whether the schema lets such resources be in other entities.
         nodes: the attributes that the bundle's schema declares for the action.
         family: who shares the unknowns of tests that are left open.
     """
@@ -34,6 +36,7 @@ class Names:
     action: str
     groups: frozenset[str]
     resource: str
+    nested: bool
     nodes: Mapping[Path, Node]
     family: str
 
@@ -78,7 +81,7 @@ class Entities:
         """Tell whether an entity is the one that is named, or in it.
 
         Raises:
-            NotCoveredError: the entity is not one of the request.
+            NotCoveredError: the entity is not one of the request, or a resource that may be in others.
         """
         names, type_ = self._names, str(uid.type)
         if entity.uid is not None:
@@ -87,6 +90,10 @@ class Entities:
             return self._agent_among(agent for agent, roles in names.agents.items() if uid.id in roles)
         if entity.which == "action" and type_ == self.type_of(entity):
             return smt.truth(uid.id in names.groups)
+        if entity.which == "resource" and names.nested:
+            raise NotCoveredError(
+                f"the schema lets a {names.resource} be in other entities, which is not covered"
+            )
         return self.named(entity, uid)
 
     def scope(self, entity: Entity, constraint: pst.PrincipalOrResourceConstraint) -> Term:

@@ -16,7 +16,7 @@ Source: https://docs.cedarpolicy.com/policies/syntax-operators.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -24,11 +24,8 @@ from jurat.policies import cedar, smt
 from jurat.policies.cedar import PolicyTree, pst
 from jurat.policies.smt import NotCoveredError, Term
 from jurat.policies.smt_entities import Entities, Entity, Names
-from jurat.policies.smt_literals import DAY_MS, datetime_ms, duration_ms
+from jurat.policies.smt_literals import DAY_MS, GREATEST_LONG, LEAST_LONG, datetime_ms, duration_ms
 from jurat.policies.smt_request import APPROVALS, RECORD, SORTS, Path, UnknownRequest
-
-LEAST_LONG: Final = -(2**63)
-GREATEST_LONG: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +39,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class PolicyTerms:
-    """What a policy says: whether its scope matches, whether it holds, whether evaluating it errs."""
+    """What a policy says: whether its scope matches, whether it holds, whether evaluating it errs.
+
+    Attributes:
+        met: whether it would hold if no error counted.
+    """
 
     scope: Term
+    met: Term
     holds: Term
     errs: Term
 
@@ -98,19 +100,19 @@ class Encoder:
     """Turns the policies of one bundle into terms about one request."""
 
     def __init__(
-        self, names: Names, request: UnknownRequest, *, approvals: Iterable[str] | None = None
+        self, names: Names, request: UnknownRequest, *, granted: Mapping[str, Term] | None = None
     ) -> None:
         """Prepare.
 
         Args:
             names: what the names in the policies stand for.
             request: the unknowns.
-            approvals: the approvals that were given; None for those of the request, whatever they are.
+            granted: roles that approved besides those of the request, and whether they did.
         """
         self._names = names
-        self._request = request
+        self.request = request
         self._entities = Entities(names, request)
-        self._approvals = None if approvals is None else _written([smt.text(role) for role in approvals])
+        self._granted = granted or {}
         self._policy = ""
         self._errors: list[Term] = []
         self.gaps: dict[Gap, None] = {}
@@ -125,7 +127,7 @@ class Encoder:
             met = self.truth(clause.expr, so_far)
             so_far = smt.every([so_far, smt.no(met) if isinstance(clause, pst.Unless) else met])
         errs = smt.some(self._errors)
-        return PolicyTerms(scope, smt.every([so_far, smt.no(errs)]), errs)
+        return PolicyTerms(scope, so_far, smt.every([so_far, smt.no(errs)]), errs)
 
     def _scope(self, which: str, constraint: pst.PrincipalOrResourceConstraint) -> Term:
         try:
@@ -235,15 +237,14 @@ class Encoder:
             raise NotCoveredError(f"{'.'.join(path)} is not in the schema")
         if not node.required:
             self._errors.append(smt.every([when, smt.no(self._present(path))]))
-        if path == APPROVALS and self._approvals is not None:
-            return self._approvals
         if node.type == RECORD:
             return _Record(path)
         if node.type in SORTS:
-            return _Scalar(node.type, self._request.terms[path])
-        if path in self._request.sets:
-            asked = self._request.sets[path]
-            return _Set(asked.contains, asked.inhabited)
+            return _Scalar(node.type, self.request.terms[path])
+        if path in self.request.sets:
+            asked = self.request.sets[path]
+            known = _Set(asked.contains, asked.inhabited)
+            return _joined(known, self._granted) if path == APPROVALS else known
         raise NotCoveredError(f"{'.'.join(path)} is of the type {node.type}")
 
     def _has(self, base: pst.Expr, attrs: tuple[str, ...], when: Term) -> Term:
@@ -258,7 +259,7 @@ class Encoder:
 
     def _present(self, path: Path) -> Term:
         # Always there by the other bundle's schema, if not by this one's: then no request is without it.
-        return self._request.presence.get(path, smt.truth(value=True))
+        return self.request.presence.get(path, smt.truth(value=True))
 
     def _path(self, node: pst.Expr, when: Term) -> Path:
         match self._value(node, when):
@@ -373,4 +374,15 @@ def _written(elements: Iterable[Term]) -> _Set:
     held = tuple(elements)
     return _Set(
         lambda element: smt.some(smt.equal(element, one) for one in held), smt.truth(bool(held)), written=held
+    )
+
+
+def _joined(held: _Set, more: Mapping[str, Term]) -> _Set:
+    """A set with these texts added, each where its term is true."""
+    added = [(smt.text(element), is_in) for element, is_in in more.items()]
+    return _Set(
+        lambda element: smt.some(
+            [held.contains(element), *(smt.every([is_in, smt.equal(element, one)]) for one, is_in in added)]
+        ),
+        smt.some([held.inhabited, *more.values()]),
     )

@@ -18,6 +18,9 @@ MILLISECOND: Final = timedelta(milliseconds=1)
 
 DAY_MS: Final = 86_400_000
 
+LEAST_LONG: Final = -(2**63)
+GREATEST_LONG: Final = 2**63 - 1
+
 _DATETIME: Final = re.compile(
     r"(?P<date>\d{4}-\d{2}-\d{2})"
     r"(?:T(?P<time>\d{2}:\d{2}:\d{2})(?:\.(?P<ms>\d{3}))?(?P<zone>Z|[+-]\d{4}))?",

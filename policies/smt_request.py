@@ -2,7 +2,8 @@
 
 Rules upheld here:
 1. the unknowns range over what `PolicyEngine.judge` can be asked: an agent of roles.yaml, a resource of the schema's
-   type that is in no other entity, integers below 2**53, moments of the years 1 to 9999, any set of approvals;
+   type that is in no other entity, integers below 2**53, moments and durations of 64 bits, any set of approvals; and it
+   is asked at a moment of the years 1 to 9999;
 2. every assignment turns back into exactly one request, in the form in which requests are recorded, or is refused;
 3. an attribute of a type that has no unknown here (`decimal`, entities, sets of sets) gets one fixed value and is named
    by `opaque`: nothing is proved about it.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from jurat.policies import smt
@@ -22,23 +23,27 @@ from jurat.policies.cedar_schema import USAGE
 from jurat.policies.declared import Action, Declared, Named, RecordOf, SetOf, Type
 from jurat.policies.normal import instant
 from jurat.policies.smt import Sort, Term
-from jurat.policies.smt_literals import EPOCH, MILLISECOND
+from jurat.policies.smt_literals import EPOCH, GREATEST_LONG, LEAST_LONG, MILLISECOND
 from jurat.schemas.canonical import MAX_INTEGER, JsonObject, JsonValue
 
 Path: TypeAlias = tuple[str, ...]
 """The way to an attribute: `("resource", "customer", "tier")`."""
 
 APPROVALS: Final[Path] = ("context", "approvals")
+NOW: Final[Path] = ("context", "now")
 
 _BOUNDS: Final = {
     "Long": (-MAX_INTEGER, MAX_INTEGER),
-    "datetime": (
-        (datetime.min.replace(tzinfo=UTC) - EPOCH) // MILLISECOND,
-        (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND,
-    ),
-    "duration": (timedelta.min // MILLISECOND, timedelta.max // MILLISECOND),
+    "datetime": (LEAST_LONG, GREATEST_LONG),
+    "duration": (LEAST_LONG, GREATEST_LONG),
 }
-"""What a model of jurat can hold (`normal.py`), in milliseconds for the last two."""
+"""What a request can hold, in milliseconds for the last two: more than a model does (`normal.py`)."""
+
+_YEARS: Final = (
+    (datetime.min.replace(tzinfo=UTC) - EPOCH) // MILLISECOND,
+    (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND,
+)
+"""The moments that can be written down: those of the years 1 to 9999."""
 
 SORTS: Final = {
     "Bool": Sort.BOOL,
@@ -93,9 +98,13 @@ class UnknownSet:
         return self.members.of(element)
 
     def constraints(self) -> Iterator[Term]:
-        """An empty set holds nothing. A set that is not empty may hold something that nobody asked for."""
+        """An empty set holds nothing. A set that is not empty may hold something that nobody asked for.
+
+        What a request cannot hold is in no set.
+        """
         for element in self.asked.values():
-            yield smt.some([self.inhabited, smt.no(self.members.of(element))])
+            within = _between(-MAX_INTEGER, element, MAX_INTEGER) if element.sort is Sort.INT else []
+            yield smt.some([smt.every([self.inhabited, *within]), smt.no(self.members.of(element))])
 
     def elements(self, found: smt.Assignment) -> list[JsonValue]:
         """Its elements under an assignment, sorted."""
@@ -172,6 +181,7 @@ class UnknownRequest:
         self.presence: dict[Path, Term] = {}
         self.sets: dict[Path, UnknownSet] = {}
         self.opaque: list[str] = []
+        self.writable: list[Term] = []
         self._bounds = [
             smt.at_most(smt.integer(0), self.agent),
             smt.less(self.agent, smt.integer(len(self.agents))),
@@ -190,8 +200,9 @@ class UnknownRequest:
                 low, high = _BOUNDS[node.type]
                 if path[:-1] == _USAGE:
                     low = 0
-                self._bounds.append(smt.at_most(smt.integer(low), term))
-                self._bounds.append(smt.at_most(term, smt.integer(high)))
+                self._bounds += _between(low, term, high)
+            if node.type == "datetime":
+                (self._bounds if path == NOW else self.writable).extend(_between(_YEARS[0], term, _YEARS[1]))
         elif node.type in SETS:
             inhabited = smt.variable(Sort.BOOL, f"inhabited {name}")
             self.sets[path] = UnknownSet(smt.predicate(SETS[node.type], f"in {name}"), inhabited, {})
@@ -226,7 +237,7 @@ class UnknownRequest:
             paths: the attributes that this bundle knows.
 
         Raises:
-            UndecodableError: a text of it is not Unicode.
+            UndecodableError: a text of it is not Unicode, or a moment outside of the years 1 to 9999.
         """
         uid: JsonObject = {"type": resource, "id": _text(found.text(self.resource_id))}
         roots: dict[str, JsonObject] = {"context": {}, "resource": {}}
@@ -259,7 +270,7 @@ class UnknownRequest:
             case "String":
                 return _text(found.text(self.terms[path]))
             case "datetime":
-                return instant(EPOCH + found.integer(self.terms[path]) * MILLISECOND)
+                return _moment(found.integer(self.terms[path]))
             case "duration":
                 return {"__extn": {"fn": "duration", "arg": f"{found.integer(self.terms[path])}ms"}}
             case "record":
@@ -269,6 +280,17 @@ class UnknownRequest:
         if type_.startswith("Set<"):
             return []
         return _FIXED.get(type_, {"__entity": {"type": type_, "id": "x"}})
+
+
+def _between(low: int, term: Term, high: int) -> list[Term]:
+    return [smt.at_most(smt.integer(low), term), smt.at_most(term, smt.integer(high))]
+
+
+def _moment(milliseconds: int) -> JsonValue:
+    low, high = _YEARS
+    if not low <= milliseconds <= high:
+        raise UndecodableError("the solver's example holds a moment outside of the years 1 to 9999")
+    return instant(EPOCH + milliseconds * MILLISECOND)
 
 
 def _text(value: str) -> str:

@@ -48,6 +48,29 @@ def test_a_contradiction_is_an_error(tmp_path: Path, when: str) -> None:
     assert findings(tmp_path, forbid("never", when)) == [(Level.ERROR, expected)]
 
 
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        (
+            "context.amount * 9223372036854775807 > 1 && context.amount > 1",
+            "it always errs where it would hold, and so denies: it can never apply",
+        ),
+        (
+            "context.amount * 9223372036854775807 != 1 && context.amount > 5 && context.amount < 3",
+            (
+                "its conditions contradict each other or its scope: it can never apply;"
+                " where it errs, it denies all the same"
+            ),
+        ),
+    ],
+)
+def test_a_policy_that_never_applies_but_denies_by_its_errors_is_told_apart(
+    tmp_path: Path, when: str, told: str
+) -> None:
+    assert findings(tmp_path, forbid("never", when)) == [(Level.ERROR, f"policies.cedar:3: never: {told}")]
+    assert not verdicts_stay(tmp_path, (forbid("never", when),), without="never")
+
+
 def test_a_contradiction_that_approvals_hide_is_found(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, forbid("never", "context.amount > 5 && context.amount < 3", role="lead"))
     assert found[0] is Level.ERROR
@@ -133,6 +156,14 @@ def test_a_forbid_that_changes_nothing_is_shadowed(
 def test_a_forbid_that_changes_something_is_not_shadowed(tmp_path: Path, policies: tuple[str, ...]) -> None:
     assert findings(tmp_path, *policies) == []
     assert not verdicts_stay(tmp_path, policies, without="")
+
+
+def test_what_holds_only_where_another_policy_errs_is_not_called_shadowed(tmp_path: Path) -> None:
+    errs = forbid("errs", "context.amount * 9007199254740991 != 0 && context.amount > 9000")
+    (told,) = findings(tmp_path / "permit", permit("some", "context.amount > 9000"), errs, grant="")
+    assert "errs" in told[1]
+    (told,) = findings(tmp_path / "forbid", forbid("high", "context.amount > 9000"), errs)
+    assert "high: shadowed" not in told[1]
 
 
 def test_a_permit_that_adds_nothing_is_shadowed(tmp_path: Path) -> None:

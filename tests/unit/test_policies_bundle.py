@@ -12,6 +12,8 @@ import pytest
 from jurat.policies import load_bundle
 from jurat.policies.folder import MAX_FILES, SCHEMA_FILE
 from jurat.schemas.errors import BundleError
+from tests.analysis_stage import SCHEMA
+from tests.analysis_stage import bundle as stage_bundle
 from tests.fixtures.policies.refund_models import REFUNDS
 
 
@@ -121,6 +123,14 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         (policy(f"{PERMIT};", notes='@id("x")'), "got no @title"),
         (policy(f"{PERMIT};", notes='@id("x") @title(" ")'), "got no @title"),
         (policy(f"{PERMIT};", notes='@id("x") @title("a\\nb")'), "expected one line"),
+        (
+            policy(f"{PERMIT};", notes='@id("x") @title("T") @why("\\x1b[2J")'),
+            r"got @why('\x1b[2J'), expected one line",
+        ),
+        (
+            policy(f"{PERMIT};", notes='@id("x") @title("T") @owner("a\\nb")'),
+            r"got @owner('a\nb'), expected one line",
+        ),
         (
             policy(f"{PERMIT};", notes='@id("x") @title("T") @obligation("deny")'),
             "unknown annotation @obligation",
@@ -330,3 +340,14 @@ def test_a_file_that_cannot_be_read_is_a_fault(folder: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert "refunds.cedar: cannot be read (Permission denied), expected a file that can" in faults(folder)
+
+
+def test_an_action_that_would_steer_a_terminal_is_a_fault(tmp_path: Path) -> None:
+    schema = SCHEMA.replace('action "close"', r'action "\x1b[2J"')
+    with pytest.raises(BundleError) as refused:
+        stage_bundle(tmp_path / "t", schema=schema)
+    (fault,) = refused.value.faults
+    assert (
+        fault
+        == r"""schema.cedarschema: got the action 'T::Action::"\x1b[2J"', expected printable characters alone"""
+    )

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from jurat.cli.policy import command
 from jurat.policies import Bundle, load_bundle, shipped_bundle, shipped_bundles
 from jurat.policies.analysis import Example, Proved
+from jurat.policies.analysis_ask import answer, parse
+from jurat.policies.analysis_check import analyse
 from jurat.policies.analysis_diff import compare
 from jurat.policies.analysis_witness import as_case
 from jurat.schemas.decision import Verdict
@@ -147,3 +149,45 @@ def test_diff_prints_what_both_engines_say(tmp_path: Path) -> None:
     assert json.loads(lines[5].partition(": ")[2])["amount"] in range(6, 10)
     same = CliRunner().invoke(command, ["diff", str(tmp_path / "old"), str(tmp_path / "old")])
     assert same.exit_code == 0
+
+
+def test_only_the_roles_that_refuse_are_granted(tmp_path: Path) -> None:
+    schema = SCHEMA.replace("total: Long", "total: Long, flag: Bool")
+    overflows = "context.amount * 9223372036854775807 > 0"
+
+    def lifted(id_: str, role: str, unless: str) -> str:
+        head = f'@id("{id_}") @title("T") @escalate("{role}")'
+        scope = 'forbid (principal, action == T::Action::"refund", resource)'
+        return f"{head}\n{scope}\nunless {{ {unless} }};\n"
+
+    both = (
+        forbid("small", "context.amount < 2"),
+        lifted("lead", "lead", 'context.approvals.contains("lead")'),
+        lifted("risk", "risk", f'context.approvals.contains("risk") && {overflows} || resource.flag'),
+    )
+    more = lifted("more", "lead", f'context.approvals.contains("lead") || resource.flag && {overflows}')
+    old, new = (
+        bundle(tmp_path / "old", *both, schema=schema),
+        bundle(tmp_path / "new", *both, more, schema=schema),
+    )
+    denied = newly(old, new, "refund")[Verdict.DENY]
+    assert isinstance(denied, Example)
+    assert [judgement.verdict for judgement in denied.judgements] == [Verdict.ESCALATE, Verdict.DENY]
+    # Whoever else would approve: risk's `unless` errs only once risk has.
+    alone = bundle(tmp_path / "alone", *both[1:], schema=schema)
+    assert isinstance(newly(new, alone, "refund")[Verdict.ESCALATE], Example)
+
+
+def test_a_resource_of_another_namespace_is_analysed_like_any(tmp_path: Path) -> None:
+    schema = "namespace Other { entity Thing; }\n" + SCHEMA.replace(
+        "[Order], context: { amount", "[Order, Other::Thing], context: { amount"
+    )
+    old = bundle(tmp_path / "old", schema=schema)
+    new = bundle(tmp_path / "new", forbid("cap", "context.amount > 5"), schema=schema)
+    assert analyse(new) == ()
+    assert all(one.equivalent for one in compare(old, old).actions)
+    thing = {one.resource: one for one in compare(old, new).actions if one.action == "refund"}["Other::Thing"]
+    denied = thing.newly[Verdict.DENY]
+    assert isinstance(denied, Example)
+    assert denied.requests[0]["resource"] == {"type": "Other::Thing", "id": "example-1"}
+    assert isinstance(answer(old, parse(old, "refund where resource is Other::Thing")), Example)

@@ -9,8 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jurat.policies import load_bundle, smt
-from jurat.policies.analysis import Example, Proved, Scene, Subject, scenes
+from jurat.policies.analysis import Example, Proved, Scene, Subject, Unknown, scenes
+from jurat.policies.analysis_ask import answer, parse
+from jurat.policies.analysis_check import analyse
+from jurat.policies.request import Judgement
 from jurat.policies.smt_literals import datetime_ms, duration_ms
+from jurat.schemas.errors import PolicyInputError
 from tests.smt_operators import CONDITIONS, OPEN, ROLES, SCHEMA, SCOPES, plain, policies
 from tests.smt_stage import outcome, write
 
@@ -171,3 +175,83 @@ def test_the_outcome_of_a_policy_is_the_engines_own(scene: Scene) -> None:
         )
 
     assert [told(5), told(0), told(2**52)] == ["holds", "not", "errs"]
+
+
+NESTED = """
+namespace T {
+  entity Role; entity Agent in [Role]; entity Folder; entity Order in [Folder];
+  action "stop" appliesTo {
+    principal: [Agent], resource: [Agent, Order], context: { approvals: Set<String>, now: datetime }
+  };
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        'resource in T::Folder::"f") when { true };',
+        'resource) when { resource in T::Folder::"f" };',
+        'resource is T::Agent in T::Role::"left") when { true };',
+        'resource) when { resource is T::Agent in T::Role::"left" };',
+    ],
+)
+def test_what_a_resource_may_be_in_is_left_open(tmp_path: Path, scope: str) -> None:
+    permit = f'@id("x") @title("T")\npermit (principal, action, {scope}\n'
+    loaded = load_bundle(write(tmp_path / "t", policies=permit, schema=NESTED, roles=ROLES))
+    outcome = answer(loaded, parse(loaded, "stop"))
+    assert isinstance(outcome, Unknown)
+    assert any("be in other entities, which is not covered" in why for why in outcome.because)
+
+
+def test_an_agent_that_is_known_is_no_resource(tmp_path: Path) -> None:
+    permit = '@id("x") @title("T")\npermit (principal, action, resource is T::Agent);\n'
+    loaded = load_bundle(write(tmp_path / "t", policies=permit, schema=NESTED, roles=ROLES))
+    assert isinstance(answer(loaded, parse(loaded, 'stop where resource == T::Agent::"a-1"')), Proved)
+    assert isinstance(answer(loaded, parse(loaded, 'stop where resource == T::Agent::"b-1"')), Example)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ['resource.e > duration("86399999999999999ms")', 'resource.e < duration("-86399999999999999ms")'],
+)
+def test_a_duration_may_be_longer_than_a_model_holds(tmp_path: Path, condition: str) -> None:
+    text = policies({"x": condition}, {})
+    loaded = load_bundle(write(tmp_path / "t", policies=text, schema=plain(SCHEMA), roles=ROLES))
+    assert analyse(loaded) == ()
+    (one,) = scenes(Subject(loaded))
+    assert isinstance(one.find([one.sides[0].policies["x"].holds]), Example)
+
+
+def test_a_moment_may_be_one_that_cannot_be_written_down(tmp_path: Path) -> None:
+    text = policies({"x": 'resource.d > datetime("9999-12-31T23:59:59.999Z")', "y": "true"}, {})
+    (one,) = scenes(
+        Subject(load_bundle(write(tmp_path / "t", policies=text, schema=plain(SCHEMA), roles=ROLES)))
+    )
+    outcome = one.find([one.sides[0].policies["x"].holds])
+    assert outcome == Unknown(("the solver's example holds a moment outside of the years 1 to 9999",))
+    assert isinstance(one.find([one.sides[0].policies["y"].holds]), Example)
+
+
+def test_a_number_that_no_request_holds_is_in_no_set(tmp_path: Path) -> None:
+    conditions = {
+        "far": "resource.k.contains(9007199254740993)",
+        "last": "resource.k.contains(9007199254740991)",
+    }
+    loaded = load_bundle(
+        write(tmp_path / "t", policies=policies(conditions, {}), schema=plain(SCHEMA), roles=ROLES)
+    )
+    (one,) = scenes(Subject(loaded))
+    held = {id_: one.find([terms.holds]) for id_, terms in one.sides[0].policies.items()}
+    assert held["far"] == Proved()
+    assert isinstance(held["last"], Example)
+
+
+def test_an_example_that_the_engine_does_not_take_is_unknown(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_request: object) -> Judgement:
+        raise PolicyInputError("no input")
+
+    monkeypatch.setattr(scene.sides[0].subject.engine, "rejudge", refuse)
+    assert scene.find([]) == Unknown(("the engine cannot be asked about the solver's example: no input",))

@@ -139,3 +139,16 @@ def test_the_guide_names_every_option_and_no_other() -> None:
 def test_a_bundle_that_is_none_is_told(folder: Path) -> None:
     with pytest.raises(Exception, match="expected a folder or one of the shipped ones"):
         run("nothing", "--input", "log.jsonl")
+
+
+def test_a_part_of_the_log_that_cannot_be_is_refused(folder: Path) -> None:
+    del folder
+    log = ("--input", "log.jsonl")
+    for until in ("2026-03-01", "2026-03-02"):
+        wrong = run(NEXT, *log, "--from", "2026-03-02", "--to", until)
+        assert wrong.exit_code == 2
+        assert "expected --from before --to" in wrong.output
+    unknown = run(NEXT, *log, "--agent", "nobody")
+    assert unknown.exit_code == 2
+    assert "got --agent 'nobody'" in unknown.output
+    assert "payment-retrier" in unknown.output
