@@ -133,6 +133,23 @@ class SeenWindow:
     def __len__(self) -> int:
         return self._in_batches + len(self._pending)
 
+    @property
+    def last(self) -> Seen | None:
+        """The event that stands last in the partition, of those that are held and committed."""
+        ends = [
+            (offset, name)
+            for batch in self._batches.values()
+            for name, offset in _MEMBER.iter_unpack(batch.members)
+        ]
+        if not ends:
+            return None
+        last, name = max(ends)
+        return next(
+            Seen(offset, digest.hex())
+            for offset, _at_ms, digest in _HELD.iter_unpack(self._held[name])
+            if offset == last
+        )
+
     def first(self, source: str, event_id: str, *, timestamp_ms: int) -> Seen | None:
         """The event of this source and id that ended before, if it is held and in the window; the lowest offset."""
         held = self._held.get(pair_hash(source, event_id))

@@ -1,7 +1,7 @@
-"""Opening a partition: fenced first, then read back, then checked against what the group has committed.
+"""Opening a partition: fenced first, then read back, then checked against what stands in Kafka.
 
-Rules upheld here: nothing is read before the predecessor is fenced; a changelog that knows less than the group
-committed has lost records, and nobody decides on top of that. Not here: groups, reading inputs.
+Rules upheld here: nothing is read before the predecessor is fenced; nobody decides on top of what does not fit. Not
+here: what is compared (`restore_checks.py`), groups, reading inputs.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from typing import Any
 
 from jurat.agents.agent import Agent
 from jurat.audit.keys import Signer
-from jurat.schemas.errors import TopicMismatch
 from jurat.streams import topics
 from jurat.streams.committing import Output, Transactions
 from jurat.streams.deciding import Decider
 from jurat.streams.intake import Budget
 from jurat.streams.journal import Journal, JournalWriter
-from jurat.streams.kafka import Connection, TopicPartition, admin_client, in_our_words
+from jurat.streams.kafka import Connection, TopicPartition
 from jurat.streams.metrics import Meters
-from jurat.streams.offsets import OffsetMap
 from jurat.streams.outputs import Writer
 from jurat.streams.reading import Progress
+from jurat.streams.restore_checks import check_restored, committed_of
 from jurat.streams.retries import RetryPolicy
-from jurat.streams.state import PartitionState, Source
+from jurat.streams.state import PartitionState
 from jurat.streams.tracing import Tracing
 from jurat.streams.turns import Turns
 
@@ -121,10 +120,9 @@ async def open_partition(number: int, shared: Shared, *, check_ours: Callable[[]
         await transactions.fence()  # 1
         check_ours()  # who slept meanwhile has fenced its successor: it must not go on as the owner
         # Before the changelog: whoever fences us meanwhile moves both on, and only the offsets may be behind.
-        committed = await _committed(shared, state)
+        committed = await committed_of(connection, agent.name, list(state.sources.values()))
         journal = await _restore(number, shared, state, check_ours)  # 2
-        for source, offset, text in committed:
-            _check_source(source, offset, text, agent.name)
+        await check_restored(connection, agent.name, state, committed)
     except BaseException:
         try:
             await transactions.stop()
@@ -182,37 +180,3 @@ async def _restore(
         took_s,
     )
     return journal
-
-
-async def _committed(shared: Shared, state: PartitionState) -> list[tuple[Source, int, str]]:
-    """The committed offset and map of each source that has any."""
-    connection = shared.connection
-    partitions = [source.partition for source in state.sources.values()]
-    async with admin_client(connection) as client:
-        with in_our_words(connection):
-            found = await client.list_consumer_group_offsets(
-                connection.group(shared.agent.name), partitions=partitions
-            )
-    # -1 is Kafka's "none committed".
-    return [
-        (source, at.offset, at.metadata or "")
-        for source in state.sources.values()
-        if (at := found.get(source.partition)) is not None and at.offset >= 0
-    ]
-
-
-def _check_source(source: Source, offset: int, text: str, agent: str) -> None:
-    known = source.offsets
-    if offset < known.low:
-        return  # older, or moved back by a tool that writes metadata of its own
-    committed = OffsetMap.decode(offset, text)
-    if known.covers(committed):
-        return
-    raise TopicMismatch(
-        f"inputs of {source.partition.topic}, partition {source.partition.partition}, are committed up to offset"
-        f" {offset} and {len(committed)} above it, but the changelog of {agent} knows of {known.low} and"
-        f" {len(known)}: it lost records, or the group's offsets were moved forward. Deciding on would start the audit"
-        " chain anew and forget state; restore the changelog, or move the group's offsets back",
-        topic=source.partition.topic,
-        partition=source.partition.partition,
-    )

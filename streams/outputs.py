@@ -100,7 +100,7 @@ class Writer:
         )
         audit = Output(
             self._topics.audit,
-            self.partition % topics.AUDIT.partitions,
+            topics.audit_partition(self.partition),
             chain.encode(),
             encode(signed, ids=self.ids),
             headers,

@@ -197,6 +197,30 @@ class _Watch:
             )
 
 
+async def record_at(connection: Connection, partition: TopicPartition, offset: int) -> KafkaRecord | None:
+    """The record at an offset; None where none stands there any more.
+
+    Raises:
+        BrokerUnreachable: its leader does not answer.
+    """
+    consumer = await start_reader(connection, [partition])
+    try:
+        begins, ends = await _bounds(connection, consumer, [partition])
+        if not begins[partition] <= offset < ends[partition]:
+            return None
+        consumer.seek(partition, offset)
+        watch = _Watch(connection, ends)
+        while await consumer.position(partition) <= offset:
+            with in_our_words(connection):
+                taken = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=1)
+            for record in taken.get(partition, ()):
+                return record_of(record) if record.offset == offset else None
+            watch.see(await consumer.position(partition))
+        return None
+    finally:
+        await stop_quietly(consumer)
+
+
 async def replay(connection: Connection, topics: Sequence[str]) -> AsyncGenerator[KafkaRecord, None]:
     """Yield everything that stands on these topics (full names) now, oldest first within each partition."""
     partitions = await partitions_of(connection, topics)

@@ -100,6 +100,7 @@ class PartitionState:
         self, model: type[Model] | None, *, input_topic: str, timer_topic: str, partition: int
     ) -> None:
         self.input_topic = input_topic
+        self.partition = partition
         self.sources = {
             topic: Source(TopicPartition(topic, partition)) for topic in (input_topic, timer_topic)
         }

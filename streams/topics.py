@@ -163,6 +163,11 @@ def journal(agent: str) -> Topic:
     return Topic(f"journal.{agent}", compacted=True, own=JOURNAL_SETTINGS)
 
 
+def audit_partition(partition: int) -> int:
+    """The partition of the audit log that the records about inputs of a partition with this number go to."""
+    return partition % AUDIT.partitions
+
+
 def of_event(event: type[Event]) -> Topic:
     """The topic for an event type.
 

@@ -18,7 +18,7 @@ from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.audit.key_store import load_signer
 from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.errors import BrokerUnreachable, StreamError, TopicMismatch
-from jurat.streams import local_broker, topics
+from jurat.streams import local_broker, restore_checks, topics
 from jurat.streams.intake import MIN_HELD_RECORDS
 from jurat.streams.kafka import (
     SESSION_TIMEOUT_MS,
@@ -218,13 +218,17 @@ async def test_a_worker_goes_on_after_its_broker_was_restarted(tmp_path: Path) -
         local_broker.stop(broker, within_s=1)
 
 
-async def recreate(shell: Shell) -> None:
-    """Delete the input topic and make it again."""
-    name = shell.connection.topic(AGENT.topic)
+async def delete(shell: Shell, topic: str) -> None:
+    name = shell.connection.topic(topic)
     async with admin_client(shell.connection) as client:
         await client.delete_topics([name])
         while name in await client.list_topics():  # noqa: ASYNC110 - Kafka says when
             await asyncio.sleep(0.05)
+
+
+async def recreate(shell: Shell) -> None:
+    """Delete the input topic and make it again."""
+    await delete(shell, AGENT.topic)
     for _ in range(50):
         with contextlib.suppress(StreamError):
             await ensure_topics(shell.connection, [topics.PAYMENTS])
@@ -239,6 +243,29 @@ async def test_a_topic_that_was_made_anew_ends_a_starting_worker(shell: Shell) -
     await recreate(shell)
     await publish(shell, 6, customers=6)
     with pytest.raises(TopicMismatch, match="recreated"):
+        await worker_of(shell, until_idle_s=2).run()
+
+
+async def test_a_topic_that_was_made_anew_is_known_by_its_events_where_it_is_as_long_as_before(
+    shell: Shell,
+) -> None:
+    await publish(shell, 30, customers=6)
+    await worker_of(shell, until_idle_s=1).run()
+    await recreate(shell)
+    await publish(shell, 60, customers=6, first=100)
+    with pytest.raises(TopicMismatch, match="another event at offset"):
+        await worker_of(shell, until_idle_s=2).run()
+
+
+async def test_a_worker_does_not_go_on_with_chains_that_are_gone(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore_checks, "OPEN_TRANSACTION_S", 1.0)
+    await publish(shell, 30, customers=6)
+    await worker_of(shell, until_idle_s=1).run()
+    await delete(shell, topics.AUDIT.name)
+    await publish(shell, 6, customers=6, first=30)
+    with pytest.raises(TopicMismatch, match=r"has written \d+ records there"):
         await worker_of(shell, until_idle_s=2).run()
 
 

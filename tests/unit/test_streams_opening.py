@@ -16,10 +16,11 @@ from typing import Any, cast
 import pytest
 
 from jurat.schemas.errors import StreamError, TopicMismatch
-from jurat.streams import opening
+from jurat.streams import opening, restore_checks
 from jurat.streams.kafka import Connection, OffsetAndMetadata, TopicPartition
 from jurat.streams.offsets import OffsetMap
 from jurat.streams.opening import Opened, open_partition
+from jurat.streams.restore_checks import Committed, check_committed
 from jurat.streams.state import PartitionState, Source
 from tests.partition_stage import Stage
 from tests.tree import ROOT
@@ -30,7 +31,7 @@ def known(low: int, *done: int) -> Source:
 
 
 def check(source: Source, offset: int, text: str) -> None:
-    opening._check_source(source, offset, text, "payment-retrier")
+    check_committed(Committed(source, offset, text), "payment-retrier")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ class Moving:
         self.offset = 10
         for name in ("fence", "stop"):
             monkeypatch.setattr(f"jurat.streams.opening.Transactions.{name}", self.nothing)
-        monkeypatch.setattr(opening, "admin_client", self.client)
+        monkeypatch.setattr(restore_checks, "admin_client", self.client)
         monkeypatch.setattr(opening, "_restore", self.restore)
 
     async def nothing(self, *_rest: object) -> None:
