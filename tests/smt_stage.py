@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from jurat.policies import cedar, smt
 from jurat.policies.analysis import Scene, Subject
 from jurat.policies.cedar import pst
-from jurat.policies.cedar_schema import USAGE
 from jurat.policies.smt import Term
 from jurat.policies.smt_literals import EPOCH, MILLISECOND, duration_ms
 from jurat.policies.smt_request import APPROVALS, RECORD, SETS, Node, UnknownRequest
@@ -146,15 +145,14 @@ def requests(scene: Scene) -> st.SearchStrategy[JsonObject]:
     namespace = side.names.namespace
     nodes = side.names.nodes
 
-    used = st.sampled_from([one for one in sorted(integers) if one >= 0] or [0]) | st.integers(0, MAX_INTEGER)
-
     def record(root: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
         required: dict[str, st.SearchStrategy[Any]] = {}
         optional: dict[str, st.SearchStrategy[Any]] = {}
         for path, node in nodes.items():
             if path[:-1] == root and path != APPROVALS:
-                counted = path[:2] == ("context", USAGE)  # what was used of a budget is never below nothing
-                value = record(path) if node.type == RECORD else used if counted else of_type[node.type]
+                value = record(path) if node.type == RECORD else of_type[node.type]
+                if root == ("context", "usage"):
+                    value = value.map(abs)  # less than nothing is never used
                 (required if node.required else optional)[path[-1]] = value
         return st.fixed_dictionaries(required, optional=optional)
 

@@ -77,6 +77,12 @@ def test_the_space_of_an_event_in_words(event: str) -> None:
     assert '  currency, with amount_minor 45000\n    "EUR"          allow:' in text
 
 
+def test_what_was_used_of_budgets_can_be_said(event: str) -> None:
+    words = printed("dispute-mediator", "partial_refund", "--event", event, "--used", "refunds_day=97000")
+    assert "    1 to 3000       allow: " in words
+    assert "    3001 to 50000   escalate(payments-lead): More than 1000.00 to one buyer" in words
+
+
 def test_the_space_of_a_recorded_input_is_the_same(event: str, recorded: str) -> None:
     assert printed("dispute-mediator", "partial_refund", "--input", recorded) == printed(
         "dispute-mediator", "partial_refund", "--event", event
@@ -141,6 +147,12 @@ def test_documents_are_read_as_the_worker_reads_them(tmp_path: Path) -> None:
             ("dispute-mediator", "--input", "{recorded}", "--now", "2026-03-02T09:00:00Z"),
             "stand in the input already",
         ),
+        (("dispute-mediator", "--input", "{recorded}", "--used", "refunds_day=1"), "in the input already"),
+        (
+            ("dispute-mediator", "--event", "{event}", "--used", "refund_day=1"),
+            "expected one of shop: refunds_day; did you mean `refunds_day`",
+        ),
+        (("dispute-mediator", "--event", "{event}", "--used", "refunds_day=-1"), "the number 0 or above"),
     ],
 )
 def test_what_is_wrong_is_said(

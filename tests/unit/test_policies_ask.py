@@ -27,6 +27,11 @@ from tests.fixtures.policies.refund_models import REFUNDS
         ("shop", 'retry_charge where resource.failure_code == "suspected_fraud"'),
         ("shop", 'ship_from where principal == Jurat::Agent::"payment-retrier"'),
         ("shop", "release_to_seller where resource.settled"),
+        ("shop", "refund_buyer where context.usage.refunds_day < 0"),
+        (
+            "shop",
+            "refund_buyer where context.usage.refunds_day + context.amount_minor > 100000 without approval",
+        ),
         ("after_sales", 'cancel_pending_order where resource.status == "delivered"'),
         (
             "after_sales",
@@ -46,6 +51,7 @@ def test_what_is_never_allowed_is_proved(name: str, question: str) -> None:
         ("shop", "refund_buyer where context.amount_minor == 50000 without approval", []),
         ("shop", "refund_buyer without approval", []),
         ("shop", "give_up where resource.amount_minor > 100000", ["payments-lead"]),
+        ("shop", "refund_buyer where context.usage.refunds_day > 99000 without approval", []),
         ("after_sales", "exchange_delivered_order_items", []),
         ("refunds", "retry_payment where resource has last_attempt without approval", []),
         (
@@ -67,13 +73,22 @@ def test_what_is_allowed_has_an_example_that_the_engine_allows(
     assert as_case(request)["approvals"] == approvals
 
 
-def test_an_example_is_a_case_that_can_be_pasted(tmp_path: Path) -> None:
-    question = "retry_payment where resource has last_attempt"
-    told = CliRunner().invoke(command, ["ask", str(REFUNDS), question])
+@pytest.mark.parametrize(
+    ("bundle_folder", "question", "by"),
+    [
+        (REFUNDS, "retry_payment where resource has last_attempt", "retry.grant"),
+        (shipped_bundle("shop"), "refund_buyer where context.usage.refunds_day > 0", "dispute.refund.grant"),
+    ],
+    ids=["plain", "with-usage"],
+)
+def test_an_example_is_a_case_that_can_be_pasted(
+    bundle_folder: Path, question: str, by: str, tmp_path: Path
+) -> None:
+    told = CliRunner().invoke(command, ["ask", str(bundle_folder), question])
     assert told.exit_code == 1
     first, *lines = told.output.splitlines()
-    assert first == "allowed, for example (allow by retry.grant):"
-    folder = Path(shutil.copytree(REFUNDS, tmp_path / "refunds"))
+    assert first == f"allowed, for example (allow by {by}):"
+    folder = Path(shutil.copytree(bundle_folder, tmp_path / "pasted"))
     case = "\n".join(
         ["cases:", "  - name: as found", *(f"  {line}" for line in lines), "    expect: {verdict: allow}", ""]
     )
