@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -116,19 +117,21 @@ class Payments:
 
 @dataclass
 class Disputes:
-    """Disputes of one buyer, some of them opened twice."""
+    """Disputes of buyers who have some ten each, all within a day; some are opened twice."""
 
     rng: random.Random
     agent: Agent[Any] = DISPUTE_MEDIATOR
     held: Mapping[tuple[str, str], Model] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
+    refunded: Counter[str] = field(default_factory=Counter)
 
     def event(self, number: int) -> DisputeOpened:
         rng = self.rng
+        opened = number - rng.choice((0, 0, 0, 1, 2))
         return DisputeOpened(
-            dispute_id=f"d-{number - rng.choice((0, 0, 0, 1, 2))}",
+            dispute_id=f"d-{opened}",
             order_id="o-1",
-            customer_id="c-1",
+            customer_id=f"c-{opened // 10}",
             seller_id=rng.choice(ORDERS)[:200],
             amount=Money(amount_minor=rng.choice(CENTS), currency=rng.choice(CURRENCIES)),
             category=rng.choice((DisputeCategory.DAMAGED, *DisputeCategory)),
@@ -161,11 +164,16 @@ class Disputes:
 
     def rules(self, event: DisputeOpened, action: str, parameters: Mapping[str, Any]) -> Verdict:
         settled = event.dispute_id in self.settled
-        return shop_rules.verdict(shop_rules.dispute(event, action, parameters, settled=settled))
+        return shop_rules.verdict(
+            shop_rules.dispute(
+                event, action, parameters, settled=settled, refunded=self.refunded[event.customer_id]
+            )
+        )
 
-    def done(self, event: DisputeOpened, action: str, _parameters: Mapping[str, Any]) -> None:
+    def done(self, event: DisputeOpened, action: str, parameters: Mapping[str, Any]) -> None:
         if action != "request_evidence":
             self.settled.add(event.dispute_id)
+        self.refunded[event.customer_id] += parameters.get("amount_minor", 0)
 
 
 @dataclass

@@ -78,8 +78,10 @@ def payment(event: PaymentFailed, action: str, parameters: Parameters) -> Iterat
         yield DENY
 
 
-def dispute(event: DisputeOpened, action: str, parameters: Parameters, *, settled: bool) -> Iterator[str]:
-    """Who may be paid what in a dispute."""
+def dispute(
+    event: DisputeOpened, action: str, parameters: Parameters, *, settled: bool, refunded: int
+) -> Iterator[str]:
+    """Who may be paid what in a dispute; `refunded` was paid to the buyer within the day before."""
     yield from _money(event.amount)
     if event.days_since_delivery is not None and event.days_since_delivery > 90:
         yield DENY
@@ -91,7 +93,12 @@ def dispute(event: DisputeOpened, action: str, parameters: Parameters, *, settle
             yield DENY
         if event.category is DisputeCategory.UNAUTHORISED:
             yield "fraud-desk"
-        yield from _release(event) if action == "release_to_seller" else _refund(event, action, parameters)
+        if action == "release_to_seller":
+            yield from _release(event)
+        else:
+            yield from _refund(event, action, parameters)
+            if refunded + parameters["amount_minor"] > 100_000:
+                yield "payments-lead"
     else:
         yield DENY
 
