@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from jurat.agents.action_schema import decision_schema
+from jurat.agents.action_space import ActionSpace, DecisionSpace
 from jurat.agents.agent import (
     Action,
     Agent,
@@ -19,10 +21,12 @@ from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
 
 __all__ = [
     "Action",
+    "ActionSpace",
     "Agent",
     "Candidate",
     "ContextTable",
     "Decided",
+    "DecisionSpace",
     "GlobalTable",
     "Judged",
     "Lookup",
@@ -33,4 +37,5 @@ __all__ = [
     "Situation",
     "View",
     "decide",
+    "decision_schema",
 ]

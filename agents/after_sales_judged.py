@@ -16,6 +16,7 @@ from jurat.agents.after_sales_actions import (
     ModifyUserAddress,
     ReplaceItems,
     ReturnDeliveredOrderItems,
+    parse,
 )
 from jurat.agents.after_sales_case import Case, case_of
 from jurat.agents.after_sales_facts import (
@@ -36,7 +37,23 @@ UNKNOWN_KIND = "unknown"
 
 
 def judged(situation: Situation[AfterSalesRequested], action: Action) -> Judged:
-    """Find the resource and the facts of an action.
+    """Find the resource and the facts of the action that the customer asks for.
+
+    Raises:
+        InputRejected: the customer or the order does not exist.
+        ProposalInvalid: not an action of this agent, or not exactly the one that the customer asks for.
+    """
+    if action != parse(situation.event):
+        # Policies say what a customer may do, and it would be theirs to do: but nobody asked for it.
+        raise ProposalInvalid(
+            f"got a proposal of {action.action_name} with other parameters than the request's, or for another request:"
+            f" expected the {situation.event.action[:80]} that the customer asks for"
+        )
+    return found(situation, action)
+
+
+def found(situation: Situation[AfterSalesRequested], action: Action) -> Judged:
+    """Find the resource and the facts of any action, asked for or not.
 
     Raises:
         InputRejected: the customer or the order does not exist.

@@ -16,6 +16,9 @@ from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Event, Model
 from jurat.schemas.timers import TimerFired
 
+APPROVAL_WITHIN = timedelta(hours=24)
+"""How long an escalated decision waits for people, unless its agent says otherwise: everybody has been at work once."""
+
 MAX_PROPOSALS = 3
 """Proposals per decision: a reasoner that is refused three times will not get better by asking again."""
 
@@ -162,6 +165,7 @@ class Agent(Generic[E]):
         timers: the timers of the event's key that stand after an allowed, effective action, by name, with the moments
             when they are due; those that stood before are replaced. One that is due comes back as a `TimerFired`.
         expires_after: an input that is older than this when its turn comes ends `expired`; None decides it anyway.
+        approval_within: an escalated decision that nobody approved within this time is denied.
         request_id: the id by which the asking service knows its request; None means the CloudEvents id.
         dry_run: whether the event asks for a judgement without effect.
         fallback: the action to propose when the reasoner is down or out of attempts.
@@ -181,6 +185,7 @@ class Agent(Generic[E]):
     effect: Callable[[Situation[E], Action], Model] | None = None
     timers: Callable[[Situation[E], Action], Mapping[str, datetime]] | None = None
     expires_after: timedelta | None = None
+    approval_within: timedelta = APPROVAL_WITHIN
     request_id: Callable[[E], str | None] = lambda _event: None
     dry_run: Callable[[E], bool] = lambda _event: False
     fallback: Callable[[Situation[E]], Action | None] = lambda _situation: None
@@ -194,6 +199,10 @@ class Agent(Generic[E]):
         if (self.state_model is None) != (self.effect is None):
             raise ConfigurationError(
                 f"agent {self.name}: state_model and effect go together, got one of them"
+            )
+        if self.approval_within <= timedelta():
+            raise ConfigurationError(
+                f"agent {self.name}: got approval_within={self.approval_within}, expected a time to answer in"
             )
         if len(self.listens) != 1:
             raise ConfigurationError(

@@ -16,13 +16,16 @@ One decision, step by step (the numbers come back in the code):
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from jurat.agents.action_space import DecisionSpace
 from jurat.agents.agent import MAX_PROPOSALS, Action, Agent, Situation
-from jurat.agents.reasoner import JudgedProposal, Proposal, ProposalRequest
+from jurat.agents.proposals import checked
+from jurat.agents.reasoner import JudgedProposal, Proposal, ProposalRequest, unexplored
+from jurat.policies.normal import printable
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import InputRejected, ProposalInvalid, ReasonerError
@@ -70,8 +73,20 @@ class Judge(Protocol):
 Answer = Proposal | ReasonerError | None
 
 
-def decide(agent: Agent[Any], judge: Judge, situation: Situation[Any]) -> Generator[Ask, Answer, Decided]:
+def decide(
+    agent: Agent[Any],
+    judge: Judge,
+    situation: Situation[Any],
+    *,
+    space: Callable[[], DecisionSpace] = unexplored,
+) -> Generator[Ask, Answer, Decided]:
     """Decide one situation.
+
+    Args:
+        agent: the agent that decides.
+        judge: the policies.
+        situation: everything that the decision may depend on.
+        space: what the policies leave to propose, for reasoners that ask for it.
 
     Yields:
         `Ask`; send a `Proposal`, None for no proposal, or the `ReasonerError` that came instead.
@@ -85,24 +100,27 @@ def decide(agent: Agent[Any], judge: Judge, situation: Situation[Any]) -> Genera
     made: list[JudgedProposal] = []
     failure: ReasonerError | None = None
     while len(made) < MAX_PROPOSALS:
-        answer = yield Ask(ProposalRequest(agent, situation, tuple(made)))  # 1
+        answer = yield Ask(ProposalRequest(agent, situation, tuple(made), space=space))  # 1
         if isinstance(answer, ReasonerError):
             failure = answer
             break
         if answer is None:
             break
-        if type(answer.action) not in agent.actions:
-            failure = ProposalInvalid(
-                f"got a proposal of type {type(answer.action).__name__}, expected an action of {agent.name}"
-            )
+        try:
+            proposal = checked(agent, answer)
+        except ProposalInvalid as error:
+            failure = error
             break
-        made.append(_judge(agent, judge, situation, answer))  # 2
+        made.append(_judge(agent, judge, situation, proposal))  # 2
         verdict = made[-1].judgement.verdict
         if verdict is not Verdict.DENY:  # 3
             return Decided(RESOLUTION_OF[verdict], made[-1], tuple(made))
     fallback = agent.fallback(situation)  # 4
     if fallback is not None and fallback not in [judged.proposal.action for judged in made]:
-        why = f"fallback: {failure or ('every proposal was refused' if made else 'nothing was proposed')}"
+        # What a reasoner says of its failure may quote anything.
+        why = printable(
+            f"fallback: {failure or ('every proposal was refused' if made else 'nothing was proposed')}"
+        )
         made.append(_judge(agent, judge, situation, Proposal(action=fallback, rationale=why)))
         verdict = made[-1].judgement.verdict
         if verdict is not Verdict.DENY:
@@ -116,7 +134,34 @@ def decide(agent: Agent[Any], judge: Judge, situation: Situation[Any]) -> Genera
     return Decided(Resolution.DENIED, made[0], tuple(made))  # 5
 
 
-def _judge(agent: Agent[Any], judge: Judge, situation: Situation[Any], proposal: Proposal) -> JudgedProposal:
+def judge_approved(
+    agent: Agent[Any],
+    judge: Judge,
+    situation: Situation[Any],
+    proposal: Proposal,
+    *,
+    approvals: frozenset[str],
+) -> Decided:
+    """Decide a proposal that was escalated again, on the facts as they are now.
+
+    Args:
+        agent: the agent.
+        judge: the present policies.
+        situation: the input that was escalated, at the present moment.
+        proposal: what was escalated.
+        approvals: roles whose approval of exactly this was verified.
+    """
+    judged = _judge(agent, judge, situation, proposal, approvals)
+    return Decided(RESOLUTION_OF[judged.judgement.verdict], judged, (judged,))
+
+
+def _judge(
+    agent: Agent[Any],
+    judge: Judge,
+    situation: Situation[Any],
+    proposal: Proposal,
+    approvals: frozenset[str] = frozenset(),
+) -> JudgedProposal:
     action: Action = proposal.action
     seen = agent.judged(situation, action)
     request = PolicyRequest(
@@ -125,5 +170,6 @@ def _judge(agent: Agent[Any], judge: Judge, situation: Situation[Any], proposal:
         resource=seen.resource,
         facts=seen.facts,
         now=situation.now,
+        approvals=approvals,
     )
     return JudgedProposal(proposal, judge.judge(request))

@@ -6,13 +6,25 @@ back with the reasons in the next request. A reasoner never sees policies' inter
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from jurat.agents.action_space import DecisionSpace
 from jurat.agents.agent import Action, Agent, Situation
 from jurat.policies.request import Judgement
 from jurat.schemas import canonical
+from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Model
+
+
+def unexplored() -> DecisionSpace:
+    """Stand for the space of a request that nobody gave one.
+
+    Raises:
+        ConfigurationError: always.
+    """
+    raise ConfigurationError("got a request without an action space, expected one: pass `space` to `decide`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +62,15 @@ class ProposalRequest:
         refused: what was proposed before and refused, with the reasons.
         call_id: the same each time this is asked for the same input, attempt and question: send it where a service
             takes an idempotency key. Empty for deterministic reasoners.
+        space: works out what the policies leave to propose, when first called, and keeps it for this decision. It
+            follows from the situation and the policies, so it is no part of the request's digest.
     """
 
     agent: Agent[Any]
     situation: Situation[Any]
     refused: tuple[JudgedProposal, ...] = ()
     call_id: str = ""
+    space: Callable[[], DecisionSpace] = field(default=unexplored, compare=False, repr=False)
 
 
 class Reasoner(Protocol):
@@ -85,7 +100,8 @@ class Reasoner(Protocol):
 def request_digest(request: ProposalRequest) -> str:
     """Name what a reasoner is asked, by the lower-case hex SHA-256 of its canonical JSON.
 
-    The moment of the decision and the call's id are left out: they differ each time.
+    The moment of the decision and the call's id are left out: they differ each time. So is the action space, which
+    follows from the rest and the policies: to digest it would be to work it out for reasoners that never look.
 
     Raises:
         CanonicalError: a document or the state has no canonical form.

@@ -1,4 +1,4 @@
-"""Running an agent: its policies loaded, its key at hand, its worker on Kafka."""
+"""Running an agent: its policies loaded, its keys at hand, its worker on Kafka."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import signal
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from typing import Any
 from jurat import settings
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
-from jurat.audit.key_store import init_keys, load_signer
-from jurat.audit.keys import Signer
+from jurat.audit.key_store import TRUST_FILE, init_keys, load_signer, load_trust
+from jurat.audit.keys import Purpose, Signer, Trust
 from jurat.policies.bundle import load_bundle
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.folder import shipped_bundle
-from jurat.schemas.errors import ConfigurationError, KeyNotFound
+from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 from jurat.streams import logs
 from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.kafka import Connection
@@ -82,6 +83,7 @@ async def run_agent(
             signer=signer_for(agent.name, keys),
             clock=lambda: datetime.now(UTC),
             code=f"jurat {version('jurat')}",
+            trust=partial(trusted, keys),
             ids=registry,
             until_idle_s=until_idle_s,
             max_in_flight=max_in_flight,
@@ -106,15 +108,43 @@ def signer_for(agent: str, keys: Path | None = None) -> Signer:
 
     Raises:
         KeyNotFound: the named folder has no key for this agent.
-        KeyRejected: the key cannot be used.
+        KeyRejected: the key cannot be used, or the trust file beside it has it as another's or not at all.
     """
     folder = settings.keys_dir(keys)
     passphrase = settings.keys_passphrase()
     try:
-        return load_signer(folder, agent, passphrase)
+        signer = load_signer(folder, agent, passphrase)
     except KeyNotFound:
         if folder != settings.default_keys_dir():
             raise
-    log.warning("no signing key for %s yet: making one in %s", agent, folder)
-    init_keys(folder, [agent], passphrase)
-    return load_signer(folder, agent, passphrase)
+        log.warning("no signing key for %s yet: making one in %s", agent, folder)
+        init_keys(folder, [agent], passphrase)
+        signer = load_signer(folder, agent, passphrase)
+    _check_trusted(signer, agent, folder / TRUST_FILE)
+    return signer
+
+
+def _check_trusted(signer: Signer, agent: str, path: Path) -> None:
+    """Check that the trust file beside a key, where there is one, has the key as the agent's."""
+    if not path.exists():
+        return
+    named = load_trust(path).by_keyid.get(signer.keyid)
+    if named is None or (named.agent, named.purpose) != (agent, Purpose.DECISIONS):
+        whose = "nobody's" if named is None else f"that of {named.agent}, for {named.purpose}"
+        raise KeyRejected(
+            f"the key of {agent} in {path.parent} is {signer.keyid}, which {path} has as {whose}: no auditor would"
+            f" accept what it signs. Put the right key file there; or move this one away and make a new one: jurat keys"
+            f" init --keys {path.parent} --agent {agent}",
+            keyid=signer.keyid,
+        )
+
+
+def trusted(keys: Path | None = None) -> Trust:
+    """The trusted keys as they stand in the key folder now; none where it has no trust file.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+        KeyRejected: it is not what a trust file should be.
+    """
+    path = settings.keys_dir(keys) / TRUST_FILE
+    return load_trust(path) if path.exists() else Trust(())

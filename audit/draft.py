@@ -2,7 +2,7 @@
 
 A worker knows what it decided long before it knows `seq` and `prev`, which follow from what commits first. A draft is
 checked when it is made, so that signing it later cannot fail for what is in it. One that is too large only with the
-policy engine's errors goes without them: what went wrong in a judgement must not undo it.
+policy engine's errors goes without them, and then without what a shadow said: neither must undo a decision.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from typing import Final
 
 from jurat.audit import printing
 from jurat.audit.chain import ChainHead
-from jurat.audit.record import GENESIS, MAX_PAYLOAD_BYTES, DecisionRecord, check_coherence
+from jurat.audit.record import (
+    GENESIS,
+    MAX_PAYLOAD_BYTES,
+    DecisionRecord,
+    check_coherence,
+)
+from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 
 PLACE_BYTES: Final = len(f'"{GENESIS}"') + 17
@@ -57,8 +63,9 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
         ) from error
     size = sum(map(len, pieces)) + PLACE_BYTES
     if size > MAX_PAYLOAD_BYTES:
-        if any(judged.errors for judged in record.proposals):
-            return draft(_without_errors(record), subject_name, subject_sha256)
+        smaller = _smaller(record)
+        if smaller is not None:
+            return draft(smaller, subject_name, subject_sha256)
         raise RecordInvalid(
             f"got a record of {size} bytes, expected at most {MAX_PAYLOAD_BYTES}",
             decision_id=record.decision_id,
@@ -66,6 +73,18 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
     return Draft(record.decision_id, pieces)
 
 
-def _without_errors(record: DecisionRecord) -> DecisionRecord:
-    proposals = tuple([judged.model_copy(update={"errors": ()}) for judged in record.proposals])
-    return record.model_copy(update={"proposals": proposals})
+def _smaller(record: DecisionRecord) -> DecisionRecord | None:
+    """The record without the next thing that it can go without; None when there is nothing more."""
+    used = record.policy
+    shadow = None if used is None else used.shadow
+    if any(judged.errors for judged in record.proposals) or (shadow is not None and shadow.errors):
+        proposals = tuple([judged.model_copy(update={"errors": ()}) for judged in record.proposals])
+        record = record.model_copy(update={"proposals": proposals})
+        return record if shadow is None else _with_shadow(record, shadow.model_copy(update={"errors": ()}))
+    return None if shadow is None else _with_shadow(record, None)
+
+
+def _with_shadow(record: DecisionRecord, shadow: ShadowVerdict | None) -> DecisionRecord:
+    used = record.policy
+    policy = None if used is None else used.model_copy(update={"shadow": shadow})
+    return record.model_copy(update={"policy": policy})

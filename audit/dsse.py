@@ -2,19 +2,26 @@
 
 Rules upheld here: what is signed is the pre-authentication encoding, so the payload's type is signed too;
 the key and its algorithm come from the trusted keys, the envelope's `keyid` only says which of them to try;
-the payload is handed out after its signature was verified, never before.
+the payload is handed out after its signature was verified, never before; a key that is trusted for another
+purpose signs nothing here.
+
+The envelope has two forms: in Avro on the audit topic (`SignedRecord`), and as one line of canonical JSON
+(`seal`, `unseal`), where records are few and people look at them.
 
 Source: DSSE v1.0.2, protocol.md and envelope.md.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
 
 from jurat.audit import ed25519
-from jurat.audit.keys import Signer, Trust, TrustedKey
+from jurat.audit.keys import Purpose, Signer, Trust, TrustedKey
+from jurat.schemas import canonical
 from jurat.schemas.envelope import Signature, SignedRecord
-from jurat.schemas.errors import KeyNotFound, RecordInvalid, SignatureInvalid
+from jurat.schemas.errors import CanonicalError, KeyNotFound, RecordInvalid, SignatureInvalid
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
@@ -53,8 +60,8 @@ async def sign(payload: bytes, signer: Signer, *, chain: str) -> SignedRecord:
 def verify(record: SignedRecord, trust: Trust) -> VerifiedPayload:
     """Check an envelope and hand out its payload.
 
-    1. the payload type is ours; 2. there is one signature; 3. its key is trusted; 4. it verifies under that
-       key.
+    1. the payload type is ours; 2. there is one signature; 3. its key is trusted for decisions; 4. it verifies
+       under that key.
 
     Raises:
         RecordInvalid: another payload type or number of signatures.
@@ -62,16 +69,69 @@ def verify(record: SignedRecord, trust: Trust) -> VerifiedPayload:
     """
     # 1
     if record.payload_type != PAYLOAD_TYPE:
-        raise RecordInvalid(f"got the payload type {record.payload_type[:100]!r}, expected {PAYLOAD_TYPE!r}")
+        raise _other_type(record.payload_type, PAYLOAD_TYPE)
     # 2
     if len(record.signatures) != 1:
         raise RecordInvalid(f"got {len(record.signatures)} signatures, expected one")
-    signature = record.signatures[0]
-    # 3
+    return _verified(record.payload, record.signatures[0], trust, PAYLOAD_TYPE, Purpose.DECISIONS)  # 3, 4
+
+
+async def seal(payload: bytes, signer: Signer, *, payload_type: str) -> bytes:
+    """Sign a payload and print its envelope as canonical JSON."""
+    signature = await signer.sign(pae(payload_type, payload))
+    return _printed(payload, payload_type, Signature(keyid=signer.keyid, sig=signature))
+
+
+def unseal(data: bytes, trust: Trust, *, payload_type: str, purpose: Purpose) -> VerifiedPayload:
+    """Read an envelope in JSON, check it as `verify` does, and hand out its payload.
+
+    Raises:
+        RecordInvalid: not exactly what `seal` prints, or another payload type.
+        SignatureInvalid: the key is not trusted for this purpose, or did not sign this.
+    """
     try:
-        key = trust.find(signature.keyid)
+        payload, got, signature = _parsed(canonical.loads_object(data))
+    except (CanonicalError, binascii.Error, ValueError, TypeError, KeyError) as error:
+        raise RecordInvalid(
+            f"got what is no envelope in canonical JSON with one signature: {str(error)[:200]}"
+        ) from error
+    if got != payload_type:
+        raise _other_type(got, payload_type)
+    if _printed(payload, got, signature) != data:
+        raise RecordInvalid("got an envelope in another form than its one form: another spelling of base64")
+    return _verified(payload, signature, trust, payload_type, purpose)
+
+
+def _verified(
+    payload: bytes, signature: Signature, trust: Trust, payload_type: str, purpose: Purpose
+) -> VerifiedPayload:
+    try:
+        key = trust.find(signature.keyid, purpose=purpose)
     except KeyNotFound as error:
         raise SignatureInvalid(f"signed by an unknown key: {error}", keyid=signature.keyid[:100]) from error
-    # 4
-    ed25519.verify(key.public_key, pae(PAYLOAD_TYPE, record.payload), signature.sig)
-    return VerifiedPayload(record.payload, key)
+    ed25519.verify(key.public_key, pae(payload_type, payload), signature.sig)
+    return VerifiedPayload(payload, key)
+
+
+def _other_type(got: str, expected: str) -> RecordInvalid:
+    return RecordInvalid(f"got the payload type {got[:100]!r}, expected {expected!r}")
+
+
+def _printed(payload: bytes, payload_type: str, signature: Signature) -> bytes:
+    return canonical.dumps(
+        {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": payload_type,
+            "signatures": [{"keyid": signature.keyid, "sig": base64.b64encode(signature.sig).decode()}],
+        }
+    )
+
+
+def _parsed(fields: canonical.JsonObject) -> tuple[bytes, str, Signature]:
+    if fields.keys() != {"payload", "payloadType", "signatures"}:
+        raise ValueError(f"got the members {sorted(fields)}, expected payload, payloadType and signatures")
+    match fields["payload"], fields["payloadType"], fields["signatures"]:
+        case str(payload), str(kind), [{"keyid": str(keyid), "sig": str(sig), **others}] if not others:
+            signature = Signature(keyid=keyid, sig=base64.b64decode(sig, validate=True))
+            return base64.b64decode(payload, validate=True), kind, signature
+    raise ValueError("got members of other types, or not one signature of keyid and sig")

@@ -2,12 +2,14 @@
 
 Layout of the folder (mode 0700)::
 
-    <agent>.key.pem   private key, PKCS#8 PEM, mode 0600, encrypted when a passphrase was given
-    trust.json        public keys; what an auditor needs
+    <agent>.key.pem         private key, PKCS#8 PEM, mode 0600, encrypted when a passphrase was given
+    <name>.approver.pem     the same of a person who approves
+    trust.json              public keys; what an auditor needs
 
 Rules upheld here: a private key is never overwritten; a file is written beside its place, synced, and then
 put there in one step, and what could not be written leaves nothing behind; a private key that others can read
-is refused; a key that is trusted for one agent is never taken for another's.
+is refused; a key that is trusted for one agent is never taken for another's. An agent's key is trusted where it is
+made; an approver's nowhere, until somebody says so (`trust_approver`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,18 @@ from pathlib import Path
 
 from jurat.audit import pem
 from jurat.audit.ed25519 import SEED_SIZE, SigningKey
-from jurat.audit.keys import PemSigner, Trust, TrustedKey, check_agent, merge, parse_trust, print_trust
+from jurat.audit.keys import (
+    PemSigner,
+    Purpose,
+    Trust,
+    TrustedApprover,
+    TrustedKey,
+    check_agent,
+    merge,
+    parse_trust,
+    print_trust,
+    with_approver,
+)
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 
 if sys.platform != "win32":
@@ -31,6 +44,7 @@ if sys.platform != "win32":
 
 TRUST_FILE = "trust.json"
 KEY_SUFFIX = ".key.pem"
+APPROVER_SUFFIX = ".approver.pem"
 MAX_TRUST_BYTES = 2_000_000
 """Holds `MAX_TRUSTED_KEYS` entries."""
 
@@ -55,8 +69,19 @@ def key_path(folder: Path, agent: str) -> Path:
     return folder / f"{check_agent(agent)}{KEY_SUFFIX}"
 
 
-def init_keys(folder: Path, agents: Iterable[str], passphrase: bytes | None = None) -> InitResult:
-    """Make the keys that are missing, and trust them.
+def approver_path(folder: Path, name: str) -> Path:
+    """Where an approver's private key stands."""
+    return folder / (check_agent(name, what="approver's") + APPROVER_SUFFIX)
+
+
+def init_keys(
+    folder: Path,
+    agents: Iterable[str],
+    passphrase: bytes | None = None,
+    *,
+    purpose: Purpose = Purpose.DECISIONS,
+) -> InitResult:
+    """Make the keys that are missing, and trust them for this purpose.
 
     1. make the folder; 2. for each agent keep its key, or make one and write it; 3. write the trust file, in
        which keys
@@ -64,21 +89,64 @@ def init_keys(folder: Path, agents: Iterable[str], passphrase: bytes | None = No
 
     Raises:
         ConfigurationError: a name or the folder cannot be used.
-        KeyRejected: a key that is there cannot be read with this passphrase, or is another agent's.
+        KeyRejected: a key that is there cannot be read with this passphrase, is another agent's, or is trusted for
+            another purpose.
     """
     # 1
     names = tuple(dict.fromkeys(check_agent(agent) for agent in agents))
+    _make(folder)
+    with _locked(folder):
+        return _init_keys(folder, names, passphrase, purpose)
+
+
+def init_approver(folder: Path, name: str, passphrase: bytes | None = None) -> tuple[str, bool]:
+    """Make an approver's key if it is missing; it is trusted by nobody yet.
+
+    Returns:
+        Its key id, and whether it was made now.
+
+    Raises:
+        ConfigurationError: the name or the folder cannot be used.
+        KeyRejected: the key that is there cannot be read with this passphrase.
+    """
+    path = approver_path(folder, name)
+    _make(folder)
+    with _locked(folder):
+        if path.exists():
+            return load_approver(folder, name, passphrase).keyid, False
+        key = SigningKey(secrets.token_bytes(SEED_SIZE))
+        _write_new(path, _print_private(key, passphrase))
+        return PemSigner(key).keyid, True
+
+
+def trust_approver(folder: Path, approver: TrustedApprover) -> Path:
+    """Trust a person's key to approve for its roles; one that is trusted already gets these roles instead.
+
+    Returns:
+        The trust file.
+
+    Raises:
+        ConfigurationError: the folder cannot be used.
+        KeyRejected: the key is an agent's or another person's.
+    """
+    path = folder / TRUST_FILE
+    _make(folder)
+    with _locked(folder):
+        trust = load_trust(path) if path.exists() else Trust(())
+        _replace(path, print_trust(with_approver(trust, approver)))
+    return path
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"the key folder {folder} cannot be made: {error}; name another one with --keys or JURAT_KEYS_DIR"
         ) from error
-    with _locked(folder):
-        return _init_keys(folder, names, passphrase)
 
 
-def _init_keys(folder: Path, names: Iterable[str], passphrase: bytes | None) -> InitResult:
+def _init_keys(folder: Path, names: Iterable[str], passphrase: bytes | None, purpose: Purpose) -> InitResult:
     trust_path = folder / TRUST_FILE
     trust = load_trust(trust_path) if trust_path.exists() else Trust(())
     created: list[TrustedKey] = []
@@ -86,11 +154,12 @@ def _init_keys(folder: Path, names: Iterable[str], passphrase: bytes | None) -> 
     # 2
     for agent in names:
         if key_path(folder, agent).exists():
-            kept.append(TrustedKey(agent=agent, keyid=load_signer(folder, agent, passphrase).keyid))
+            keyid = load_signer(folder, agent, passphrase).keyid
+            kept.append(TrustedKey(agent=agent, keyid=keyid, purpose=purpose))
             continue
         key = SigningKey(secrets.token_bytes(SEED_SIZE))
         _write_new(key_path(folder, agent), _print_private(key, passphrase))
-        created.append(TrustedKey(agent=agent, keyid=PemSigner(key).keyid))
+        created.append(TrustedKey(agent=agent, keyid=PemSigner(key).keyid, purpose=purpose))
     # 3
     _replace(trust_path, print_trust(merge(trust, (*kept, *created))))
     return InitResult(folder=folder, created=tuple(created), kept=tuple(kept), trust_path=trust_path)
@@ -104,17 +173,35 @@ def load_signer(folder: Path, agent: str, passphrase: bytes | None = None) -> Pe
         KeyRejected: others can read it, or it cannot be read with this passphrase.
     """
     path = key_path(folder, agent)
+    missing = (
+        f"there is no signing key of the agent {agent!r} at {path}; make it: jurat keys init"
+        f" --agent {agent} --keys {path.parent}"
+    )
+    return _load(path, passphrase, missing=missing, agent=agent)
+
+
+def load_approver(folder: Path, name: str, passphrase: bytes | None = None) -> PemSigner:
+    """Load an approver's signer.
+
+    Raises:
+        KeyNotFound: there is no key of this person.
+        KeyRejected: others can read it, or it cannot be read with this passphrase.
+    """
+    path = approver_path(folder, name)
+    missing = (
+        f"there is no key of the approver {name!r} at {path}; make it: jurat keys init"
+        f" --approver {name} --keys {path.parent}"
+    )
+    return _load(path, passphrase, missing=missing, approver=name)
+
+
+def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> PemSigner:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             data = file.read(pem.MAX_PEM_BYTES + 1)
     except FileNotFoundError as error:
-        raise KeyNotFound(
-            f"there is no signing key of the agent {agent!r} at {path}; make it: jurat keys init --agent"
-            f" {agent}",
-            agent=agent,
-            path=str(path),
-        ) from error
+        raise KeyNotFound(missing, path=str(path), **whose) from error
     except OSError as error:
         raise ConfigurationError(
             f"the signing key {path} cannot be opened: {error}", path=str(path)

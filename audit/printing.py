@@ -32,6 +32,9 @@ INPUT_DEPTH: Final = 3
 PARAMETERS_DEPTH: Final = 4
 """Where `predicate.proposals[].parameters` stands in a statement."""
 
+SOMETIMES: Final = ("budgets", "shadow")
+"""Members of `predicate.policy` that are left out where there is nothing in them."""
+
 Pieces = tuple[bytes, bytes, bytes]
 """A statement's bytes before the value of `prev`, between it and the value of `seq`, and after that."""
 
@@ -110,5 +113,8 @@ def _subject(name: str, sha256: str) -> bytes:
 
 def _fields(value: object) -> dict[str, object]:
     if isinstance(value, Model):
-        return value.__dict__
+        fields = value.__dict__
+        if all(fields.get(name, True) for name in SOMETIMES):
+            return fields
+        return {name: one for name, one in fields.items() if one or name not in SOMETIMES}
     raise TypeError(f"got a {type(value).__name__}, expected JSON types")

@@ -9,8 +9,6 @@ Specified in `docs/spec/audit-record.md`. Not here: signing (`dsse`), the link t
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -18,6 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from jurat.audit import printing
+from jurat.audit.answered import Approval
+from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
+from jurat.audit.shadow_verdict import ShadowVerdict
+from jurat.audit.usage import MAX_BUDGETS, BudgetUsed, check_stated
 from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 from jurat.schemas.model import Count, Identifier, Model
@@ -41,10 +43,8 @@ MAX_ERRORS = 16
 MAX_ERROR = 500
 """Errors kept of one judgement, and characters kept of each: more repeat themselves, and they may quote input."""
 
-_URI = re.compile(
-    r"kafka://(?P<cluster>[A-Za-z0-9_-]{1,64})/(?P<topic>[A-Za-z0-9._-]{1,249})"
-    r"/(?P<partition>0|[1-9][0-9]{0,9})/(?P<offset>0|[1-9][0-9]{0,15})"
-)
+APPROVAL_OF = "approval-of"
+"""Under this name a record says which escalated decision it is about."""
 
 
 def _check_time(text: str) -> str:
@@ -62,7 +62,6 @@ Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Time = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9T:.-]{21}Z$"), AfterValidator(_check_time)]
 Traceparent = Annotated[str, Field(pattern=r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
-KafkaUri = Annotated[str, Field(pattern=f"^{_URI.pattern}$")]
 JsonObject = dict[str, Any]
 """Checked against the canonical JSON profile when the record is printed."""
 
@@ -152,20 +151,23 @@ class ProposalJudged(Model):
 
 
 class PolicyUsed(Model):
-    """Under which policies the last proposal was judged, and on exactly which input."""
+    """Under which policies the proposal that became the decision was judged, and on exactly which input.
+
+    `budgets` and `shadow` are printed only where they hold something, so that records from before keep their form.
+
+    Attributes:
+        budgets: what was used of budgets, and what the decision takes of them; sorted by name.
+        shadow: what the bundle said that is active beside; None where there is none, or no room for it.
+    """
 
     bundle: Name
     digest: Sha256Hex
     engine: Name
     input: JsonObject
-
-
-class Approval(Model):
-    """An approval that was taken into account."""
-
-    role: Name
-    approver: Name
-    sha256: Sha256Hex
+    budgets: Annotated[
+        tuple[BudgetUsed, ...], Field(max_length=MAX_BUDGETS, exclude_if=lambda used: not used)
+    ] = ()
+    shadow: Annotated[ShadowVerdict | None, Field(exclude_if=lambda value: value is None)] = None
 
 
 class Rejection(Model):
@@ -208,7 +210,7 @@ class DecisionRecord(Model):
         reasoner: None where nobody was asked.
         proposals: every one that was judged, in order.
         policy: None where no policy was asked (rejected, skipped).
-        approvals: approvals taken into account.
+        approvals: answers of people that counted.
         code: version of the program that decided.
         rejection: given for `rejected`, None otherwise.
     """
@@ -254,36 +256,10 @@ class Statement(Model):
     predicate: DecisionRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinates:
-    """Where a Kafka record stands in the world."""
-
-    cluster_id: str
-    topic: str
-    partition: int
-    offset: int
-
-    def uri(self) -> str:
-        """Print them as `kafka://<cluster id>/<topic>/<partition>/<offset>`."""
-        return f"kafka://{self.cluster_id}/{self.topic}/{self.partition}/{self.offset}"
-
-
-def parse_uri(uri: str) -> Coordinates:
-    """Read coordinates from their URI.
-
-    Raises:
-        RecordInvalid: not such a URI.
-    """
-    match = _URI.fullmatch(uri)
-    if match is None:
-        raise RecordInvalid(f"got {uri[:400]!r}, expected kafka://<cluster id>/<topic>/<partition>/<offset>")
-    cluster, topic, partition, offset = match.groups()
-    return Coordinates(cluster, topic, int(partition), int(offset))
-
-
-def chain_name(agent: str, topic: str, partition: int) -> str:
-    """Name the chain of an agent's records about one input partition."""
-    return f"{agent}/{topic}/{partition}"
+def concluded(record: DecisionRecord) -> Coordinates | None:
+    """The escalated input that this record decides again, after an answer or a time-out; None where it does not."""
+    again = bool(record.approvals) or any(read.name == APPROVAL_OF for read in record.context)
+    return parse_uri(record.inputs[1].uri) if again and len(record.inputs) > 1 else None
 
 
 def build(record: DecisionRecord, subject_name: str, subject_sha256: str) -> bytes:
@@ -374,6 +350,10 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
         raise RecordInvalid("got a rejection with another outcome or none with `rejected`; they go together")
     if record.outcome.has_decision != (record.policy is not None):
         raise RecordInvalid("got no policy with a judged outcome, or one with an outcome that is not judged")
+    if record.policy is not None:
+        # One that ends a waiting decision unjudged tells of no budget: the record of the escalation does.
+        told = {} if is_unjudged(record) else record.policy.input
+        check_stated(told, record.policy.budgets, decided=record.outcome is Outcome.DECIDED)
     if record.outcome.has_decision:
         if subject_name != record.decision_id:
             raise RecordInvalid(
@@ -381,6 +361,12 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
             )
     elif (subject_name, subject_sha256) != (first.uri, first.sha256):
         raise RecordInvalid("got another subject than the input itself, though no decision event was emitted")
+
+
+def is_unjudged(record: DecisionRecord) -> bool:
+    """Whether it denies what was escalated before, as people or time did; what is judged is never so."""
+    last = record.proposals[-1].verdict if record.proposals else None
+    return record.outcome is Outcome.DENIED and last is Verdict.ESCALATE
 
 
 def _first_fault(error: ValidationError) -> str:

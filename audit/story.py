@@ -19,7 +19,7 @@ _ENDINGS = {
     Outcome.DENIED: "It was denied.",
     Outcome.ESCALATED: "It was handed to people: no approval was there yet.",
     Outcome.REJECTED: "The input could not be decided at all, and went to the dead letters.",
-    Outcome.SKIPPED: "The agent does not listen to this kind of event; nothing was decided.",
+    Outcome.SKIPPED: "Nothing was to be decided: the agent does not listen to this, or what it was about had ended.",
     Outcome.EXPIRED: "The event was older than the agent decides; nothing was decided.",
     Outcome.DUPLICATE: "The same event came before; nothing was decided again.",
 }
@@ -61,9 +61,23 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
             f"Policy: bundle {record.policy.bundle}, digest {record.policy.digest}, judged by"
             f" {record.policy.engine}."
         )
+        for used in record.policy.budgets:
+            whose = "" if used.key is None else f" of {used.key}"
+            window = f"the {used.window_s} s before"
+            yield f"Budget {used.budget}{whose}: {used.used} used within {window}, {used.taken} taken."
+        shadow = record.policy.shadow
+        if shadow is not None:
+            by = f" by {', '.join(shadow.policies)}" if shadow.policies else ""
+            yield (
+                f"In the shadow, digest {shadow.digest}: it would be {_VERDICTS[shadow.verdict]}{by}. That decided"
+                " nothing."
+            )
+            yield from (f"  error in the shadow's policies: {error}" for error in shadow.errors)
     if record.approvals:
-        yield "Approved by:"
-        yield from (f"  {each.approver} as {each.role}" for each in record.approvals)
+        yield "What people answered:"
+        for each in record.approvals:
+            yield f"  {each.answer} by {each.approver} as {each.role}, key {each.keyid}"
+            yield f"    signed: {each.statement}"
     yield ""
     subject = statement.subject[0]
     yield f"In the log: {entry.place}; number {record.seq} of the chain {record.chain}."

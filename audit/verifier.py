@@ -9,13 +9,17 @@ Checks, for each entry in the order of the log:
 5. the record is of the agent that the key speaks for, and of the chain that the envelope names;
 6. the chain stays in one partition, and `seq` and `prev` follow;
 7. no input of this chain was recorded before;
-8. the decision event that it names is remembered, where decisions are checked.
+8. its approvals prove themselves, and the policies were told of no other;
+9. one that decides again follows an escalated one, and no other has concluded that;
+10. the decision event that it names is remembered, where decisions are checked;
+11. what its policies were told was used of budgets is what the earlier records took within their windows.
 
-At the end: 9. every head noted earlier was met; 10. decision events and records have each other, where they
+At the end: 12. every head noted earlier was met; 13. decision events and records have each other, where they
 are checked.
 
 A fault does not stop the reading: everything is counted and the first fault is named. Memory: one bit per
-input and the right edge of each tree, beside the ledger of decisions where one is given.
+input, the right edge of each tree, the decisions that wait for people and what budgets' windows hold, beside the
+ledger of decisions where one is given.
 
 Verdicts: `VALID`; `INVALID`, something does not hold; `UNPROVEN`, nothing is wrong, but there was nothing to
 prove. Not here: whether a log was cut at its end, unless a head or the decisions are given; whether inputs
@@ -26,17 +30,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from jurat.audit import dsse
+from jurat.audit.approval import check_recorded
 from jurat.audit.chain import ChainHead, check_link
+from jurat.audit.coordinates import chain_name, parse_uri
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Fault, LogEntry, Place, TreeHead
 from jurat.audit.merkle import EMPTY_ROOT, Frontier
-from jurat.audit.record import DecisionRecord, Statement, parse, parse_uri
-from jurat.schemas.errors import AuditError, ChainBroken, ProofInvalid, RecordInvalid
+from jurat.audit.record import DecisionRecord, Outcome, Statement, concluded, parse
+from jurat.audit.usage import UsageLedger
+from jurat.schemas.errors import AuditError, ChainBroken, ProofInvalid, RecordInvalid, UsageWrong
+from jurat.schemas.moments import parse_moment
 
 PAGE_BITS = 4096
 """Inputs are remembered in pages of this many bits: 512 bytes, so that far-apart offsets cost little."""
@@ -114,6 +123,8 @@ class _Chain:
     partition: int
     head: ChainHead = field(default_factory=ChainHead)
     seen: SeenInputs = field(default_factory=SeenInputs)
+    escalated: set[int] = field(default_factory=set)
+    """Offsets of inputs that were escalated and not concluded since."""
 
 
 @dataclass(slots=True)
@@ -141,6 +152,7 @@ class Verifier:
         self._first_fault: Fault | None = None
         self._outcomes: Counter[str] = Counter()
         self._agents: Counter[str] = Counter()
+        self._usage = UsageLedger()
         self._is_met: set[tuple[int, int]] = set()
 
     def add(self, entry: LogEntry) -> Statement | None:
@@ -162,7 +174,7 @@ class Verifier:
         try:
             self._check_order(entry)  # 1
             self._grow_tree(entry)  # 2
-            return self._check_record(entry)  # 3 to 8
+            return self._check_record(entry)  # 3 to 11
         except AuditError as error:
             self.fault(entry.place, str(error))
             return Fault(entry.place, str(error))
@@ -175,7 +187,7 @@ class Verifier:
 
     def report(self) -> Report:
         """Close the log and say what it is worth."""
-        # 9
+        # 12
         for (partition, size), roots in sorted(self._noted.items()):
             if size == 0 and roots == {EMPTY_ROOT}:
                 continue
@@ -186,7 +198,7 @@ class Verifier:
                     f"a head of {size} records was noted earlier, but the log holds {held}: its end was cut"
                     " off",
                 )
-        # 10
+        # 13
         if self._ledger is not None:
             for fault in self._ledger.faults():
                 self.fault(fault.place, fault.reason)
@@ -252,14 +264,36 @@ class Verifier:
             raise RecordInvalid(
                 f"got the chain {entry.record.chain[:200]!r} outside, expected {record.chain!r}"
             )
-        # 6 and 7
-        self._check_chain(entry, record)
-        # 8
+        try:
+            # 6 and 7
+            self._check_chain(entry, record)
+            # 8
+            check_recorded(record, self._trust)
+            # 9
+            self._check_conclusion(record)
+        except AuditError:
+            self._usage.broken(record.agent, _partition(record), at=parse_moment(record.time))
+            with suppress(UsageWrong):
+                self._check_usage(record)
+            raise
+        # 10
         if self._ledger is not None and record.outcome.has_decision:
             self._ledger.add_record(entry.place, statement.subject[0].digest.sha256)
+        # 11
+        self._check_usage(record)
         self._outcomes[record.outcome.value] += 1
         self._agents[record.agent] += 1
         return statement
+
+    def _check_usage(self, record: DecisionRecord) -> None:
+        if record.policy is not None and record.policy.budgets:
+            self._usage.add(
+                record.policy.budgets,
+                agent=record.agent,
+                partition=_partition(record),
+                at=parse_moment(record.time),
+                judged_last=record.outcome is not Outcome.DENIED,
+            )
 
     def _check_chain(self, entry: LogEntry, record: DecisionRecord) -> None:
         chain = self._chains.setdefault(record.chain, _Chain(entry.partition))
@@ -273,3 +307,25 @@ class Verifier:
         chain.head = ChainHead(record.seq, record.prev).extend(entry.record.payload)
         check_link(expected, record)
         chain.seen.add(parse_uri(record.inputs[0].uri).offset)
+
+    def _check_conclusion(self, record: DecisionRecord) -> None:
+        at = parse_uri(record.inputs[0].uri)
+        request = concluded(record)
+        if request is None:
+            if record.outcome is Outcome.ESCALATED:
+                self._chains[record.chain].escalated.add(at.offset)
+            return
+        if not record.outcome.has_decision:
+            return
+        first = self._chains.get(chain_name(record.agent, request.topic, request.partition))
+        if first is None or request.offset not in first.escalated:
+            raise ChainBroken(
+                f"got a record that decides {request.uri()} again, which was not escalated before, or was concluded"
+                " already"
+            )
+        if record.outcome is not Outcome.ESCALATED:
+            first.escalated.discard(request.offset)
+
+
+def _partition(record: DecisionRecord) -> int:
+    return parse_uri(record.inputs[0].uri).partition

@@ -21,12 +21,14 @@ from typing import Final
 
 from benchmarks import (
     backlog,
+    backtest,
     breakdown,
     in_flight,
     latency,
     machine,
     parallelism,
     partitions,
+    policies,
     restore,
     retail,
     startup,
@@ -48,9 +50,12 @@ NAMES: Final = (
     "in-flight",
     "latency",
     "partitions",
+    "policies",
 )
-BY_NAME_ONLY: Final = ("backlog",)
-"""A quarter of an hour, and some ten gigabytes of the broker's disk."""
+WITHOUT_BROKER: Final = frozenset({"policies"})
+BY_NAME_ONLY: Final = ("backlog", "backtest")
+"""The backlog takes a quarter of an hour, and some ten gigabytes of the broker's disk; the backtest is no part of a
+decision."""
 
 SEED: Final = 7
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -76,6 +81,7 @@ class Size:
     pace_s: float
     partitions: tuple[int, ...]
     backlog: int
+    judging: int
 
 
 FULL: Final = Size(
@@ -93,6 +99,7 @@ FULL: Final = Size(
     pace_s=20.0,
     partitions=(1, 2, 6, 16, 64),
     backlog=1_000_000,
+    judging=200,
 )
 SHORT: Final = Size(
     warm_up=0,
@@ -109,6 +116,7 @@ SHORT: Final = Size(
     pace_s=0.5,
     partitions=(1, 4),
     backlog=2_000,
+    judging=4,
 )
 
 
@@ -162,6 +170,10 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
     if "partitions" in names:
         rows = await partitions.measure(stage, counts=size.partitions, inputs=size.payments)
         _print(partitions.report(rows))
+    if "policies" in names:
+        _print(policies.report(policies.measure(rounds=size.judging)))
+    if "backtest" in names:
+        _print(backtest.report(await backtest.measure(stage(), inputs=size.payments)))
     if "backlog" in names:
         _print(backlog.report(await backlog.measure(stage(), events=size.backlog)))
 
@@ -198,7 +210,7 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"some of {', '.join(NAMES)} (all of these by default); or {', '.join(BY_NAME_ONLY)}, which takes long",
+        help=f"some of {', '.join(NAMES)} (all of these by default); or {', '.join(BY_NAME_ONLY)} by name",
     )
     parser.add_argument(
         "--short", action="store_true", help="small sizes: shows that it works, says little of speed"
@@ -211,10 +223,12 @@ def main() -> int:
     # The client reports what it retries: topics made a moment ago have no leader yet.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        with _broker() as (address, kafka), tempfile.TemporaryDirectory(prefix="jurat-benchmarks-") as folder:
+        names = given.names or list(NAMES)
+        broker = _no_broker() if WITHOUT_BROKER.issuperset(names) else _broker()
+        with broker as (address, kafka), tempfile.TemporaryDirectory(prefix="jurat-benchmarks-") as folder:
             _print(machine.describe(kafka))
             session = Session(address, Path(folder), SHORT if given.short else FULL)
-            asyncio.run(measure(session, given.names or list(NAMES)))
+            asyncio.run(measure(session, names))
     except (BenchmarkFailedError, JuratError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
@@ -234,6 +248,11 @@ def _broker() -> Iterator[tuple[str, str]]:
             yield broker.bootstrap_servers, f"Apache Kafka {broker.kafka_version} ({broker.engine}, 1 node)"
         finally:
             local_broker.stop(broker, within_s=STOP_S)
+
+
+@contextlib.contextmanager
+def _no_broker() -> Iterator[tuple[str, str]]:
+    yield "", "no Kafka"
 
 
 def _print(lines: list[str]) -> None:

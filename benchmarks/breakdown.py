@@ -32,7 +32,7 @@ from jurat.schemas.codec import encode
 from jurat.schemas.commerce import OrderPlaced
 from jurat.schemas.model import Model
 from jurat.streams import topics
-from jurat.streams.deciding import Decider, Verdicted
+from jurat.streams.deciding import Decider
 from jurat.streams.decoding import decode_record
 from jurat.streams.journal import Journal, JournalWriter
 from jurat.streams.kafka import KafkaRecord
@@ -40,6 +40,7 @@ from jurat.streams.metrics import Meters
 from jurat.streams.outputs import Writer
 from jurat.streams.state import PartitionState
 from jurat.streams.tables import Tables
+from jurat.streams.verdicted import Verdicted
 
 R = TypeVar("R")
 Piece = tuple[str, float]

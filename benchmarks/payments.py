@@ -55,7 +55,7 @@ def printed(key: str, event_id: str) -> tuple[bytes, Headers]:
 
 async def prepare(stage: Stage, *, partitions: int) -> None:
     """Create the topics of the agent without profiles, laid out like an input with so many partitions."""
-    own = [topic for topic in topics.of_agent(AGENT.name) if topic is not topics.AUDIT]
+    own = [topic for topic in topics.of_agent(AGENT.name) if topic not in topics.OF_ALL_AGENTS]
     laid_out = [replace(topic, partitions=partitions) for topic in (topics.PAYMENTS, *own)]
     await ensure_topics(stage.connection, [topics.AUDIT, *laid_out])
 

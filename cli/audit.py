@@ -30,12 +30,11 @@ from jurat.audit.record import DecisionRecord, Outcome, Statement, parse
 from jurat.audit.verifier import LogVerdict, Report, Verifier
 from jurat.cli.files import lines, writing
 from jurat.cli.keys import PIPE_WIDTH
+from jurat.cli.log_entries import log_entries
 from jurat.cli.options import connect_options
-from jurat.schemas.codec import SchemaIds, decode, encode
-from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, SchemaError, TopicMissing
+from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
 from jurat.streams import topics
-from jurat.streams.replay import KafkaRecord, replay
+from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -95,7 +94,7 @@ def replay_(
     chosen = layout or ("jsonl" if output else "table")
     with writing(output) as file:
         printer = _LinePrinter(file) if chosen == "jsonl" else _TablePrinter(file)
-        agents, left_out = asyncio.run(_replay(_entries(source, connect), printer, wanted))
+        agents, left_out = asyncio.run(_replay(log_entries(source, connect), printer, wanted))
         printer.close()
     if decisions is not None:
         with writing(decisions) as file:
@@ -147,7 +146,7 @@ def verify(
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
         noted = tuple(parse_tree_head(head) for head in heads)
         live = connect() if with_decisions else None
-        report = asyncio.run(_verify(_entries(file, connect), trusted, noted, (decisions, live)))
+        report = asyncio.run(_verify(log_entries(file, connect), trusted, noted, (decisions, live)))
     except JuratError as error:
         click.echo(f"jurat: could not tell: {error}", err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
@@ -175,7 +174,7 @@ def show(
     """
     try:
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
-        found = asyncio.run(_find(_entries(source, connect), trusted, decision_id))
+        found = asyncio.run(_find(log_entries(source, connect), trusted, decision_id))
     except JuratError as error:
         click.echo(f"jurat: {error}", err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
@@ -186,45 +185,6 @@ def show(
         standing = f"DO NOT RELY ON THIS RECORD: {fault.reason}"
     click.echo(story.tell(entry, statement, standing=standing), nl=False)
     ctx.exit(0 if fault is None else 1)
-
-
-async def _entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
-    if source is not None:
-        for number, line in lines(source):
-            if not line.endswith(b"\n") and len(line) <= export.MAX_LINE_BYTES:
-                yield Fault(
-                    Place(line=number), f"line {number} is not ended by a line feed: the file was cut"
-                )
-                continue
-            try:
-                yield export.parse_entry(line, number)
-            except AuditError as error:
-                yield Fault(Place(line=number), str(error))
-        return
-    connection = connect()
-    ids = settings.schema_registry()
-    async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
-        async for record in records:
-            yield _entry_of(record, ids)
-
-
-def _entry_of(record: KafkaRecord, ids: SchemaIds | None) -> LogEntry | Fault:
-    place = Place(record.topic, record.partition, record.offset)
-    try:
-        event = decode(record.value, expected=SignedRecord, ids=ids)
-    except SchemaError as error:
-        return Fault(place, f"not a signed record: {error}")
-    if not isinstance(event, SignedRecord):
-        return Fault(place, f"not a signed record but a {event.event_type()}")
-    if ids is None and encode(event) != record.value:
-        return Fault(place, "a signed record, but not in the bytes that a worker writes")
-    return LogEntry(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp_ms,
-        record=event,
-    )
 
 
 class _LinePrinter:

@@ -17,15 +17,19 @@ from jurat.audit import export
 from jurat.schemas.errors import ConfigurationError
 
 
-def lines(source: Path) -> Iterator[tuple[int, bytes]]:
+def lines(source: Path, *, at_most: int = export.MAX_LINE_BYTES) -> Iterator[tuple[int, bytes]]:
     """The lines of a file (`-`: standard input) with their numbers from 1; one that is too long comes in pieces.
+
+    Args:
+        source: the file.
+        at_most: bytes of a line; a piece has one more.
 
     Raises:
         ConfigurationError: the file cannot be read, or not to its end.
     """
     with _reading(source) as file:
         number = 0
-        while line := file.readline(export.MAX_LINE_BYTES + 1):
+        while line := file.readline(at_most + 1):
             number += 1
             yield number, line
 

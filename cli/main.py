@@ -19,6 +19,7 @@ import click
 from jurat.schemas.errors import JuratError
 
 COMMANDS: Final = {
+    "approvals": "List and answer what agents ask of people.",
     "audit": "Replay, verify and explain the audit log.",
     "broker": "Start and stop a local Kafka.",
     "context": "Run the context stream: customer profiles.",

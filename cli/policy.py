@@ -1,8 +1,7 @@
-"""`jurat policy`: check, test and describe policy bundles.
+"""`jurat policy`: check, test, describe, analyse, try and publish policy bundles.
 
-Rules upheld here: a bundle is named by its folder or, where it comes with jurat, by its name; nothing here
-decides, all of it is `jurat.policies`. Exit code 1 means that something is wrong with a bundle, 0 that
-nothing is.
+Rules upheld here: nothing here decides, all of it is `jurat.policies`. Exit code 1 means that something is wrong with
+a bundle, 0 that nothing is; a warning is nothing wrong.
 """
 
 from __future__ import annotations
@@ -10,23 +9,60 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from jurat.audit.story import printable
-from jurat.policies import PolicyEngine, generate, load_bundle, run_cases, shipped_bundle, shipped_bundles
+from jurat.cli import (
+    policy_ask,
+    policy_backtest,
+    policy_budgets,
+    policy_diff,
+    policy_eval,
+    policy_page,
+    policy_publication,
+    policy_space,
+)
+from jurat.cli.bundles import bundle_folder, say
+from jurat.policies import (
+    Bundle,
+    PolicyEngine,
+    generate,
+    load_bundle,
+    run_cases,
+    shipped_bundle,
+    shipped_bundles,
+    strict_yaml,
+)
+from jurat.policies.budgets import NO_BUDGETS, Budgets, read_budgets
+from jurat.policies.bundle_tests import cases
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
+from jurat.policies.faults import at
+from jurat.policies.folder import BUDGETS_FILE
 from jurat.schemas.errors import BundleError, ConfigurationError
 
 
 @click.group(name="policy")
 def command() -> None:
-    """Check, test and describe policy bundles."""
+    """Check, test, describe, analyse, try and publish policy bundles, and tell what is left of budgets."""
+
+
+command.add_command(policy_ask.ask)
+command.add_command(policy_backtest.backtest)
+command.add_command(policy_budgets.budgets)
+command.add_command(policy_diff.diff)
+command.add_command(policy_eval.command)
+command.add_command(policy_page.command)
+command.add_command(policy_publication.activate)
+command.add_command(policy_publication.active)
+command.add_command(policy_publication.publish)
+command.add_command(policy_space.command)
 
 
 @command.command()
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 def check(bundles: tuple[str, ...]) -> None:
-    """Load bundles and tell every fault; without a name, all that come with jurat."""
+    """Load bundles and their cases, tell every fault, and prove what is wrong with valid policies.
+
+    Without a name, all that come with jurat.
+    """
     _report([_checked(folder) for folder in _folders(bundles)])
 
 
@@ -48,29 +84,49 @@ def schema(bundle: str, namespace: str) -> None:
     if not actions:
         known = ", ".join(sorted({agent.bundle for agent in AGENTS.values()}))
         raise ConfigurationError(f"got the bundle {bundle!r}, expected one that an agent names: {known}")
-    click.echo(generate(namespace, actions), nl=False)
+    click.echo(generate(namespace, actions, usage=_budgets(bundle).usage_fields()), nl=False)
+
+
+def _budgets(bundle: str) -> Budgets:
+    """The budgets of a shipped bundle, which need no schema: the one that is there may be the wrong one."""
+    file = shipped_bundle(bundle) / BUDGETS_FILE
+    if not file.exists():
+        return NO_BUDGETS
+    try:
+        budgets, faults = read_budgets(strict_yaml.load(file.read_text(encoding="utf-8")))
+    except strict_yaml.StrictYamlError as error:
+        budgets, faults = NO_BUDGETS, [f"{at(BUDGETS_FILE, error.line)}{error}"]
+    if faults:
+        raise BundleError(f"the budgets of {bundle} cannot be read:", faults=tuple(faults), bundle=bundle)
+    return budgets
 
 
 def _folders(bundles: tuple[str, ...]) -> list[Path]:
-    return [_folder(name) for name in bundles or shipped_bundles()]
-
-
-def _folder(name: str) -> Path:
-    folder = Path(name)
-    return folder if folder.is_dir() else shipped_bundle(name)
+    return [bundle_folder(name) for name in bundles or shipped_bundles()]
 
 
 def _checked(folder: Path) -> bool:
     try:
         bundle = load_bundle(folder)
+        count = len(cases(bundle))
     except BundleError as error:
-        _print(str(error), style="red")
+        say(str(error), style="red")
         return False
-    _print(
+    say(
         f"{bundle.name}: {len(bundle.policies)} policies for {len(bundle.actions)} actions"
-        f" of {len(bundle.agents)} agents, sha256 {bundle.digest}"
+        f" of {len(bundle.agents)} agents, {count} cases, sha256 {bundle.digest}"
     )
-    return True
+    return _analysed(bundle)
+
+
+def _analysed(bundle: Bundle) -> bool:
+    from jurat.policies.analysis_check import Level, analyse  # noqa: PLC0415  # loads z3, which `test` need not
+
+    styles = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: None}
+    findings = analyse(bundle)
+    for finding in findings:
+        say(f"{finding.level.value}: {bundle.name}/{finding.text}", style=styles[finding.level])
+    return all(finding.level is not Level.ERROR for finding in findings)
 
 
 def _tested(folder: Path) -> bool:
@@ -78,20 +134,15 @@ def _tested(folder: Path) -> bool:
         bundle = load_bundle(folder)
         report = run_cases(PolicyEngine(bundle))
     except BundleError as error:
-        _print(str(error), style="red")
+        say(str(error), style="red")
         return False
     for failure in report.failures:
-        _print(f"{bundle.name}/{failure.file}: {failure.name}: {failure.message}", style="red")
-    _print(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
+        where = f"{bundle.name}/{failure.file}:{failure.line}"
+        say(f"{where}: {failure.name}: {failure.message}", style="red")
+    say(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
     return not report.failures
 
 
 def _report(fine: list[bool]) -> None:
     if not all(fine):
         raise click.exceptions.Exit(1)
-
-
-def _print(text: str, style: str | None = None) -> None:
-    # Names of files and words of policies may come from anywhere: they must not steer the terminal.
-    shown = "\n".join(printable(line) for line in text.split("\n"))
-    Console(soft_wrap=True).print(shown, style=style, markup=False, highlight=False)

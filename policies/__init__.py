@@ -11,6 +11,7 @@ from jurat.policies.bundle_tests import CaseFailure, CaseReport, run_cases
 from jurat.policies.cedar_schema import ActionDeclaration, generate
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.folder import shipped_bundle, shipped_bundles
+from jurat.policies.objectives import Objectives
 from jurat.policies.request import Entity, Facts, Judgement, PolicyRequest
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Entity",
     "Facts",
     "Judgement",
+    "Objectives",
     "Policy",
     "PolicyEngine",
     "PolicyRequest",

@@ -7,8 +7,8 @@ Rules upheld here:
 4. a bundle without a policy is a fault: it would deny everything, which nobody writes a folder for;
 5. who decides does not approve: no agent holds an approver's role.
 
-Not here: judging requests (`engine.py`), the house rules for one policy (`lint.py`), running the bundle's
-cases (`bundle_tests.py`). Specified in `docs/spec/policy-bundle.md`.
+Not here: judging requests (`engine.py`), the house rules for one policy (`lint.py`), names that the schema does not
+declare (`names.py`), running the bundle's cases (`bundle_tests.py`). Specified in `docs/spec/policy-bundle.md`.
 """
 
 from __future__ import annotations
@@ -16,30 +16,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
 
-import orjson
-from pydantic import Field, ValidationError
-
-from jurat.policies import cedar, lint, strict_yaml
-from jurat.policies.folder import OBJECTIVES_FILE, ROLES_FILE, SCHEMA_FILE, digest_of, read_folder
-from jurat.schemas.canonical import JsonObject, JsonValue
+from jurat.policies import cedar, lint, names, places, strict_yaml
+from jurat.policies.budgets import NO_BUDGETS, Budgets, check_budgets, read_budgets
+from jurat.policies.cedar_schema import OWN_CONTEXT
+from jurat.policies.faults import at, did_you_mean, listed
+from jurat.policies.folder import (
+    BUDGETS_FILE,
+    OBJECTIVES_FILE,
+    ROLES_FILE,
+    SCHEMA_FILE,
+    digest_of,
+    read_folder,
+)
+from jurat.policies.limits import Limit, limits_of
+from jurat.policies.objectives import Objectives, read_objectives
+from jurat.policies.roles import Roles, read_roles
 from jurat.schemas.errors import BundleError
-from jurat.schemas.model import Model
-
-_Name = Annotated[str, Field(pattern=rf"^{lint.NAME.pattern}$")]
-
-
-class Roles(Model):
-    """The content of roles.yaml.
-
-    Attributes:
-        agents: the roles of every agent that this bundle is for.
-        approvers: the roles that may lift a refusal.
-    """
-
-    agents: Annotated[dict[_Name, tuple[_Name, ...]], Field(min_length=1)]
-    approvers: tuple[_Name, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +73,9 @@ class Bundle:
         agents: the roles of every agent.
         approvers: roles that may lift a refusal, sorted.
         actions: the actions that the schema declares, sorted.
-        objectives: what a reasoner should aim for; never enforced.
+        objectives: what a reasoner should aim for, by agent; never enforced.
+        budgets: what is counted over sliding windows.
+        limits: how much of it the policies allow, as far as that is a number.
         cases: the parsed files of `tests/`, by path.
         compiled: what the engine asks.
     """
@@ -92,8 +88,10 @@ class Bundle:
     agents: Mapping[str, tuple[str, ...]]
     approvers: tuple[str, ...]
     actions: tuple[str, ...]
-    objectives: JsonObject
-    cases: Mapping[str, JsonValue]
+    objectives: Mapping[str, Objectives]
+    budgets: Budgets
+    limits: tuple[Limit, ...]
+    cases: Mapping[str, strict_yaml.Document]
     compiled: cedar.Compiled
 
 
@@ -105,6 +103,19 @@ def load_bundle(folder: Path) -> Bundle:
     """
     files, faults = read_folder(folder)
     return _Loading(folder.resolve().name, files, faults).bundle()
+
+
+def bundle_of(name: str, files: Mapping[str, bytes]) -> Bundle:
+    """Load a bundle from its files, as they were published.
+
+    Args:
+        name: what it is called.
+        files: contents by path; paths as a bundle may hold them.
+
+    Raises:
+        BundleError: anything at all is wrong with it; `faults` says everything that is.
+    """
+    return _Loading(name, dict(files), []).bundle()
 
 
 @dataclass(slots=True)
@@ -129,11 +140,13 @@ class _Loading:
             self.faults.append(
                 "got no policy, expected at least one in a *.cedar file: without a permit all is denied"
             )
-        yamls = {name: self._yaml(name, texts[name]) for name in texts if name.startswith("tests/")}
-        objectives = self._yaml(OBJECTIVES_FILE, texts[OBJECTIVES_FILE]) if OBJECTIVES_FILE in texts else {}
-        if not isinstance(objectives, dict):
-            self.faults.append(f"{OBJECTIVES_FILE}: got no mapping, expected weights and prose by name")
-            objectives = {}
+        cases = {
+            name: document
+            for name, text in texts.items()
+            if name.startswith("tests/") and (document := self._document(name, text)) is not None
+        }
+        aims = self._objectives(texts.get(OBJECTIVES_FILE), roles)
+        budgets = self._budgets(texts.get(BUDGETS_FILE), schema, namespace)
         if roles is not None and namespace is not None:
             self._names(roles, namespace, parsed=parsed, policies=policies)
         compiled = None
@@ -154,8 +167,10 @@ class _Loading:
             agents={agent: tuple(sorted(roles.agents[agent])) for agent in sorted(roles.agents)},
             approvers=tuple(sorted(roles.approvers)),
             actions=tuple(schema.actions),
-            objectives=objectives,
-            cases=yamls,
+            objectives=aims,
+            budgets=budgets,
+            limits=limits_of(parsed, budgets.by_name),
+            cases=cases,
             compiled=compiled,
         )
 
@@ -166,12 +181,20 @@ class _Loading:
             self.faults.append(f"{name}: got bytes that are not UTF-8 at {error.start}, expected UTF-8 text")
             return None
 
-    def _yaml(self, name: str, text: str) -> JsonValue:
+    def _document(self, name: str, text: str) -> strict_yaml.Document | None:
         try:
             return strict_yaml.load(text)
         except strict_yaml.StrictYamlError as error:
-            self.faults.append(f"{name}: {error}")
-            return {}
+            self.faults.append(f"{at(name, error.line)}{error}")
+            return None
+
+    def _objectives(self, text: str | None, held: Roles | None) -> Mapping[str, Objectives]:
+        document = None if text is None else self._document(OBJECTIVES_FILE, text)
+        if document is None or held is None:
+            return MappingProxyType({})
+        found, faults = read_objectives(OBJECTIVES_FILE, document, agents=held.agents)
+        self.faults += faults
+        return found
 
     def _schema(self, text: str | None) -> cedar.Schema | None:
         if text is None:
@@ -181,10 +204,29 @@ class _Loading:
                 )
             return None
         try:
-            return cedar.parse_schema(text)
+            schema = cedar.parse_schema(text)
         except cedar.CedarError as error:
-            self.faults.append(f"{SCHEMA_FILE}: {error}")
+            line = places.line_of_error(text, 1, str(error), parse=cedar.parse_schema)
+            self.faults.append(f"{at(SCHEMA_FILE, line)}{error}")
             return None
+        for action, declared in sorted(schema.declared.actions.items()):
+            if not action.isprintable():
+                self.faults.append(
+                    f"{SCHEMA_FILE}: got the action {action!r}, expected printable characters alone"
+                )
+                continue
+            if not declared.resources:  # a group of actions: no request can name it
+                continue
+            context = schema.declared.record(declared.context)
+            fields = {} if context is None else context.fields
+            where = at(SCHEMA_FILE, places.line_of_name(text, 1, action.partition('"')[2].removesuffix('"')))
+            self.faults += [
+                f"{where}got the action {action} whose context has no `{own}: {type_}`,"
+                " expected it: the engine adds it to every request"
+                for own, type_ in OWN_CONTEXT.items()
+                if own not in fields or not fields[own].required or str(fields[own].type) != type_
+            ]
+        return schema
 
     def _namespace(self, schema: cedar.Schema) -> str | None:
         if len(schema.action_types) != 1 or not schema.action_types[0].endswith("::Action"):
@@ -193,6 +235,16 @@ class _Loading:
             return None
         return schema.action_types[0].removesuffix("::Action")
 
+    def _budgets(self, text: str | None, schema: cedar.Schema | None, namespace: str | None) -> Budgets:
+        document = strict_yaml.EMPTY if text is None else self._document(BUDGETS_FILE, text)
+        if document is None:
+            return NO_BUDGETS
+        budgets, faults = (NO_BUDGETS, []) if text is None else read_budgets(document)
+        if schema is not None and namespace is not None and not faults:
+            faults += check_budgets(budgets, document, schema=schema, namespace=namespace)
+        self.faults += faults
+        return budgets
+
     def _roles(self, text: str | None) -> Roles | None:
         if text is None:
             if ROLES_FILE not in self.files:
@@ -200,22 +252,12 @@ class _Loading:
                     f"{ROLES_FILE}: missing; it names the agents, their roles and the approvers"
                 )
             return None
-        count = len(self.faults)
-        value = self._yaml(ROLES_FILE, text)
-        if len(self.faults) > count:
+        document = self._document(ROLES_FILE, text)
+        if document is None:
             return None
-        try:
-            roles = Roles.model_validate_json(orjson.dumps(value))
-        except ValidationError as error:
-            self.faults += [f"{ROLES_FILE}: {fault}" for fault in validation_faults(error)]
-            return None
-        for agent, held in sorted(roles.agents.items()):
-            self.faults += [
-                f"{ROLES_FILE}: got the agent {agent} with the approver role {role},"
-                " expected that who decides does not approve"
-                for role in sorted(set(held) & set(roles.approvers))
-            ]
-        return roles
+        found, faults = read_roles(ROLES_FILE, document)
+        self.faults += faults
+        return found
 
     def _policies(
         self,
@@ -228,22 +270,19 @@ class _Loading:
         """Parse and check one file, statement by statement: so a fault has its line and hides no other."""
         parsed, policies = into
         trees: list[cedar.PolicyTree] = []
-        for line, statement in lint.statements(text):
+        for line, statement in places.statements(text):
             try:
                 (tree,) = cedar.parse_policies(statement)
             except cedar.CedarError as error:
-                self.faults.append(f"{name}:{line}: {error}")
+                where = at(name, places.line_of_error(statement, line, str(error)))
+                self.faults.append(f"{where}{error}{names.parser_hint(str(error))}")
                 continue
             trees.append(tree)
             id_ = tree.annotations.get("id", "")
             where = f"{name}:{line}: {id_ or 'a policy'}:"
             self.faults += [f"{where} {fault}" for fault in lint.faults(tree)]
             if schema is not None:
-                shown = f"policy `{id_}`" if id_ else "a policy"
-                self.faults += [
-                    f"{where} {error.replace('policy `policy0`', shown)}"
-                    for error in cedar.validate(statement, schema)
-                ]
+                self._undeclared(name, line, statement, tree=tree, schema=schema)
             if id_ in policies:
                 first = policies[id_]
                 self.faults.append(
@@ -253,8 +292,22 @@ class _Loading:
             key = id_ or f"{name}:{line}"
             parsed[key] = tree
             policies[key] = _policy(tree, schema=schema, file=name, line=line)
-        if not self.faults and not lint.same_policies(text, trees):
+        if not self.faults and not places.same_policies(text, trees):
             self.faults.append(f"{name}: Cedar reads other policies in the whole file than in its statements")
+
+    def _undeclared(
+        self, file: str, line: int, statement: str, *, tree: cedar.PolicyTree, schema: cedar.Schema
+    ) -> None:
+        """Tell what the schema does not know of one policy, and what Cedar's validator says of its types."""
+        id_ = tree.annotations.get("id", "")
+        shown, called = id_ or "a policy", f"policy `{id_}`" if id_ else "a policy"
+        unknown = names.unknown_attributes(tree, schema)
+        for one in unknown:
+            there = places.line_of_name(statement, line, one.attribute) or line
+            self.faults.append(f"{file}:{there}: {shown}: {one.fault}")
+        for error in names.validator_faults(cedar.validate(statement, schema), unknown, schema.declared):
+            there = places.line_of_error(statement, line, error)
+            self.faults.append(f"{file}:{there}: {shown}: {error.replace('policy `policy0`', called)}")
 
     def _names(
         self,
@@ -270,31 +323,28 @@ class _Loading:
         for id_, template in parsed.items():
             where = f"{policies[id_].file}:{policies[id_].line}: {id_ or 'a policy'}:"
             self.faults += [
-                f'{where} got {type_}::"{name}", expected one of {ROLES_FILE}: {_listed(known[type_])}'
+                f'{where} got {type_}::"{name}", expected one of {ROLES_FILE}: {listed(known[type_])}'
+                + did_you_mean(name, known[type_])
                 for type_, name in sorted(lint.named_entities(template))
                 if type_ in known and name not in known[type_]
             ]
             role = policies[id_].escalate
             if role is not None and role not in roles.approvers:
-                approvers = _listed(roles.approvers)
                 self.faults.append(
-                    f"{where} got @escalate({role!r}), expected an approver of {ROLES_FILE}: {approvers}"
+                    f"{where} got @escalate({role!r}), expected an approver of {ROLES_FILE}:"
+                    f" {listed(roles.approvers)}{did_you_mean(role, roles.approvers)}"
                 )
 
     def _compile(
         self, parsed: Mapping[str, cedar.PolicyTree], *, schema: cedar.Schema, namespace: str, roles: Roles
     ) -> cedar.Compiled | None:
         try:
-            return cedar.Compiled(parsed, schema=schema, entities=_principals(roles.agents, namespace))
+            return cedar.Compiled(parsed, schema=schema, entities=principals(roles.agents, namespace))
         except cedar.CedarError as error:
             self.faults.append(
                 f"{SCHEMA_FILE}: {error}; expected `entity Role;` and `entity Agent in [Role];`"
             )
             return None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
 
 
 def _policy(template: cedar.PolicyTree, *, schema: cedar.Schema | None, file: str, line: int) -> Policy:
@@ -313,7 +363,7 @@ def _policy(template: cedar.PolicyTree, *, schema: cedar.Schema | None, file: st
     )
 
 
-def _principals(agents: Mapping[str, Iterable[str]], namespace: str) -> list[dict[str, object]]:
+def principals(agents: Mapping[str, Iterable[str]], namespace: str) -> list[dict[str, object]]:
     """The entities that every request shares: agents, and the roles that they are in."""
     roles = sorted({role for held in agents.values() for role in held})
     entities: list[dict[str, object]] = [
@@ -325,11 +375,3 @@ def _principals(agents: Mapping[str, Iterable[str]], namespace: str) -> list[dic
             {"uid": {"type": f"{namespace}::Agent", "id": agent}, "attrs": {}, "parents": parents}
         )
     return entities
-
-
-def validation_faults(error: ValidationError) -> list[str]:
-    """A validation error as one line for each place that is wrong."""
-    return [
-        f"{'.'.join(str(part) for part in fault['loc']) or 'the file'}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_input=False)
-    ]

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import orjson
 from pydantic import Field, ValidationError
 
-from jurat.policies.bundle import Bundle, validation_faults
+from jurat.policies.bundle import Bundle
 from jurat.policies.engine import PolicyEngine
+from jurat.policies.faults import at, did_you_mean, validation_faults
 from jurat.policies.request import Judgement
-from jurat.schemas.canonical import JsonObject, JsonValue
+from jurat.schemas.canonical import MAX_INTEGER, JsonObject, JsonValue
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import BundleError, PolicyInputError
 from jurat.schemas.model import FreeJson, Model
@@ -49,7 +51,11 @@ class Expectation(Model):
 
 
 class Case(Model):
-    """One case."""
+    """One case.
+
+    Attributes:
+        usage: what was used of budgets that count the action; nothing of those that are left out.
+    """
 
     name: str = Field(min_length=1)
     agent: str
@@ -57,6 +63,7 @@ class Case(Model):
     resource: CaseResource
     context: FreeJson = Field(default_factory=dict)
     now: str = DEFAULT_NOW
+    usage: dict[str, Annotated[int, Field(ge=0, le=MAX_INTEGER)]] = Field(default_factory=dict)
     approvals: tuple[str, ...] = ()
     expect: Expectation
 
@@ -69,11 +76,13 @@ class CaseFailure:
         file: the file, relative to the bundle.
         name: the case's name.
         message: what was got and what was expected.
+        line: the line on which the case stands.
     """
 
     file: str
     name: str
     message: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +100,10 @@ def cases(bundle: Bundle) -> tuple[tuple[str, Case], ...]:
         File and case, in the order of the files.
 
     Raises:
-        BundleError: a file is not of the format, or a case's name is not unique in its file.
+        BundleError: a file is not of the format, a case's name is not unique in its file, or it expects a policy that
+            does not exist.
     """
-    faults: list[str] = []
-    found: list[tuple[str, Case]] = []
-    for file in sorted(bundle.cases):
-        names: set[str] = set()
-        for index, raw in enumerate(_raw_cases(bundle.cases[file], file, faults)):
-            try:
-                case = Case.model_validate_json(orjson.dumps(raw))
-            except ValidationError as error:
-                label = raw.get("name") or f"case {index + 1}"
-                faults += [f"{file}: {label}: {fault}" for fault in validation_faults(error)]
-                continue
-            if case.name in names:
-                faults.append(f"{file}: {case.name}: got the name twice, expected each once")
-            names.add(case.name)
-            found.append((file, case))
-    if faults:
-        raise BundleError(f"the cases of the bundle {bundle.name} cannot be read:", faults=tuple(faults))
-    return tuple(found)
+    return tuple((file, case) for file, _line, case in _read(bundle))
 
 
 def run_cases(engine: PolicyEngine) -> CaseReport:
@@ -119,16 +112,48 @@ def run_cases(engine: PolicyEngine) -> CaseReport:
     Raises:
         BundleError: the files of cases are not of the format.
     """
-    read = cases(engine.bundle)
+    read = _read(engine.bundle)
     failures = [
-        CaseFailure(file, case.name, message)
-        for file, case in read
+        CaseFailure(file, case.name, message, line)
+        for file, line, case in read
         if (message := _failure(engine, case)) is not None
     ]
     return CaseReport(len(read), tuple(failures))
 
 
-def _raw_cases(content: JsonValue, file: str, faults: list[str]) -> Iterator[JsonObject]:
+def _read(bundle: Bundle) -> list[tuple[str, int, Case]]:
+    faults: list[str] = []
+    found: list[tuple[str, int, Case]] = []
+    for file in sorted(bundle.cases):
+        document = bundle.cases[file]
+        names: set[str] = set()
+        for index, raw in _raw_cases(document.value, file, faults):
+            place = ("cases", index)
+            line = document.line(place) or 1
+            label = f"{raw.get('name') or f'case {index + 1}'}: "
+            try:
+                case = Case.model_validate_json(orjson.dumps(raw))
+            except ValidationError as error:
+                faults += validation_faults(
+                    file, error, model=Case, document=document, below=place, label=label
+                )
+                continue
+            if case.name in names:
+                faults.append(f"{at(file, line)}{label}got the name twice, expected each once")
+            faults += [
+                f"{at(file, document.line((*place, 'expect', 'policies')))}{label}got the policy {id_} in `expect`,"
+                f" expected one of the bundle{did_you_mean(id_, bundle.policies)}"
+                for id_ in case.expect.policies or ()
+                if id_ not in bundle.policies
+            ]
+            names.add(case.name)
+            found.append((file, line, case))
+    if faults:
+        raise BundleError(f"the cases of the bundle {bundle.name} cannot be read:", faults=tuple(faults))
+    return found
+
+
+def _raw_cases(content: JsonValue, file: str, faults: list[str]) -> Iterator[tuple[int, JsonObject]]:
     if not isinstance(content, dict) or not set(content) <= {"given", "cases"}:
         faults.append(f"{file}: expected a mapping with `cases`, and `given` for what they share")
         return
@@ -138,7 +163,7 @@ def _raw_cases(content: JsonValue, file: str, faults: list[str]) -> Iterator[Jso
         return
     for index, case in enumerate(listed):
         if isinstance(case, dict):
-            yield _merged(given, case)
+            yield index, _merged(given, case)
         else:
             faults.append(f"{file}: case {index + 1}: expected a mapping")
 
@@ -160,11 +185,18 @@ def _merged(given: Mapping[str, JsonValue], case: Mapping[str, JsonValue]) -> Js
 def _failure(engine: PolicyEngine, case: Case) -> str | None:
     namespace = engine.bundle.namespace
     uid: JsonObject = {"type": f"{namespace}::{case.resource.type}", "id": case.resource.id}
+    context: JsonObject = {**case.context, "now": case.now, "approvals": list(case.approvals)}
+    budgets = [budget.name for budget in engine.bundle.budgets.of_action.get(case.action, ())]
+    unknown = sorted(set(case.usage) - set(budgets))
+    if unknown:
+        return f"got the usage of {_list(unknown)}, expected of budgets that count {case.action}: {_list(budgets)}"
+    if budgets:
+        context["usage"] = {name: case.usage.get(name, 0) for name in budgets}
     asked: JsonObject = {
         "principal": {"type": f"{namespace}::Agent", "id": case.agent},
         "action": {"type": f"{namespace}::Action", "id": case.action},
         "resource": uid,
-        "context": {**case.context, "now": case.now, "approvals": list(case.approvals)},
+        "context": context,
         "entities": [{"uid": uid, "attrs": case.resource.attrs, "parents": []}],
     }
     try:

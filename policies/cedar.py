@@ -25,6 +25,8 @@ import cedarpy
 import orjson
 from cedarpy import pst
 
+from jurat.policies.declared import Declared
+from jurat.policies.declared import parse as parse_declared
 from jurat.policies.nesting import too_deep
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "CedarError",
     "Compiled",
     "Evaluation",
+    "PlainAnswer",
+    "PlainCedar",
     "PolicyTree",
     "Schema",
     "Uid",
@@ -40,6 +44,7 @@ __all__ = [
     "concerns",
     "parse_policies",
     "parse_schema",
+    "printed",
     "pst",
     "validate",
 ]
@@ -86,20 +91,27 @@ class Schema:
     Attributes:
         actions: for every action, the names of all actions and groups that it is in, itself included.
         action_types: the type names of actions, one for each namespace that declares any, sorted.
+        declared: everything that it declares.
     """
 
     handle: cedarpy.Schema
     actions: Mapping[str, frozenset[str]]
     action_types: tuple[str, ...]
+    declared: Declared
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What Cedar answered; `allowed` is never true beside errors."""
+    """What Cedar answered; `allowed` is never true beside errors.
+
+    Attributes:
+        decided: whether the policies were evaluated; false where the request or its entities were refused before.
+    """
 
     allowed: bool
     reasons: tuple[str, ...]
     errors: tuple[str, ...]
+    decided: bool = False
 
 
 def parse_schema(text: str) -> Schema:
@@ -111,14 +123,16 @@ def parse_schema(text: str) -> Schema:
     _refuse_too_deep(text)  # 4
     try:
         handle = cedarpy.Schema.from_str(text)
-        declared = orjson.loads(str(cedarpy.Entities.from_json_str("[]", schema=handle)))
+        known = orjson.loads(str(cedarpy.Entities.from_json_str("[]", schema=handle)))
+        declared = parse_declared(str(handle))
     except ValueError as error:
         raise CedarError(str(error)) from error
-    parents = {entity["uid"]["id"]: {parent["id"] for parent in entity["parents"]} for entity in declared}
+    parents = {entity["uid"]["id"]: {parent["id"] for parent in entity["parents"]} for entity in known}
     return Schema(
         handle=handle,
         actions={name: frozenset(_ancestors(name, parents)) for name in sorted(parents)},
-        action_types=tuple(sorted({entity["uid"]["type"] for entity in declared})),
+        action_types=tuple(sorted({entity["uid"]["type"] for entity in known})),
+        declared=declared,
     )
 
 
@@ -176,15 +190,20 @@ class Compiled:
         Raises:
             CedarError: Cedar refuses the policies, or the schema refuses the entities.
         """
+        self._trees = {
+            action: {id_: p for id_, p in policies.items() if concerns(p, groups)}
+            for action, groups in schema.actions.items()
+        }
         try:
-            self._sets = {
-                action: _policy_set({id_: p for id_, p in policies.items() if concerns(p, groups)})
-                for action, groups in schema.actions.items()
-            }
+            self._sets = {action: _policy_set(trees) for action, trees in self._trees.items()}
             self._base = cedarpy.Entities.from_json_str(orjson.dumps(entities).decode(), schema=schema.handle)
         except ValueError as error:
             raise CedarError(str(error)) from error
         self._schema = schema.handle
+
+    def policies_of(self, action: str) -> Mapping[str, PolicyTree]:
+        """The parsed policies whose scope can match an action, by id; none for an action that is not declared."""
+        return self._trees.get(action, {})
 
     def open(self, request: Uids, entities: str) -> Case | Evaluation:
         """Load one request's own entities.
@@ -229,9 +248,88 @@ class Case:
                 allowed=decision is _ALLOW and not errors,
                 reasons=tuple(sorted(diagnostics.reasons)),
                 errors=errors,
+                decided=decision is not _NO_DECISION,
             )
         except BaseException as error:  # noqa: BLE001  # rule 2; _failure raises what is not the binding's
             return _failure(error)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAnswer:
+    """What Cedar itself says.
+
+    Attributes:
+        decision: `allow` or `deny`; None where it refused the request or its entities.
+        reasons: the policies that determined it, sorted.
+        errors: what went wrong, in Cedar's words; a decision may stand beside it.
+        ids: the `@id` of every one of the reasons that has one.
+    """
+
+    decision: str | None
+    reasons: tuple[str, ...]
+    errors: tuple[str, ...]
+    ids: Mapping[str, str]
+
+
+class PlainCedar:
+    """Policies that are not ours, asked the way Cedar's own tools ask them: the rules of this module do not hold."""
+
+    def __init__(self, policies: str, *, schema: str | None, entities: str) -> None:
+        """Parse.
+
+        Args:
+            policies: policy text, or policies as JSON; templates among them grant and forbid nothing.
+            schema: in Cedar's syntax or as JSON; None to check nothing.
+            entities: the entities that every request shares, as Cedar's entity JSON.
+
+        Raises:
+            CedarError: Cedar refuses one of them.
+        """
+        try:
+            self._policies = _plain_policies(policies)
+            self._schema = None if schema is None else _plain_schema(schema)
+            self._base = cedarpy.Entities.from_json_str(entities, schema=self._schema)
+        except ValueError as error:
+            raise CedarError(str(error)) from error
+
+    def answer(self, request: Uids, *, context: str, entities: str, validated: bool) -> PlainAnswer:
+        """Evaluate one request.
+
+        Args:
+            request: principal, action and resource.
+            context: as JSON.
+            entities: the request's own entities as Cedar's entity JSON.
+            validated: whether the request is checked against the schema.
+        """
+        try:
+            known = self._base
+            if entities != "[]":  # adding none copies them all
+                known = known.with_added_json_str(entities, schema=self._schema)
+            schema = self._schema if validated else None
+            result = cedarpy.is_authorized({**request, "context": context}, self._policies, known, schema)
+            diagnostics, decision = result.diagnostics, result.decision
+        except BaseException as error:  # noqa: BLE001  # rule 2; _failure raises what is not the binding's
+            return PlainAnswer(None, (), _failure(error).errors, {})
+        return PlainAnswer(
+            decision=None if decision is _NO_DECISION else decision.value.lower(),
+            reasons=tuple(sorted(diagnostics.reasons)),
+            errors=tuple(sorted(diagnostics.errors)),
+            ids=diagnostics.id_annotations_by_reason,
+        )
+
+
+def _plain_policies(text: str) -> cedarpy.PolicySet:
+    if text.lstrip().startswith("{"):
+        return cedarpy.PolicySet.from_json_str(text)  # its parser has a bound of its own
+    _refuse_too_deep(text)  # 4
+    return cedarpy.PolicySet.from_str(text)
+
+
+def _plain_schema(text: str) -> cedarpy.Schema:
+    if text.lstrip().startswith("{"):
+        return cedarpy.Schema.from_json_str(text)
+    _refuse_too_deep(text)  # 4
+    return cedarpy.Schema.from_str(text)
 
 
 def concerns(policy: PolicyTree, groups: frozenset[str]) -> bool:
@@ -243,6 +341,16 @@ def concerns(policy: PolicyTree, groups: frozenset[str]) -> bool:
             return entity.id in groups
         case pst.ActionIn(entities):
             return any(entity.id in groups for entity in entities)
+
+
+def printed(expression: pst.Expr) -> str:
+    """An expression as Cedar writes it."""
+    anything = pst.ScopeAny()
+    policy = pst.Template(
+        "x", "permit", anything, anything, anything, (pst.When(expression),), pst.FrozenMap({})
+    )
+    text = str(_policy_set({"x": policy}))
+    return text[text.index("{") + 1 : text.rindex("}")].strip()
 
 
 def _policy_set(policies: Mapping[str, PolicyTree]) -> cedarpy.PolicySet:

@@ -1,7 +1,7 @@
 """The Cedar schema of a set of actions, generated from the models that agents declare.
 
 Rules upheld here: the same declarations print the same text; a type without an exact Cedar counterpart is
-refused, never widened; the engine's own context fields (`now`, `approvals`) cannot be declared by a model.
+refused, never widened; the engine's own context fields (`now`, `approvals`, `usage`) cannot be declared by a model.
 Generated schemas are checked in; `tests/unit/test_policies_shipped.py` generates them again. Not here:
 reading schemas (`cedar.py`).
 
@@ -41,6 +41,11 @@ DEFAULT_NAMESPACE = "Jurat"
 OWN_CONTEXT = {"approvals": "Set<String>", "now": "datetime"}
 """What the engine adds to every context."""
 
+USAGE = "usage"
+"""What it adds to the context of an action that budgets count: what was used of each."""
+
+NO_USAGE: Mapping[str, tuple[str, ...]] = types.MappingProxyType({})
+
 OWN_ENTITIES = ("Action", "Agent", "Role")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -67,12 +72,15 @@ class ActionDeclaration(Protocol):
         ...
 
 
-def generate(namespace: str, actions: Iterable[ActionDeclaration]) -> str:
+def generate(
+    namespace: str, actions: Iterable[ActionDeclaration], *, usage: Mapping[str, tuple[str, ...]] = NO_USAGE
+) -> str:
     """Print the schema of these actions.
 
     Args:
         namespace: the Cedar namespace, for example `Jurat`.
         actions: each action once; several agents may share one by declaring the same models.
+        usage: the budgets that count an action, by its name.
 
     Returns:
         Cedar schema text, actions and entities sorted by name, fields in the order of their models.
@@ -114,27 +122,30 @@ def generate(namespace: str, actions: Iterable[ActionDeclaration]) -> str:
         fields = _fields(entities[type_], without="id")
         lines += ["", *_braced(f"{_INDENT}entity {type_} = ", fields, ";")]
     for name in sorted(declared):
-        lines += ["", *_action(name, declared[name])]
+        lines += ["", *_action(name, declared[name], usage.get(name, ()))]
     return "\n".join([*lines, "}", ""])
 
 
-def _action(name: str, action: ActionDeclaration) -> list[str]:
+def _action(name: str, action: ActionDeclaration, budgets: tuple[str, ...]) -> list[str]:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigurationError(
             f"got the action name {name!r}, expected ASCII letters, digits, `.`, `_` and `-`"
         )
     context = _fields(action.facts)
-    for own in OWN_CONTEXT:
+    for own in (*OWN_CONTEXT, USAGE):
         if own in context or f"{own}?" in context:
             raise ConfigurationError(
                 f"got the field {own} in {action.facts.__name__}, which the engine adds itself"
             )
+    added = dict(OWN_CONTEXT)
+    if budgets:
+        added[USAGE] = f"{{ {', '.join(f'{budget}: Long' for budget in budgets)} }}"
     deeper = _INDENT * 2
     return [
         f'{_INDENT}action "{name}" appliesTo {{',
         f"{deeper}principal: [Agent],",
         f"{deeper}resource: [{action.resource.entity_type}],",
-        *_braced(f"{deeper}context: ", {**context, **OWN_CONTEXT}, ","),
+        *_braced(f"{deeper}context: ", {**context, **added}, ","),
         f"{_INDENT}}};",
     ]
 

@@ -11,17 +11,21 @@ Rules upheld here:
 
 One judgement, step by step (the numbers come back in the code):
 
-1. **Normalise** the request into canonical JSON types; what has no such form denies.
+1. **Normalise** the request into canonical JSON types, with what was used of the budgets that count it; what has no
+   such form denies, and so does usage that cannot be told.
 2. **Evaluate** with the approvals that were verified. An error denies, `Allow` allows.
-3. Refused: where every determining policy has `@escalate`, **evaluate again** with all approver roles
-   granted. `Allow` now escalates to the roles of the policies that refused in 2; all else denies.
+3. Refused: where every determining policy has `@escalate`, **evaluate again** with their roles granted.
+   `Allow` now escalates to these roles; all else denies. No other role is granted: it would lift nothing that
+   refuses (`lint.py`), but could uncover an error in another policy's `unless`.
 
 Not here: verifying approvals, and calls to Cedar (`cedar.py`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
+from dataclasses import replace
 
 import orjson
 
@@ -29,6 +33,7 @@ from jurat.policies import cedar
 from jurat.policies.bundle import Bundle
 from jurat.policies.normal import UnfitError, instant, printable, record
 from jurat.policies.request import Judgement, PolicyRequest
+from jurat.policies.usage import measure
 from jurat.schemas import canonical
 from jurat.schemas.canonical import JsonObject, JsonValue
 from jurat.schemas.decision import Verdict
@@ -81,7 +86,26 @@ class PolicyEngine:
             return _unfit(asked, str(error))
         asked["context"] = context
         asked["entities"] = [{"uid": resource, "attrs": attributes, "parents": []}]
-        return self._judge(asked)
+        budgets = self._bundle.budgets.of_action.get(request.action)
+        if budgets is None:
+            return self._judge(asked)
+        usage = measure(budgets, request.usage, attributes=attributes, context=context, now=request.now)
+        context["usage"] = usage.values
+        judgement = self._judge(asked)
+        if "unfit" not in judgement.normalised:  # otherwise the record cannot say what it was told
+            judgement = replace(judgement, charges=usage.charges)
+        if not usage.faults:
+            return judgement
+        # The schema demands what is missing, so Cedar denies too: a record of this input is judged again the same.
+        errors = (*usage.faults, *judgement.errors)
+        return replace(
+            judgement,
+            verdict=Verdict.DENY,
+            policies=(),
+            reasons=(NOT_EVALUATED,),
+            approvers=(),
+            errors=errors,
+        )
 
     def rejudge(self, normalised: JsonObject) -> Judgement:
         """Judge a recorded input again.
@@ -126,7 +150,9 @@ class PolicyEngine:
             return _unfit(asked, str(error))
         unknown = self._unknown(uids)
         if unknown is not None:
-            return Judgement(Verdict.DENY, (), (NOT_EVALUATED,), errors=(unknown,), normalised=asked)
+            return Judgement(
+                Verdict.DENY, (), (NOT_EVALUATED,), errors=(unknown,), normalised=asked, evaluated=False
+            )
         case = self._bundle.compiled.open(uids, entities)
         if isinstance(case, cedar.Evaluation):
             return self._denied(case, asked)
@@ -137,14 +163,12 @@ class PolicyEngine:
         roles = {policies[id_].escalate for id_ in first.reasons}
         if first.errors or not roles or None in roles:
             return self._denied(first, asked)
-        lifted = case.evaluate(self._all_granted(asked["context"]))  # 3
+        lifted = case.evaluate(_granted(asked["context"], roles))  # 3
         if lifted.allowed:
             approvers = tuple(sorted(role for role in roles if role is not None))
             return self._judgement(Verdict.ESCALATE, first.reasons, asked, approvers)
         if lifted.errors:
-            return self._denied(
-                cedar.Evaluation(allowed=False, reasons=first.reasons, errors=lifted.errors), asked
-            )
+            return self._denied(dataclasses.replace(lifted, reasons=first.reasons), asked)
         # Without a reason left, no permit covers it: naming what an approval could lift would mislead.
         return self._denied(first if lifted.reasons else lifted, asked)
 
@@ -158,10 +182,6 @@ class PolicyEngine:
             return f"got the action {printable(action['id'])}, expected one of the schema: {known}"
         return None
 
-    def _all_granted(self, context: JsonValue) -> str:
-        given = context if isinstance(context, dict) else {}
-        return orjson.dumps({**given, "approvals": self._bundle.approvers}).decode()
-
     def _denied(self, evaluation: cedar.Evaluation, asked: JsonObject) -> Judgement:
         judgement = self._judgement(Verdict.DENY, evaluation.reasons, asked)
         if evaluation.reasons and not evaluation.errors:
@@ -173,6 +193,7 @@ class PolicyEngine:
             judgement.reasons or (why,),
             errors=evaluation.errors,
             normalised=asked,
+            evaluated=evaluation.decided,
         )
 
     def _judgement(
@@ -186,6 +207,14 @@ def _uid(value: JsonValue) -> cedar.Uid:
     return value  # type: ignore[return-value]  # rejudge checked the shape, judge made it
 
 
+def _granted(context: JsonValue, roles: set[str | None]) -> str:
+    """A context that was evaluated, with approvals by these roles added."""
+    fields = context if isinstance(context, dict) else {}
+    given = fields.get("approvals")
+    approvals = [*(given if isinstance(given, list) else []), *roles]
+    return orjson.dumps({**fields, "approvals": approvals}).decode()
+
+
 def _texts(values: Iterable[JsonValue]) -> bool:
     return all(isinstance(value, str) for value in values)
 
@@ -197,4 +226,11 @@ def _unfit(asked: JsonObject, why: str) -> Judgement:
         uid = asked[name]
         given = uid if isinstance(uid, dict) else {}
         normalised[name] = {key: printable(str(text)) for key, text in given.items()}
-    return Judgement(Verdict.DENY, (), (NOT_EVALUATED,), errors=(printable(why),), normalised=normalised)
+    return Judgement(
+        Verdict.DENY,
+        (),
+        (NOT_EVALUATED,),
+        errors=(printable(why),),
+        normalised=normalised,
+        evaluated=False,
+    )

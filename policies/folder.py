@@ -20,9 +20,10 @@ from jurat.schemas.errors import BundleError, ConfigurationError
 SCHEMA_FILE = "schema.cedarschema"
 ROLES_FILE = "roles.yaml"
 OBJECTIVES_FILE = "objectives.yaml"
+BUDGETS_FILE = "budgets.yaml"
 
 _KNOWN_FILE = re.compile(
-    rf"{re.escape(SCHEMA_FILE)}|{re.escape(ROLES_FILE)}|{re.escape(OBJECTIVES_FILE)}"
+    rf"{re.escape(SCHEMA_FILE)}|{re.escape(ROLES_FILE)}|{re.escape(OBJECTIVES_FILE)}|{re.escape(BUDGETS_FILE)}"
     r"|[A-Za-z0-9][A-Za-z0-9_-]*\.cedar|tests/[A-Za-z0-9][A-Za-z0-9_-]*\.yaml"
 )
 
@@ -54,6 +55,11 @@ def shipped_bundle(name: str) -> Path:
 
 def _shipped_root() -> Path:
     return Path(str(importlib.resources.files("jurat.policies")))
+
+
+def is_known_file(name: str) -> bool:
+    """Tell whether a bundle may hold a file with this path."""
+    return _KNOWN_FILE.fullmatch(name) is not None
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
@@ -99,7 +105,7 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         elif path.is_dir():
             if name != "tests":
                 faults.append(f"{name}/: got an unknown folder, expected only tests/; remove it")
-        elif not _KNOWN_FILE.fullmatch(name):
+        elif not is_known_file(name):
             faults.append(f"{name}: got an unknown file, expected {_EXPECTED_FILES}; remove it")
         elif path.stat().st_size > MAX_FILE_BYTES:
             faults.append(f"{name}: got {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
@@ -111,4 +117,4 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     return files, faults
 
 
-_EXPECTED_FILES = f"{SCHEMA_FILE}, *.cedar, {ROLES_FILE}, {OBJECTIVES_FILE} or tests/*.yaml"
+_EXPECTED_FILES = f"{SCHEMA_FILE}, *.cedar, {ROLES_FILE}, {OBJECTIVES_FILE}, {BUDGETS_FILE} or tests/*.yaml"

@@ -6,8 +6,8 @@ Rules upheld here, for every policy:
 2. no templates: a slot that is filled at run time cannot be read in the bundle;
 3. `@escalate("role")` stands on a `forbid`, and an approval by that role can lift it;
 4. `context.approvals` is used only as `.contains("<its own @escalate role>")`, in an `unless`, reached
-   through `&&` and `||` alone: so an approval can only ever lift the policy that asks for it, never cause a
-   denial, never grant.
+   through `&&` and `||` alone: so an approval can only ever lift the policy that asks for it, and never grants.
+   What it stands before may err once it is given, and an error denies.
 
 Not here: types (Cedar's validator), and what spans policies, such as unique ids and known roles
 (`bundle.py`).
@@ -19,7 +19,8 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from jurat.policies.cedar import CedarError, PolicyTree, parse_policies, pst
+from jurat.policies.cedar import PolicyTree, pst
+from jurat.policies.faults import did_you_mean
 
 ANNOTATIONS = ("escalate", "id", "owner", "title", "why")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -44,7 +45,10 @@ def faults(policy: PolicyTree) -> Iterator[str]:
 def _annotation_faults(notes: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(notes):
         if name not in ANNOTATIONS:
-            yield f"got the unknown annotation @{name}, expected one of @{', @'.join(ANNOTATIONS)}"
+            yield (
+                f"got the unknown annotation @{name}, expected one of @{', @'.join(ANNOTATIONS)}"
+                f"{did_you_mean(name, ANNOTATIONS, before='@')}"
+            )
     if "id" not in notes:
         yield "got no @id, expected one: decisions name policies by it"
     elif not NAME.fullmatch(notes["id"]):
@@ -54,13 +58,16 @@ def _annotation_faults(notes: Mapping[str, str]) -> Iterator[str]:
         yield "got no @title, expected one sentence in plain words: it is the reason that people read"
     elif len(title) > MAX_TITLE_LENGTH or not title.isprintable():
         yield f"got a @title of {len(title)} characters, expected one line of at most {MAX_TITLE_LENGTH}"
+    for name in ("why", "owner"):
+        if not notes.get(name, "").isprintable():
+            yield f"got @{name}({notes[name]!r}), expected one line of printable characters: pages show it"
 
 
 def _slots(policy: PolicyTree) -> bool:
     return any(
         isinstance(child, pst.Slot)
         for scope in (policy.principal, policy.resource)
-        for child in _children(scope)
+        for child in children(scope)
     )
 
 
@@ -113,10 +120,11 @@ def _misused(node: object) -> bool:
             return attrs[0] == "approvals"
         case pst.Var("context"):
             return True
-    return any(_misused(child) for child in _children(node))
+    return any(_misused(child) for child in children(node))
 
 
-def _children(node: object) -> Iterator[object]:
+def children(node: object) -> Iterator[object]:
+    """What stands right below a node of a policy's tree."""
     if isinstance(node, tuple):
         yield from node
     elif isinstance(node, Mapping):
@@ -129,41 +137,3 @@ def _children(node: object) -> Iterator[object]:
 def named_entities(policy: PolicyTree) -> frozenset[tuple[str, str]]:
     """The (type, id) of every entity that a policy names."""
     return frozenset((str(uid.type), uid.id) for uid in pst.entity_uids(policy))
-
-
-def statements(text: str) -> Iterator[tuple[int, str]]:
-    """Split policy text at its semicolons, strings and comments respected.
-
-    Yields:
-        The line on which a statement begins, counted from 1, and its text, the semicolon included; what
-        follows the last semicolon is yielded when there is more to it than space and comments.
-    """
-    start, line = 0, 1
-    # A string that does not end reaches to the end of the text: looking for its end once more at every
-    # later quote would take quadratic time.
-    for token in re.finditer(r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|//[^\n]*|;', text, re.DOTALL):
-        if token.group() != ";":
-            continue
-        statement = text[start : token.end()]
-        yield line + _leading_lines(statement), statement
-        line += statement.count("\n")
-        start = token.end()
-    tail = text[start:]
-    if re.sub(r"//[^\n]*", "", tail).strip():
-        yield line + _leading_lines(tail), tail
-
-
-def _leading_lines(statement: str) -> int:
-    blank = re.match(r"(?:\s|//[^\n]*)*", statement)
-    return statement[: blank.end()].count("\n") if blank else 0
-
-
-def same_policies(text: str, trees: list[PolicyTree]) -> bool:
-    """Tell whether Cedar reads a whole text as exactly these policies, which were parsed one by one."""
-    try:
-        whole = parse_policies(text)
-    except CedarError:
-        return False
-    return [dataclasses.replace(tree, id="") for tree in whole] == [
-        dataclasses.replace(tree, id="") for tree in trees
-    ]

@@ -8,7 +8,9 @@ date and a decimal stay the strings that were written. `yes`, `no`, `on` and `of
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
 
@@ -31,8 +33,34 @@ _INTEGER = re.compile(r"^-?(0|[1-9][0-9]*)\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+Place: TypeAlias = tuple[str | int, ...]
+"""Where a value stands: keys and positions from the top."""
+
+
 class StrictYamlError(ValueError):
-    """A YAML text outside the profile; the message ends with the line where there is one."""
+    """A YAML text outside the profile; `line` counts from 1, where one is to blame."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document, and the line on which every key and every item of it stands."""
+
+    value: JsonValue
+    lines: Mapping[Place, int]
+
+    def line(self, place: Place) -> int | None:
+        """The line of a place, or of the nearest one above it that the document has."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place)
+
+
+EMPTY = Document(None, {(): 1})
+"""What a file without a value holds."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -53,16 +81,14 @@ class _Loader(yaml.SafeLoader):
             line = event.start_mark.line + 1
             if getattr(event, "anchor", None) is not None:
                 raise StrictYamlError(
-                    f"got the anchor &{event.anchor}, expected no anchors and aliases (line {line})"
+                    f"got the anchor &{event.anchor}, expected no anchors and aliases", line
                 )
             if getattr(event, "tag", None) is not None:
-                raise StrictYamlError(
-                    f"got the tag {event.tag!r}, expected plain YAML without tags (line {line})"
-                )
+                raise StrictYamlError(f"got the tag {event.tag!r}, expected plain YAML without tags", line)
         return super().compose_node(parent, index)
 
 
-def load(text: str) -> JsonValue:
+def load(text: str) -> Document:
     """Read one YAML document.
 
     Raises:
@@ -72,34 +98,56 @@ def load(text: str) -> JsonValue:
         raise StrictYamlError(f"got more than {MAX_YAML_BYTES} bytes of YAML")
     try:
         node = yaml.compose(text, Loader=_Loader)  # composing builds nodes only, never an object
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        raise StrictYamlError(
+            f"got what is not YAML, {what}, expected plain YAML", mark.line + 1 if mark else None
+        ) from error
     except yaml.YAMLError as error:
         raise StrictYamlError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise StrictYamlError("got YAML nested too deeply") from error
-    return None if node is None else _value(node, set(), 0)
+    if node is None:
+        return EMPTY
+    reading = _Reading()
+    return Document(reading.value(node, ()), reading.lines)
 
 
-def _value(node: yaml.Node, seen: set[int], depth: int) -> JsonValue:
-    line = node.start_mark.line + 1
-    if depth > MAX_DEPTH:
-        raise StrictYamlError(f"got nesting deeper than {MAX_DEPTH} (line {line})")
-    if id(node) in seen:
-        raise StrictYamlError(f"got an alias, expected the value itself (line {line})")
-    seen.add(id(node))
-    if not isinstance(node, yaml.ScalarNode) and node.tag.rpartition(":")[2] not in ("map", "seq"):
-        raise StrictYamlError(f"got the tag {node.tag!r}, expected plain YAML without tags (line {line})")
-    if isinstance(node, yaml.MappingNode):
+class _Reading:
+    """Values of nodes, each node once, with the lines that they stand on."""
+
+    def __init__(self) -> None:
+        self.lines: dict[Place, int] = {}
+        self._seen: set[int] = set()
+
+    def value(self, node: yaml.Node, place: Place) -> JsonValue:
+        line = node.start_mark.line + 1
+        self.lines.setdefault(place, line)
+        if len(place) > MAX_DEPTH:
+            raise StrictYamlError(f"got nesting deeper than {MAX_DEPTH}", line)
+        if id(node) in self._seen:
+            raise StrictYamlError("got an alias, expected the value itself", line)
+        self._seen.add(id(node))
+        if not isinstance(node, yaml.ScalarNode) and node.tag.rpartition(":")[2] not in ("map", "seq"):
+            raise StrictYamlError(f"got the tag {node.tag!r}, expected plain YAML without tags", line)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
+        return _scalar(node.tag.rpartition(":")[2], str(node.value), line)
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> JsonValue:
         found: dict[str, JsonValue] = {}
         for key, value in node.value:
+            line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise StrictYamlError(f"got a key that is not a word (line {line})")
+                raise StrictYamlError("got a key that is not a word", line)
             if key.value in found:
-                raise StrictYamlError(f"got the key {key.value!r} twice (line {key.start_mark.line + 1})")
-            found[key.value] = _value(value, seen, depth + 1)
+                raise StrictYamlError(f"got the key {key.value!r} twice, expected it once", line)
+            self.lines[(*place, key.value)] = line
+            found[key.value] = self.value(value, (*place, key.value))
         return found
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, seen, depth + 1) for item in node.value]
-    return _scalar(node.tag.rpartition(":")[2], str(node.value), line)
 
 
 def _scalar(tag: str, value: str, line: int) -> JsonValue:
@@ -107,15 +155,15 @@ def _scalar(tag: str, value: str, line: int) -> JsonValue:
         case "str" if value.isascii() or not _SURROGATE.search(value):
             return value
         case "str":
-            raise StrictYamlError(f"got a string that is not Unicode (line {line})")
+            raise StrictYamlError("got a string that is not Unicode", line)
         case "int" if len(value) <= MAX_DIGITS and _INTEGER.match(value) and abs(int(value)) <= MAX_INTEGER:
             return int(value)
         case "int" if _INTEGER.match(value):
             raise StrictYamlError(
-                f"got an integer of {len(value)} characters, expected one below 2**53 (line {line})"
+                f"got an integer of {len(value)} characters, expected one below 2**53", line
             )
         case "bool" if value in ("true", "false"):
             return value == "true"
         case "null" if value in ("", "null"):
             return None
-    raise StrictYamlError(f"got the tag {tag!r}, expected plain YAML without tags (line {line})")
+    raise StrictYamlError(f"got the tag {tag!r}, expected plain YAML without tags", line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.avro import fingerprint_of
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
@@ -13,6 +14,8 @@ from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 
 EVENTS: tuple[type[Event], ...] = (
+    ApprovalAnswered,
+    ApprovalRequested,
     commerce.AfterSalesRequested,
     commerce.CustomerProfile,
     commerce.CustomerRegistered,

@@ -46,6 +46,7 @@ class Decision(Event):
         reasons: their titles, in the same order, in plain words.
         approvers: roles that may lift an escalation; empty for other verdicts.
         effective: false for a dry run: judged and recorded, nothing may be done about it.
+        concludes: the escalated decision that this one decides again, after an approval, a refusal or a time-out.
     """
 
     namespace: ClassVar[str] = "decisions"
@@ -69,6 +70,7 @@ class Decision(Event):
     input: InputRef
     policy_digest: str
     decided_at: Timestamp
+    concludes: Identifier | None = None
 
 
 def decision_id(agent: str, where: InputRef, *, cluster_id: str) -> str:

@@ -15,8 +15,11 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── EnvelopeError         CloudEvents headers missing or malformed
     │   └── UnknownSchema         no contract by that name, fingerprint or registry id
     ├── PolicyError               the policy room
+    │   ├── ActivationStale       an activation that does not follow the one that holds
     │   ├── BundleError           a bundle does not load; lists every fault
-    │   └── PolicyInputError      a normalised policy input that the schema refuses
+    │   ├── BundleUnfit           a bundle that fails its own cases, or does not cover an agent
+    │   ├── PolicyInputError      a normalised policy input that the schema refuses
+    │   └── PublicationInvalid    a record on the topic of policies that is not what it should be
     ├── AgentError                the agents room
     │   ├── InputRejected         this input can never be decided (ends as a `rejected` record)
     │   └── ReasonerError         the reasoner failed
@@ -27,7 +30,8 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── SignatureInvalid
     │   ├── RecordInvalid         a record that is not canonical or breaks its schema
     │   ├── ChainBroken           seq or prev does not follow
-    │   └── ProofInvalid          a Merkle proof or root that does not match
+    │   ├── ProofInvalid          a Merkle proof or root that does not match
+    │   └── UsageWrong            what a record says was used of a budget does not follow
     ├── BrokerError               the local broker could not be started or stopped
     └── StreamError               Kafka said no
         ├── BrokerUnreachable     (Retryable)
@@ -102,8 +106,24 @@ class BundleError(PolicyError):
         self.faults = faults
 
 
+class BundleUnfit(PolicyError):
+    """A bundle that loads, but fails its own cases or does not cover an agent; `faults` lists what is wrong."""
+
+    def __init__(self, message: str, *, faults: tuple[str, ...] = (), **details: object) -> None:
+        super().__init__("\n".join((message, *(f"  {fault}" for fault in faults))), **details)
+        self.faults = faults
+
+
+class ActivationStale(PolicyError):
+    """An activation that is not newer than the one that holds: written again, or by somebody who did not know of it."""
+
+
 class PolicyInputError(PolicyError):
     """A normalised policy input that does not fit the bundle's schema."""
+
+
+class PublicationInvalid(PolicyError):
+    """A record on the topic of policies that is not what its key says, or has no form that is known."""
 
 
 class AgentError(JuratError):
@@ -148,6 +168,10 @@ class ChainBroken(AuditError):
 
 class ProofInvalid(AuditError):
     """A Merkle proof or root that does not match."""
+
+
+class UsageWrong(AuditError):
+    """A record that says something else was used of a budget than the records before it took."""
 
 
 class BrokerError(JuratError):

@@ -9,10 +9,15 @@ Source: RFC 3339, section 5.6, https://www.rfc-editor.org/rfc/rfc3339
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 MAX_FRACTION_DIGITS = 9
 """Nanoseconds, as Java and Go print them."""
+
+CLOCK_SLACK: Final = timedelta(hours=1)
+"""By how much the clock that stamps decisions may go back before a sliding window over them is not believed any more:
+more than clocks of two machines differ by, and more than a decision takes. Part of `docs/spec/audit-record.md`."""
 
 _KEPT_DIGITS = 6
 _MOMENT = re.compile(

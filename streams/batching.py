@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from jurat.streams.committing import Output
-from jurat.streams.deciding import Verdicted
 from jurat.streams.kafka import KafkaRecord, TopicPartition
 from jurat.streams.opening import Opened, Shared
 from jurat.streams.state import SEEN, Entry
+from jurat.streams.verdicted import Verdicted
 
 COMMIT_INTERVAL_S: Final = 0.1
 """Between the beginnings of two commits of a partition, unless many inputs ended: a lone input is committed at once,

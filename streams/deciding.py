@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from jurat.agents.action_space import LazySpace
 from jurat.agents.agent import Agent, Lookup, Situation
 from jurat.agents.kernel import Answer, Ask, Decided, decide
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
-from jurat.audit.draft import Draft, draft
-from jurat.audit.record import MAX_MESSAGE, ContextRead, Outcome, Rejection
+from jurat.audit.draft import draft
+from jurat.audit.keys import Trust
+from jurat.audit.record import MAX_MESSAGE, ContextRead, DecisionRecord, Outcome, Rejection
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.cloudevents import Attributes
 from jurat.schemas.codec import SchemaIds, encode
@@ -37,14 +39,18 @@ from jurat.schemas.errors import (
     SchemaError,
 )
 from jurat.schemas.model import Event, Model
+from jurat.streams import approving
 from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.recording import Recorder
-from jurat.streams.state import STATE, TIMER, Entry, PartitionState
+from jurat.streams.shadow import Shadow
+from jurat.streams.state import STATE, TIMER, USAGE, Entry, PartitionState
 from jurat.streams.tables import Tables
 from jurat.streams.timers import standing_timers
 from jurat.streams.tracing import OFF, DecisionTrace, Tracing
+from jurat.streams.usage import Counted
+from jurat.streams.verdicted import Verdicted
 
 log = logging.getLogger(__name__)
 
@@ -74,35 +80,8 @@ class Calls(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicted:
-    """What is to be committed about one input.
-
-    Attributes:
-        decoded: the input.
-        at: when it was decided.
-        outcome: how it ended.
-        draft: the audit record, complete but for its place in the chain.
-        decision: the decision event, None where none was made.
-        decision_value: the decision event's bytes.
-        traceparent: the trace that goes on from here.
-        rejection: why it was rejected.
-        changelog: what of the state changed.
-    """
-
-    decoded: Decoded
-    at: datetime
-    outcome: Outcome
-    draft: Draft
-    traceparent: str | None
-    decision: Decision | None = None
-    decision_value: bytes | None = None
-    rejection: Rejection | None = None
-    changelog: tuple[Entry, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Decider:
-    """Decides the inputs of one agent.
+    """Decides the inputs of one agent, under one bundle.
 
     Attributes:
         agent: the agent.
@@ -114,6 +93,8 @@ class Decider:
         code: version of the program, for the records.
         ids: a Schema Registry's ids, if one is configured.
         tracing: who makes spans of it.
+        shadow: whose verdicts are recorded beside the engine's.
+        trust: the keys that approvers answer with; asked for at each answer.
     """
 
     agent: Agent[Any]
@@ -125,10 +106,12 @@ class Decider:
     code: str
     ids: SchemaIds | None = None
     tracing: Tracing = OFF
+    shadow: Shadow | None = None
+    trust: Callable[[], Trust] = lambda: Trust(())
     recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
-        recorder = Recorder(self.agent, self.reasoner, self.engine, self.cluster_id, self.code)
+        recorder = Recorder(self.agent, self.reasoner, self.engine, self.cluster_id, self.code, self.shadow)
         object.__setattr__(self, "recorder", recorder)
 
     async def decide(
@@ -153,7 +136,7 @@ class Decider:
             where=decoded.where,
             event_id=attributes.id if attributes else None,
         ) as trace:
-            one = _Deciding(self, decoded, state, calls, attempt, trace, self.clock())
+            one = Deciding(self, decoded, state, calls, attempt, trace, self.clock())
             verdicted = await one.decide()
             trace.ended(verdicted.outcome.value, verdicted.draft.decision_id)
         return verdicted
@@ -190,7 +173,7 @@ class Decider:
 
 
 @dataclass(frozen=True, slots=True)
-class _Deciding:
+class Deciding:
     """One input on its way; the names are those of `Decider.decide`."""
 
     by: Decider
@@ -202,11 +185,12 @@ class _Deciding:
     now: datetime
 
     async def decide(self) -> Verdicted:
+        """Take it to its end."""
         event = self.decoded.event
         if event is None:
             return self._rejected(self.decoded.error or SchemaError("the record holds no event"))
         try:
-            verdicted = self._ended_unheard(event)
+            verdicted = await approving.answered(self, event) or self._ended_unheard(event)
             if verdicted is None:
                 verdicted = await self._judged(event)
         except (CanonicalError, InputRejected, ProposalInvalid, RecordInvalid) as error:
@@ -230,23 +214,35 @@ class _Deciding:
                 where = InputRef(topic=record.topic, partition=record.partition, offset=first.offset)
                 name = decision_id(agent.name, where, cluster_id=self.by.cluster_id)
                 read = ContextRead(name=FIRST, key=name, uri=self.by.uri(where), sha256=first.sha256)
-                return self._ended(Outcome.DUPLICATE, context=(read,))
+                return self.ended(Outcome.DUPLICATE, context=(read,))
         if not agent.decides(event):
-            return self._ended(Outcome.SKIPPED)
+            return self.ended(Outcome.SKIPPED)
         limit = agent.expires_after
         if limit is not None and self.now - self.decoded.occurred_at > limit:
-            return self._ended(Outcome.EXPIRED)
+            return self.ended(Outcome.EXPIRED)
         return None
 
     async def _judged(self, event: Event) -> Verdicted:
         recorder = self.by.recorder
         name = recorder.id_of(self.decoded)
-        situation, context = await self._situation(event)
+        situation, context = await self.situation(event)
         decided = await self._reason(situation, name)
         decision = recorder.decision(self.decoded, event, decided, name=name, at=self.now)
+        record = recorder.judged(self.decoded, decided, decision, context)
+
+        def change() -> approving.Changes:
+            entries, asked = approving.ask(self, decided, decision)
+            return (*entries, *self.effect(situation, decided, decision)), asked
+
+        return self.finished(decision, record, change)
+
+    def finished(
+        self, decision: Decision, record: DecisionRecord, change: Callable[[], approving.Changes]
+    ) -> Verdicted:
+        """A decision with its record; `change` changes the state, once nothing else can fail."""
         value = encode(decision, ids=self.by.ids)
-        record = recorder.judged(self.decoded, decided, context, name=name, at=self.now)
-        made = draft(record, name, hashlib.sha256(value).hexdigest())
+        made = draft(record, decision.id, hashlib.sha256(value).hexdigest())
+        changelog, asked = change()
         return Verdicted(
             self.decoded,
             self.now,
@@ -255,10 +251,12 @@ class _Deciding:
             self.trace.traceparent,
             decision=decision,
             decision_value=value,
-            changelog=self._effect(situation, decided, decision),
+            changelog=changelog,
+            asked=asked,
         )
 
-    async def _situation(self, event: Event) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
+    async def situation(self, event: Event) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
+        """What deciding an event depends on, and what of it was looked up."""
         documents: dict[tuple[str, str], Model | None] = {}
         read: list[ContextRead] = []
         for lookup in self.by.agent.lookups(event):
@@ -299,7 +297,9 @@ class _Deciding:
     async def _reason(self, situation: Situation[Any], name: str) -> Decided:
         by, where = self.by, self.decoded.where
         reasoner = self.trace.asking(by.reasoner)
-        steps = decide(by.agent, self.trace.judging(by.engine), situation)
+        judge = self.judge(situation)
+        space = LazySpace(by.agent, situation, by.engine, usage=judge)
+        steps = decide(by.agent, judge, situation, space=space)
         number = 0
         try:
             ask: Ask = next(steps)
@@ -322,7 +322,12 @@ class _Deciding:
             decided: Decided = done.value
             return decided
 
-    def _effect(self, situation: Situation[Any], decided: Decided, decision: Decision) -> tuple[Entry, ...]:
+    def judge(self, situation: Situation[Any]) -> Counted:
+        """Who judges a situation: the policies, told what its partition took of budgets."""
+        return Counted(self.trace.judging(self.by.engine), self.state.usage, situation.event.key())
+
+    def effect(self, situation: Situation[Any], decided: Decided, decision: Decision) -> tuple[Entry, ...]:
+        """Change the state as an allowed decision does."""
         if decision.verdict is not Verdict.ALLOW or not decision.effective:
             return ()
         agent, state = self.by.agent, self.state
@@ -336,18 +341,20 @@ class _Deciding:
             changed.append((f"{STATE}{state.input_topic}/{key}", state.documents.put(key, after)))
         if agent.timers is not None:
             changed.append((f"{TIMER}{state.input_topic}/{key}", state.timers.replace(key, standing)))
-        return tuple(changed)
+        taken = state.usage.take(decided.chosen.judgement.charges, where=decision.input, at=self.now)
+        return (*changed, *[(f"{USAGE}{name}", value) for name, value in taken])
 
     def _rejected(self, error: Exception) -> Verdicted:
-        return self._ended(Outcome.REJECTED, rejection=Rejection.of(error))
+        return self.ended(Outcome.REJECTED, rejection=Rejection.of(error))
 
-    def _ended(
+    def ended(
         self,
         outcome: Outcome,
         *,
         context: tuple[ContextRead, ...] = (),
         rejection: Rejection | None = None,
     ) -> Verdicted:
+        """The input ends without a decision."""
         return self.by.ended(
             self.decoded,
             outcome,

@@ -26,6 +26,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from jurat.agents.agent import Agent
+from jurat.agents.proposals import checked
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, request_digest
 from jurat.audit.record import format_time
 from jurat.schemas import canonical
@@ -269,12 +270,9 @@ class Journal:
 
     def _read_back(self, intent: Entry, given: Proposal | None) -> tuple[Entry, bytes, Proposal | None]:
         """An answer as it is journalled and used; what could not be used after a crash is refused now."""
-        if given is not None and type(given.action) not in self._agent.actions:
-            raise ProposalInvalid(
-                f"got a proposal of type {type(given.action).__name__}, expected an action of {self._agent.name}"
-            )
+        sure = None if given is None else checked(self._agent, given)
         try:
-            entry = answered(intent, given, format_time(self._clock()))
+            entry = answered(intent, sure, format_time(self._clock()))
             value = print_entry(entry)
         except (CanonicalError, StreamError) as error:
             raise ProposalInvalid(f"got a proposal that cannot be journalled: {error}") from error

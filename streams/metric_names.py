@@ -1,7 +1,8 @@
 """Names of everything that a worker shows to Prometheus, with kind, help, unit and labels.
 
 Rules upheld here: the prefix `jurat_`; base units (seconds, bytes) and the unit last, `_total` behind counters; labels
-are few and bounded: the agent, topics and partitions, outcomes, and reasons, which are classes of errors.
+are few and bounded: the agent, topics and partitions, outcomes, and reasons, which are classes of errors; of bundles
+those alone that judge now.
 
 Not here: the numbers (`metrics.py`).
 
@@ -165,6 +166,27 @@ BROKER_SILENCE_SECONDS: Final = Metric(
     "seconds",
 )
 
+POLICY_REFUSED: Final = Metric(
+    "jurat_policy_refused_total",
+    Kind.COUNTER,
+    "Records of the topic of policies, and activations, that were not obeyed, by the class of the error.",
+    labels=("why",),
+)
+POLICY_BEHIND: Final = Metric(
+    "jurat_policy_behind",
+    Kind.GAUGE,
+    "1 while another bundle decides than the one activated last, as that one could not be taken.",
+)
+POLICY_BUNDLE: Final = Metric(
+    "jurat_policy_bundle_info", Kind.GAUGE, "1 for each bundle that judges.", labels=("mode", "digest")
+)
+SHADOW_JUDGED: Final = Metric(
+    "jurat_shadow_judgements_total",
+    Kind.COUNTER,
+    "Decisions that a shadow judged beside, by how both compare: same, reasons, verdict, error.",
+    labels=("outcome",),
+)
+
 METRICS: Final = (
     INPUTS_FINISHED,
     INPUTS_COMMITTED,
@@ -191,5 +213,9 @@ METRICS: Final = (
     JOINED,
     TURN_AGE_SECONDS,
     BROKER_SILENCE_SECONDS,
+    POLICY_REFUSED,
+    POLICY_BEHIND,
+    POLICY_BUNDLE,
+    SHADOW_JUDGED,
 )
 """Every metric of ours; beside them stand those of the process (`process_...`: CPU, memory, files)."""

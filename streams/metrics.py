@@ -36,6 +36,9 @@ from jurat.streams.metric_names import (
     OLDEST_SECONDS,
     OPEN,
     PARKED,
+    POLICY_BEHIND,
+    POLICY_BUNDLE,
+    POLICY_REFUSED,
     POSSIBLY_PAID_TWICE,
     PROGRESS_AGE_SECONDS,
     REOPENED,
@@ -43,6 +46,7 @@ from jurat.streams.metric_names import (
     RESTORED,
     RETRIED,
     REUSED,
+    SHADOW_JUDGED,
     SPAN,
     TIMERS,
     TURN_AGE_SECONDS,
@@ -175,6 +179,10 @@ class Meters:
         self._finished = {outcome.value: 0 for outcome in Outcome}
         self._aborted: dict[str, int] = {}
         self._reopened: dict[str, int] = {}
+        self._policy_refused: dict[str, int] = {}
+        self._shadow_judged: dict[str, int] = {}
+        self._judges: tuple[tuple[str, str], ...] = ()
+        self._behind = False
         self._inputs_committed = 0
         self._retried = 0
         self._dead_lettered = 0
@@ -219,6 +227,20 @@ class Meters:
         """A partition failed and is opened anew; `why` is the class of the error."""
         _add(self._reopened, why)
 
+    def policy_refused(self, why: str) -> None:
+        """A record of the topic of policies, or an activation, was not obeyed; `why` is the class of the error."""
+        _add(self._policy_refused, why)
+
+    def policy_judges(self, *, enforce: str, shadow: str | None, behind: bool) -> None:
+        """These bundles judge from now on; `behind` when a newer activation could not be taken."""
+        beside = () if shadow is None else (("shadow", shadow),)
+        self._judges = (("enforce", enforce), *beside)
+        self._behind = behind
+
+    def shadow_judged(self, compared: str) -> None:
+        """A shadow judged beside a decision."""
+        _add(self._shadow_judged, compared)
+
     def restored(self, records: int, seconds: float) -> None:
         """So many records were read to open a partition, in so long."""
         self._restored += records
@@ -230,6 +252,8 @@ class Meters:
             (INPUTS_FINISHED, self._finished),
             (ABORTED, self._aborted),
             (REOPENED, self._reopened),
+            (POLICY_REFUSED, self._policy_refused),
+            (SHADOW_JUDGED, self._shadow_judged),
         ):
             for label, count in counts.copy().items():
                 yield Sample(metric, (label,), count)
@@ -242,6 +266,9 @@ class Meters:
         yield Sample(DECISION_SECONDS, (), self._decisions.read())
         yield Sample(COMMIT_SECONDS, (), self._commits.read())
         yield Sample(RESTORE_SECONDS, (), self._restores.read())
+        yield Sample(POLICY_BEHIND, (), float(self._behind))
+        for judge in self._judges:
+            yield Sample(POLICY_BUNDLE, judge, 1.0)
         status = self.status
         yield Sample(JOINED, (), float(status is not None and status.joined))
         if status is not None:

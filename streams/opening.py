@@ -32,13 +32,13 @@ from jurat.streams.turns import Turns
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Shared:
     """What the partitions of a worker have in common.
 
     Attributes:
         connection: the cluster and namespace.
-        decider: who decides.
+        decider: who decides what is taken into work from now on; another one once other policies are activated.
         signer: the agent's signing identity.
         calls: where the journals of model calls are written.
         budget: what all partitions may hold together.

@@ -1,4 +1,4 @@
-"""What a partition writes about its inputs: decision events, signed records, dead letters, changelog, fired timers.
+"""What a partition writes about its inputs: decisions, signed records, dead letters, changelog, timers, requests.
 
 Rules upheld here: a record is signed here and only here, as `seq` and `prev` are known only when it is known what
 commits together; the order of the outputs is the order in which the inputs ended. Not here: writing them
@@ -12,8 +12,8 @@ from datetime import datetime
 
 from jurat.audit import dsse
 from jurat.audit.chain import ChainHead
+from jurat.audit.coordinates import chain_name
 from jurat.audit.keys import Signer
-from jurat.audit.record import chain_name
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import SchemaIds, encode
 from jurat.schemas.decision import decision_id
@@ -21,10 +21,10 @@ from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
 from jurat.streams.committing import Output
 from jurat.streams.dead_letters import dead_letter
-from jurat.streams.deciding import Verdicted
 from jurat.streams.kafka import Connection
-from jurat.streams.state import TIMER, Entry
+from jurat.streams.state import Entry
 from jurat.streams.timers import Due
+from jurat.streams.verdicted import Verdicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class _Topics:
     state: str
     timers: str
     journal: str
+    approvals: str
 
     @classmethod
     def of(cls, connection: Connection, agent: str) -> _Topics:
@@ -47,6 +48,7 @@ class _Topics:
             topics.state(agent),
             topics.timers(agent),
             topics.journal(agent),
+            topics.APPROVAL_REQUESTS,
         )
         return cls(*(connection.topic(topic.name) for topic in declared))
 
@@ -104,7 +106,7 @@ class Writer:
             headers,
         )
         changed = [self.entry(entry) for entry in one.changelog]
-        return [*self._announced(one), audit, *changed], head.extend(payload)
+        return [*self._announced(one), audit, *changed, *self._asked(one)], head.extend(payload)
 
     def entry(self, entry: Entry) -> Output:
         """A record of the changelog."""
@@ -128,7 +130,7 @@ class Writer:
             Output(
                 self._topics.timers, self.partition, due.key.encode(), encode(event, ids=self.ids), headers
             ),
-            self.entry((f"{TIMER}{input_topic}/{due.key}", due.value)),
+            self.entry((f"{due.prefix}{input_topic}/{due.entry}", due.value)),
         ]
 
     def _announced(self, one: Verdicted) -> list[Output]:
@@ -151,3 +153,20 @@ class Writer:
                 Output(self._topics.dead_letters, self.partition, letter.key, letter.value, letter.headers)
             ]
         return []
+
+    def _asked(self, one: Verdicted) -> list[Output]:
+        asked = one.asked
+        if asked is None:
+            return []
+        key, request = asked.decision_id, asked.request
+        if request is None:
+            return [Output(self._topics.approvals, None, key.encode(), None)]
+        headers = headers_for(
+            request,
+            event_id=f"{one.draft.decision_id}/request",
+            source=f"/agents/{self.agent}",
+            time=one.at,
+            subject=request.subject,
+            traceparent=one.traceparent,
+        )
+        return [Output(self._topics.approvals, None, key.encode(), encode(request, ids=self.ids), headers)]

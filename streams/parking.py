@@ -81,9 +81,9 @@ class Parked:
             due=self.due,
             order=self.order,
             timestamp_ms=min(max(self.record.timestamp_ms, 0), canonical.MAX_INTEGER),  # publishers stamp it
-            key=_text(self.record.key),
-            value=_text(self.record.value),
-            headers=tuple([(name, _text(value) or "") for name, value in self.record.headers]),
+            key=as_text(self.record.key),
+            value=as_text(self.record.value),
+            headers=tuple([(name, as_text(value) or "") for name, value in self.record.headers]),
         )
         return canonical.dumps(entry.model_dump(mode="json"))
 
@@ -187,9 +187,9 @@ class Parking:
             partition=self._partition,
             offset=int(offset),
             timestamp_ms=entry.timestamp_ms,
-            key=_bytes(entry.key),
-            value=_bytes(entry.value),
-            headers=tuple([(name, _bytes(text) or b"") for name, text in entry.headers]),
+            key=as_bytes(entry.key),
+            value=as_bytes(entry.value),
+            headers=tuple([(name, as_bytes(text) or b"") for name, text in entry.headers]),
         )
         entries[suffix] = Parked(record, entry.attempt, entry.due, entry.order)
 
@@ -209,9 +209,15 @@ class Parking:
             heapq.heappush(self._heap, (parked.due, parked.order, lane))
 
 
-def _text(raw: bytes | None) -> str | None:
+def as_text(raw: bytes | None) -> str | None:
+    """Bytes as the changelog holds them, in base64."""
     return None if raw is None else base64.b64encode(raw).decode()
 
 
-def _bytes(text: str | None) -> bytes | None:
+def as_bytes(text: str | None) -> bytes | None:
+    """What `as_text` was given.
+
+    Raises:
+        ValueError: it is no base64.
+    """
     return None if text is None else base64.b64decode(text, validate=True)

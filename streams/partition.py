@@ -360,13 +360,13 @@ class PartitionProcessor:
             now = self._shared.decider.clock()
             for parked in state.parking.take_due(now):
                 opened.lanes.add(Work(parked.record, parked.attempt, parked=True))
-            for due in state.timers.take_due(now):
+            for due in state.take_due(now):
                 fired = opened.opened.writer.fired(due, input_topic=state.input_topic, at=now)
                 opened.batches.add(Ended(outputs=fired))
             self._start_runner()
             await opened.batches.room()
             wait_s = DUE_POLL_S
-            for moment in (state.parking.next_due, state.timers.next_due):
+            for moment in (state.parking.next_due, state.next_due):
                 if moment is not None:
                     wait_s = min(wait_s, max((moment - now).total_seconds(), 0.001))
             self._due.clear()

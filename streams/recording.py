@@ -7,12 +7,13 @@ Rules upheld here: both say the same; text that others wrote is cut to what a re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from jurat.agents.agent import Agent
 from jurat.agents.kernel import Decided
 from jurat.agents.reasoner import JudgedProposal, Reasoner
+from jurat.audit.coordinates import chain_name
 from jurat.audit.record import (
     GENESIS,
     ContextRead,
@@ -22,14 +23,16 @@ from jurat.audit.record import (
     ProposalJudged,
     ReasonerUsed,
     Rejection,
-    chain_name,
     format_time,
     kept_errors,
 )
+from jurat.audit.usage import BudgetUsed
 from jurat.policies.engine import PolicyEngine
+from jurat.policies.request import Charge
 from jurat.schemas.decision import Decision, Verdict, decision_id
 from jurat.schemas.model import Event
 from jurat.streams.decoding import Decoded
+from jurat.streams.shadow import Shadow
 
 MAX_RATIONALE_CHARS: Final = 4_000
 """As much as a decision event carries; a model may say more."""
@@ -51,6 +54,7 @@ class Recorder:
         engine: who judged.
         cluster_id: the Kafka cluster's id; part of every decision's id.
         code: version of the program.
+        shadow: who judges beside.
     """
 
     agent: Agent[Any]
@@ -58,6 +62,7 @@ class Recorder:
     engine: PolicyEngine
     cluster_id: str
     code: str
+    shadow: Shadow | None = None
 
     def id_of(self, decoded: Decoded) -> str:
         """The id of the decision about an input, whether it is made or not."""
@@ -91,15 +96,16 @@ class Recorder:
         )
 
     def judged(
-        self, decoded: Decoded, decided: Decided, context: tuple[ContextRead, ...], *, name: str, at: datetime
+        self, decoded: Decoded, decided: Decided, decision: Decision, context: tuple[ContextRead, ...]
     ) -> DecisionRecord:
         """The record of a decision."""
         judgement = decided.chosen.judgement
+        takes = judgement.verdict is Verdict.ALLOW and decision.effective
         return self.ended(
             decoded,
             OUTCOME_OF[judgement.verdict],
-            name=name,
-            at=at,
+            name=decision.id,
+            at=decision.decided_at,
             attempts=len(decided.proposals),
             context=context,
             reasoner=ReasonerUsed(name=self.reasoner.name, deterministic=self.reasoner.deterministic),
@@ -109,6 +115,8 @@ class Recorder:
                 digest=self.engine.digest,
                 engine=self.engine.version,
                 input=judgement.normalised,
+                budgets=tuple([budget_used(charge, takes=takes) for charge in judgement.charges]),
+                shadow=None if self.shadow is None else self.shadow.beside(judgement),
             ),
         )
 
@@ -147,6 +155,21 @@ class Recorder:
             code=self.code,
             rejection=rejection,
         )
+
+
+def budget_used(charge: Charge, *, takes: bool) -> BudgetUsed:
+    """What a record says of a budget; `takes` where the decision is allowed and has an effect."""
+    budget = charge.budget
+    return BudgetUsed(
+        budget=budget.name,
+        by=budget.by,
+        key=charge.key,
+        of=budget.of,
+        window_s=budget.window // timedelta(seconds=1),
+        shares=budget.shares,
+        used=charge.used,
+        taken=charge.amount if takes else 0,
+    )
 
 
 def _described(judged: JudgedProposal) -> ProposalJudged:

@@ -1,4 +1,4 @@
-"""What one partition remembers: the agent's documents, timers, parked inputs, ids that it has seen, and audit chains.
+"""What one partition remembers: documents, timers, parked inputs, ids that it has seen, use of budgets, audit chains.
 
 Rules upheld here: the changelog is the truth and everything else a copy; it is written in the transaction that commits
 what changed it, so memory never runs ahead of Kafka for longer than a batch; a partition that is opened anew reads it
@@ -7,8 +7,10 @@ back. Entries are canonical JSON, None deletes; `docs/spec/changelog.md` has the
 ===========================  ==========================================================
 `state/<topic>/<key>`        the agent's state document of this event key
 `timer/<topic>/<key>`        the timers of this event key
+`approval/<topic>/<id>`      a decision that waits for people
 `parked/<topic>/<offset>`    an input that is to be tried again, and how often it failed
 `seen/<topic>/<batch>`       ids of events that were decided, to know a repeat
+`usage/<budget>/<t>/<o>`     what the action about the input at topic t, offset o took of a budget
 `chain/<topic>`              offsets, their map and the chain head after the last commit
 ===========================  ==========================================================
 
@@ -37,7 +39,9 @@ from jurat.streams.keyed_state import KeyedState
 from jurat.streams.offsets import OffsetMap
 from jurat.streams.parking import Parked, Parking
 from jurat.streams.reading import read_to_end
-from jurat.streams.timers import Timers
+from jurat.streams.timers import Due, Timers
+from jurat.streams.usage import PartitionUsage
+from jurat.streams.waiting import WaitingDecisions
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ TIMER: Final = "timer/"
 PARKED: Final = "parked/"
 SEEN: Final = "seen/"
 CHAIN: Final = "chain/"
+USAGE: Final = "usage/"
 
 
 class _ChainEntry(Model):
@@ -101,8 +106,10 @@ class PartitionState:
         }
         self.documents = KeyedState(model)
         self.timers = Timers()
+        self.waiting = WaitingDecisions()
         self.parking = Parking(partition=partition)
         self.seen = SeenWindow()
+        self.usage = PartitionUsage(partition=partition)
         self._collected: dict[str, Parked] = {}
 
     async def restore(
@@ -142,6 +149,15 @@ class PartitionState:
         done = source is not None and source.offsets.is_done(where.offset)
         return done and (where.topic, where.offset) not in self.parking
 
+    def take_due(self, now: datetime) -> list[Due]:
+        """Take out the timers that are due, and the time-outs of what waits for people."""
+        return [*self.timers.take_due(now), *self.waiting.take_due(now)]
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the earliest of them is due."""
+        return min(filter(None, (self.timers.next_due, self.waiting.next_due)), default=None)
+
     def close(self) -> None:
         """Give back what the documents take outside of memory."""
         self.documents.close()
@@ -154,12 +170,16 @@ class PartitionState:
                 self._restore_chain(rest, record.value)
             elif kind == "parked" and rest.rpartition("/")[0] in self.sources:
                 self.parking.restore(rest, record.value, self._collected)
+            elif kind == "usage":
+                self.usage.restore(rest, record.value)
             elif rest.startswith(f"{self.input_topic}/"):
                 name = rest.removeprefix(f"{self.input_topic}/")
                 if kind == "state":
                     self.documents.restore(name, record.value)
                 elif kind == "timer":
                     self.timers.restore(name, record.value)
+                elif kind == "approval":
+                    self.waiting.restore(name, record.value)
                 elif kind == "seen":
                     self.seen.restore(name, record.value)
         except (StreamError, ValidationError, ValueError) as error:

@@ -34,6 +34,9 @@ GARBAGE: Final = 1_024
 TimerName = Annotated[str, Field(pattern=r"^[ -~]{1,100}$")]
 """Printable ASCII, short enough that an event id made of it stays one."""
 
+OURS: Final = "jurat:"
+"""Begins the names of timers that no agent sets."""
+
 
 class Standing(Model):
     """The timers of one key, by name, and the input whose decision set them."""
@@ -44,13 +47,21 @@ class Standing(Model):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A timer that is due, taken out of the state; `value` is what the changelog says of its key now."""
+    """A timer that is due, taken out of the state.
+
+    Attributes:
+        entry: its key in the changelog, below the prefix and the topic.
+        value: what the changelog says there now.
+        prefix: the prefix of that entry.
+    """
 
     key: Identifier
     name: str
     due_at: datetime
     set_by: InputRef
+    entry: str
     value: bytes | None
+    prefix: str = "timer/"
 
 
 def standing_timers(timers: Mapping[str, datetime], *, set_by: InputRef) -> Standing | None:
@@ -62,6 +73,11 @@ def standing_timers(timers: Mapping[str, datetime], *, set_by: InputRef) -> Stan
     """
     if not timers:
         return None
+    own = sorted(name for name in timers if name.startswith(OURS))
+    if own:
+        raise InputRejected(
+            f"got the timer {own[0]!r} from the agent, expected a name that does not begin with {OURS}"
+        )
     try:
         standing = Standing(set_by=set_by, timers=dict(timers))
         # As they are written, so that what was set is what comes back.
@@ -104,7 +120,7 @@ class Timers:
                 rest = Standing(set_by=standing.set_by, timers=left)
                 self._standing[key] = rest
                 value = _printed(rest)
-            due.append(Due(key, name, at, standing.set_by, value))
+            due.append(Due(key, name, at, standing.set_by, key, value))
         return due
 
     @property

@@ -118,7 +118,7 @@ async def ensure_agent_topics(connection: Connection, agent: Agent[Any]) -> tupl
         TopicMismatch: a topic has another number of partitions than that.
         NotAuthorized: topics may not be asked for, or one is missing and may not be created.
     """
-    read = {agent.topic, *(name for view in agent.views for name in view.topics)}
+    read = {agent.topic, topics.POLICIES.name, *(name for view in agent.views for name in view.topics)}
     shared = {topic.name: topic for topic in topics.shared() if topic.name in read}
     input_topic = connection.topic(agent.topic)
     async with admin_client(connection) as client:
@@ -129,7 +129,7 @@ async def ensure_agent_topics(connection: Connection, agent: Agent[Any]) -> tupl
     else:
         count = shared[agent.topic].partitions if agent.topic in shared else topics.DEFAULT_PARTITIONS
     own = [
-        topic if topic is topics.AUDIT else replace(topic, partitions=count)
+        topic if topic in topics.OF_ALL_AGENTS else replace(topic, partitions=count)
         for topic in topics.of_agent(agent.name)
     ]
     return await ensure_topics(connection, [*shared.values(), *own])

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import UnknownSchema
@@ -81,10 +82,18 @@ WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
 DISPUTES: Final = Topic("marketplace.disputes")
 CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
 AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
+APPROVAL_REQUESTS: Final = Topic("approvals.requests", compacted=True)
+OF_ALL_AGENTS: Final = (AUDIT, APPROVAL_REQUESTS)
+"""Written by every agent, whatever the partitions of its input."""
+
 SIMULATED_OUTCOMES: Final = Topic("simulation.outcomes")
 CONTEXT_DEAD_LETTERS: Final = Topic(
     "dead-letters.context", retention=FOREVER, max_record_bytes=DEAD_LETTER_MAX_BYTES
 )
+
+POLICIES: Final = Topic("policies", partitions=1, compacted=True, max_record_bytes=2 * 1024 * 1024)
+"""Bundles and activations, docs/spec/policy-topic.md. One partition: activations have an order. A record holds a whole
+bundle, at most `MAX_BUNDLE_BYTES` of `jurat.policies.publication`, in base64."""
 
 PARKED_MAX_BYTES: Final = 2 * 1024 * 1024
 """A parked input stands in the changelog in base64: a third larger than it came."""
@@ -145,7 +154,7 @@ def state(agent: str) -> Topic:
 
 
 def timers(agent: str) -> Topic:
-    """The timers of an agent that fired, which it reads like its inputs."""
+    """What an agent reads beside its inputs, and like them: its timers that fired, and answers of approvers."""
     return Topic(f"timers.{agent}", retention=FOREVER)
 
 
@@ -168,17 +177,25 @@ def of_event(event: type[Event]) -> Topic:
     try:
         return TOPIC_OF_EVENT[event]
     except KeyError:
-        hint = "agents write it" if event in (Decision, TimerFired) else "it is not published by itself"
+        written = (ApprovalAnswered, ApprovalRequested, Decision, TimerFired)
+        hint = "agents write it" if event in written else "it is not published by itself"
         raise UnknownSchema(
             f"got an event of type {event.event_type()}, which has no topic: {hint}"
         ) from None
 
 
 def of_agent(agent: str) -> tuple[Topic, ...]:
-    """Every topic that an agent writes."""
-    return (decisions(agent), AUDIT, dead_letters(agent), state(agent), timers(agent), journal(agent))
+    """Every topic that an agent writes; the first ones are written by all agents."""
+    return (
+        *OF_ALL_AGENTS,
+        decisions(agent),
+        dead_letters(agent),
+        state(agent),
+        timers(agent),
+        journal(agent),
+    )
 
 
 def shared() -> tuple[Topic, ...]:
     """Every topic that belongs to no single agent."""
-    return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), CONTEXT_DEAD_LETTERS)))
+    return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), *OF_ALL_AGENTS, CONTEXT_DEAD_LETTERS, POLICIES)))

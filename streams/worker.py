@@ -11,22 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import replace
 from typing import Any, Final
 
-from jurat.agents.agent import Agent
-from jurat.agents.reasoner import Reasoner
-from jurat.audit.keys import Signer
-from jurat.policies.engine import PolicyEngine
-from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import BrokerUnreachable, StreamError
 from jurat.streams import topics
 from jurat.streams.deciding import Decider
-from jurat.streams.intake import MAX_IN_FLIGHT, Budget
+from jurat.streams.intake import Budget
 from jurat.streams.journal import JournalWriter
 from jurat.streams.kafka import (
     SESSION_TIMEOUT_MS,
@@ -44,13 +37,16 @@ from jurat.streams.metrics import Meters
 from jurat.streams.opening import Shared
 from jurat.streams.partition import PartitionProcessor
 from jurat.streams.patience import Patience, Silence
+from jurat.streams.policy_feed import Judges, PolicyFeed
 from jurat.streams.reading import positions_reached
-from jurat.streams.retries import RetryPolicy
+from jurat.streams.shadow import Shadow
 from jurat.streams.tables import Tables
 from jurat.streams.topic_admin import ensure_agent_topics
 from jurat.streams.topic_checks import check_start, check_topics
-from jurat.streams.tracing import OFF, Tracing
+from jurat.streams.worker_config import WorkerConfig
 from jurat.streams.worker_status import worker_status
+
+__all__ = ["Worker", "WorkerConfig"]
 
 log = logging.getLogger(__name__)
 
@@ -58,41 +54,6 @@ POLL_MS: Final = 100
 MAX_POLL_RECORDS: Final = 1_000
 STATUS_EVERY_S: Final = 0.2
 """How often a worker says what it does: often enough for whoever asks for its health, seldom beside its turns."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerConfig:
-    """What a worker needs.
-
-    Attributes:
-        agent: the agent to run.
-        reasoner: who proposes.
-        engine: the compiled policies.
-        signer: the agent's signing identity.
-        clock: the present moment.
-        code: version of the program, for the records.
-        ids: a Schema Registry's ids, if one is configured.
-        until_idle_s: end when nothing has come for this long; None goes on until stopped.
-        max_in_flight: decisions in work at once.
-        retry: how often an input is tried that fails for what may pass.
-        draw: numbers from 0 to 1 for the jitter of these waits.
-        meters: what is counted; its status is renewed with every turn of the worker.
-        tracing: who makes spans.
-    """
-
-    agent: Agent[Any]
-    reasoner: Reasoner
-    engine: PolicyEngine
-    signer: Signer
-    clock: Callable[[], datetime]
-    code: str
-    ids: SchemaIds | None = None
-    until_idle_s: float | None = None
-    max_in_flight: int = MAX_IN_FLIGHT
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    draw: Callable[[], float] = random.random
-    meters: Meters | None = None
-    tracing: Tracing = OFF
 
 
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types
@@ -120,6 +81,14 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._turned_at: float | None = None
         self._silence = Silence(config.agent.name, connection.bootstrap_servers)
         self._checking: asyncio.Task[None] | None = None
+        self._policies = PolicyFeed(
+            connection,
+            config.agent,
+            given=config.engine,
+            trust=config.trust,
+            meters=self._meters,
+            swap=self._swap,
+        )
 
     @property
     def committed_records(self) -> int:
@@ -143,6 +112,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         async with AsyncExitStack() as clients:  # each is stopped, whatever comes of the others
             clients.push_async_callback(tables.stop)
             clients.push_async_callback(calls.stop)
+            clients.push_async_callback(self._policies.stop)
             clients.push_async_callback(stop_quietly, consumer)
             clients.push_async_callback(lambda: to_its_end(self._leave()))
             if await self._unless_stopped(self._start(consumer, tables, calls)):
@@ -181,6 +151,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 code=config.code,
                 ids=config.ids,
                 tracing=config.tracing,
+                trust=config.trust,
             ),
             signer=config.signer,
             calls=calls,
@@ -191,8 +162,15 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             tracing=config.tracing,
             awake=self._awake,
         )
+        await self._policies.start(cluster_id=cluster_id)
         with in_our_words(self._connection):
             await consumer.start()
+
+    def _swap(self, judges: Judges) -> None:
+        """Let these judge what is taken into work from now on; what is in work keeps who it began with."""
+        if self._shared is not None:
+            shadow = None if judges.shadow is None else Shadow(judges.shadow, self._meters)
+            self._shared.decider = replace(self._shared.decider, engine=judges.engine, shadow=shadow)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do this, unless the worker is asked to stop meanwhile; tell whether it was done."""
@@ -276,8 +254,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                     processor.feed([record_of(record) for record in records])
             self._balance_flow(consumer)
             await self._tell(consumer, loop.time())
-            if tables.failure is not None:
-                self._failure = tables.failure
+            self._failure = tables.failure or self._policies.failure or self._failure
             if taken or self._busy():
                 last_busy = loop.time()
             limit = self._config.until_idle_s
@@ -340,7 +317,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             processor = PartitionProcessor(number, self._shared)
             self._served.add(processor)
             try:
-                for partition, start in (await processor.open()).items():
+                starts = await processor.open()
+                await self._policies.settled()
+                for partition, start in starts.items():
                     await check_start(self._connection, consumer, partition, start)
                     consumer.seek(partition, start)
                 self._open[number] = processor
@@ -395,6 +374,4 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             for task in overdue:
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
-        for error in ended:
-            if isinstance(error, BaseException) and self._failure is None:
-                self._failure = error
+        self._failure = self._failure or next((one for one in ended if isinstance(one, BaseException)), None)

@@ -15,13 +15,13 @@ from datetime import timedelta
 from jurat.audit.record import Outcome
 from jurat.schemas.errors import RecordTooLarge, ReopenPartition, Retryable
 from jurat.streams.batching import Ended
-from jurat.streams.deciding import Verdicted
 from jurat.streams.intake import Lanes, Work
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.opening import Opened, Shared
 from jurat.streams.parking import MAX_ENTRY_BYTES, MAX_HEADERS, MAX_RECORD_BYTES, Parked, fits
 from jurat.streams.state import PARKED
 from jurat.streams.turns import InTurns
+from jurat.streams.verdicted import Verdicted
 
 log = logging.getLogger(__name__)
 

@@ -15,16 +15,18 @@ from jurat.audit.chain import ChainHead
 from jurat.audit.record import DecisionRecord, Outcome, Statement, parse
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.request import Judgement, PolicyRequest
+from jurat.schemas.canonical import JsonObject
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.decision import InputRef, Verdict
 from jurat.schemas.model import Event, Model
-from jurat.streams.deciding import Decider, Verdicted
+from jurat.streams.deciding import Decider
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.state import PartitionState
 from jurat.streams.tables import Tables
+from jurat.streams.verdicted import Verdicted
 from tests.shop import profile, shop_engine
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -92,7 +94,8 @@ class Says:
         self.verdict = verdict
 
     def judge(self, request: PolicyRequest) -> Judgement:
-        return Judgement(self.verdict, ("p.one",), ("because",))
+        resource: JsonObject = {"type": request.resource.entity_type, "id": request.resource.id}
+        return Judgement(self.verdict, ("p.one",), ("because",), normalised={"resource": resource})
 
 
 def failed() -> PaymentFailed:

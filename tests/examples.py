@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.model import Address, Event, Money
@@ -40,6 +41,37 @@ DECISION = Decision(
     input=InputRef(topic="commerce.after-sales-requests", partition=3, offset=41),
     policy_digest="0" * 64,
     decided_at=WHEN,
+)
+
+REQUEST = ApprovalRequested(
+    decision_id="dec_0123456789abcdef0123456789abcdef",
+    agent="dispute-mediator",
+    subject="d-1",
+    action="refund_buyer",
+    title="Refund the buyer in full",
+    parameters={"amount_minor": 45_213, "currency": "EUR"},
+    resource_type="Jurat::Dispute",
+    resource_id="d-1",
+    policies=("dispute.unauthorised",),
+    reasons=("Where the buyer says that someone else bought, the fraud desk settles",),
+    roles=("fraud-desk",),
+    granted=("risk by carol",),
+    rationale="Refund the buyer in full: 37 points",
+    action_sha256="4fb16af435141177d4bc14aa0cae88aff366ce907cb16fdc3b0df2a7749e63f6",
+    policy_digest="8a964ce44a9fa8a19cfbb280ede8cf59f6da4772d710e8d08a291aa42a303efd",
+    input=InputRef(topic="marketplace.disputes", partition=4, offset=2),
+    event_key="c-1",
+    requested_at=WHEN,
+    due_at=WHEN + timedelta(hours=24),
+)
+
+ANSWER = ApprovalAnswered(
+    agent="dispute-mediator",
+    event_key="c-1",
+    decision_id="dec_0123456789abcdef0123456789abcdef",
+    payload_type="application/vnd.in-toto+json",
+    payload=b"{}",
+    signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
 )
 
 EXAMPLES: tuple[Event, ...] = (
@@ -158,4 +190,6 @@ EXAMPLES: tuple[Event, ...] = (
         due_at=WHEN,
         set_by=InputRef(topic="commerce.payments", partition=3, offset=17),
     ),
+    ANSWER,
+    REQUEST,
 )

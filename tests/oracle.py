@@ -10,9 +10,11 @@ Read as any subscriber would (`read_committed`), it says of one agent:
 4. inputs of one key are decided in their order: in the chain, and where subscribers read;
 5. a duplicate names an earlier input of the same partition with the same source and id, which did not end rejected;
 6. signatures hold, and each chain is whole, one for each input partition;
-7. nothing is parked any more.
+7. nothing is parked any more;
+8. every escalated input that is no dry run waits for people or was concluded once, what waits is what is asked, and
+   approvals in records prove themselves.
 
-The last one holds of a run that has ended: nothing of it waits for a moment to come.
+The seventh holds of a run that has ended: nothing of it waits for a moment to come.
 """
 
 from __future__ import annotations
@@ -25,11 +27,14 @@ from typing import Any
 
 from jurat.agents.agent import Agent
 from jurat.audit import dsse
+from jurat.audit.approval import check_recorded
 from jurat.audit.chain import ChainHead, check_link
+from jurat.audit.coordinates import chain_name, parse_uri
 from jurat.audit.keys import Trust
-from jurat.audit.record import DecisionRecord, Outcome, chain_name, parse, parse_uri
+from jurat.audit.record import DecisionRecord, Outcome, concluded, parse
+from jurat.schemas.approvals import ApprovalRequested
 from jurat.schemas.codec import decode
-from jurat.schemas.decision import Decision
+from jurat.schemas.decision import Decision, Verdict
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import JuratError
 from jurat.streams import topics
@@ -79,6 +84,7 @@ async def examine(connection: Connection, agent: Agent[Any], trust: Trust) -> Fi
     _examine_order(found)  # 4
     _examine_duplicates(found)  # 5
     await _examine_state(connection, agent, found)  # 7
+    await _examine_approvals(connection, agent, trust, found)  # 8
     return found
 
 
@@ -240,6 +246,42 @@ async def _examine_state(connection: Connection, agent: Agent[Any], found: Findi
         else:
             found.state[at] = record.value
     found.faults += [f"still parked: {key}" for _partition, key in _below("parked/", found.state)]
+
+
+async def _examine_approvals(
+    connection: Connection, agent: Agent[Any], trust: Trust, found: Findings
+) -> None:
+    asked: dict[str, bytes] = {}
+    for raw in await _read(connection, topics.APPROVAL_REQUESTS.name):
+        name = (raw.key or b"").decode()
+        if raw.value is None:
+            asked.pop(name, None)
+        else:
+            asked[name] = raw.value
+    requests = {name: decode(value, expected=ApprovalRequested) for name, value in asked.items()}
+    ours = {name for name, one in requests.items() if getattr(one, "agent", None) == agent.name}
+    waiting = {key.rpartition("/")[2] for _partition, key in _below("approval/", found.state)}
+    found.faults += [f"{name} waits, but is not asked about" for name in sorted(waiting - ours)]
+    found.faults += [f"{name} is asked about, but does not wait" for name in sorted(ours - waiting)]
+    conclusions: Counter[Place] = Counter()
+    for place, record in sorted(found.records.items()):
+        try:
+            check_recorded(record, trust)
+        except JuratError as error:
+            found.faults.append(f"the approvals of {place}: {error}")
+        at = concluded(record)
+        if at is not None and record.outcome in (Outcome.DECIDED, Outcome.DENIED):
+            conclusions[at.topic, at.partition, at.offset] += 1
+    escalated = {
+        (one.input.topic, one.input.partition, one.input.offset): one.id
+        for one in found.decisions
+        if one.verdict is Verdict.ESCALATE and one.effective and one.concludes is None
+    }
+    for place, name in sorted(escalated.items()):
+        ends = conclusions.pop(place, 0) + (name in waiting)
+        if ends != 1:
+            found.faults.append(f"the escalated {place} was concluded {ends} times, or waits though it was")
+    found.faults += [f"{place} was concluded, but not escalated" for place in sorted(conclusions)]
 
 
 def _below(prefix: str, state: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:

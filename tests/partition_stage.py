@@ -24,7 +24,7 @@ from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import JuratError
 from jurat.streams import partition as partition_module
 from jurat.streams.committing import Output
-from jurat.streams.deciding import Decider, Verdicted
+from jurat.streams.deciding import Decider
 from jurat.streams.intake import Budget
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.metrics import Meters
@@ -34,6 +34,7 @@ from jurat.streams.retries import RetryPolicy
 from jurat.streams.state import Entry, PartitionState
 from jurat.streams.timers import Due
 from jurat.streams.tracing import OFF
+from jurat.streams.verdicted import Verdicted
 
 INPUT = "commerce.payments"
 TIMERS = "timers.payment-retrier"
@@ -182,7 +183,7 @@ class FakeWriter:
     def fired(self, due: Due, *, input_topic: str, at: datetime) -> list[Output]:
         return [
             Output(TIMERS, 0, due.key.encode(), due.name.encode()),
-            self.entry((f"timer/{due.key}", due.value)),
+            self.entry((f"{due.prefix}{input_topic}/{due.entry}", due.value)),
         ]
 
 

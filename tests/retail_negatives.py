@@ -192,6 +192,8 @@ class Cases:
         for key, other in islice(pairwise(keys), MAX_PER_KIND):
             ask = Ask(key, "modify_user_address", {"user_id": other, **ADDRESS})
             yield Case("address of a foreign account", ask, ("account.own-account-only",))
+            own = changed(ask, user_id=key)
+            yield Case("address of one's own account", own, (PERMITS[ask.action],))
 
     def reasons(self) -> Iterator[Case]:
         for number, (_order, ask) in enumerate(islice(self.fine_orders(CANCEL), 3 * MAX_PER_KIND)):

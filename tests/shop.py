@@ -13,9 +13,11 @@ from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.kernel import Answer, Decided, Judge, decide
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
+from jurat.policies.usage import Assumed
 from jurat.schemas.commerce import CustomerProfile
 from jurat.schemas.errors import ReasonerError, ReasonerUnavailable
 from jurat.schemas.model import Event, Model, Money
+from jurat.streams.usage import Counted, PartitionUsage
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -46,6 +48,15 @@ class Down:
 @cache
 def shop_engine() -> PolicyEngine:
     return PolicyEngine(load_bundle(shipped_bundle("shop")))
+
+
+NOTHING_USED = Assumed({})
+"""Of no budget anything was used."""
+
+
+def counted(seen: Situation[Any]) -> Judge:
+    """The shop's policies, told that nothing was used of any budget."""
+    return Counted(shop_engine(), PartitionUsage(partition=0), seen.event.key())
 
 
 def euros(amount_minor: int) -> Money:
@@ -85,7 +96,7 @@ def run(
 ) -> Decided:
     """Drive the kernel to its end, as a worker does, by default with the heuristic and the shop's policies."""
     asked = reasoner or HeuristicReasoner()
-    steps = decide(agent, judge or shop_engine(), seen)
+    steps = decide(agent, judge or counted(seen), seen)
     ask = next(steps)
     while True:
         answer: Answer

@@ -35,6 +35,7 @@ CLIENTS = {
     "rocksdict": r"streams/store\.py",
     "opentelemetry": r"streams/tracing_otel\.py",
     "prometheus_client": r"streams/exposition\.py",
+    "z3": r"policies/smt\.py",
 }
 
 # What the core may not ask for, and what it does instead.

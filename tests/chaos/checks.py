@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jurat.audit.coordinates import parse_uri
 from jurat.audit.keys import Trust
-from jurat.audit.record import parse_uri
 from jurat.schemas.codec import decode
 from jurat.schemas.decision import Verdict
 from jurat.schemas.timers import TimerFired

@@ -62,6 +62,7 @@ def test_a_short_run_prints_every_figure_of_complete_runs(kafka: Kafka) -> None:
         assert re.search(rf"^  {way} +\d+ .* MiB$", figures["in-flight"], re.MULTILINE)
     assert len(re.findall(r"\d ms$", figures["latency"], re.MULTILINE)) == 6
     assert re.findall(r"^ +(\d+) +\d+\.\d\d ", figures["partitions"], re.MULTILINE) == ["1", "4"]
+    assert re.search(r"504 policies over 12: \d\.\d\dx$", figures["policies"], re.MULTILINE)
     assert re.search(r"100% +0 ", figures["backlog"])
     assert re.search(r"\d times the least$", figures["backlog"])
 
@@ -71,6 +72,15 @@ def test_a_broker_that_is_not_there_is_no_figure() -> None:
     assert done.returncode == 1
     assert "127.0.0.1:1" in done.stderr
     assert "ratio" not in done.stdout
+
+
+def test_judging_is_measured_without_a_broker() -> None:
+    done = benchmarks("policies", "--short", address="127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
+    assert "no Kafka" in done.stdout
+    rows = re.findall(r"^  (.+?) +\d+\.\d +\d+\.\d +(\d+\.\d\d)x$", done.stdout, re.MULTILINE)
+    assert rows[0][0] == "bare cedarpy, all of it parsed"
+    assert len(rows) == 7
 
 
 def test_an_unknown_name_is_said() -> None:

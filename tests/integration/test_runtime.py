@@ -252,7 +252,7 @@ async def test_the_agents_own_topics_follow_the_partitions_of_its_input(
     await publish_many(shell, range(count), customers=count)
     async with running(worker := worker_of(shell, Thinking(), agent=agent)):
         await until(lambda: worker.committed_records == 2 * count, within_s=60)
-    own = [topic for topic in topics.of_agent(agent.name) if topic is not topics.AUDIT]
+    own = [topic for topic in topics.of_agent(agent.name) if topic not in topics.OF_ALL_AGENTS]
     names = [shell.connection.topic(topic.name) for topic in own]
     async with admin_client(shell.connection) as client:
         assert set((await describe_topic_partitions(client, names)).values()) == {partitions}

@@ -18,14 +18,14 @@ from jurat.agents.reasoner import Reasoner
 from jurat.running import run_agent
 from jurat.schemas.commerce import OrderPlaced
 from jurat.schemas.errors import BrokerUnreachable, NotAuthenticated, NotAuthorized
-from jurat.streams import topics
+from jurat.streams import approval_desk, topics
 from jurat.streams.kafka import Connection, admin_client, idempotent_producer, in_our_words, stop_quietly
 from jurat.streams.publisher import Publisher
 from jurat.streams.reading import replay
 from jurat.streams.security import Mechanism, Protocol, Security, security_from
 from jurat.streams.topic_admin import diff_topics, ensure_topics
 from tests.command import Shell, new_shell
-from tests.examples import EUR, HOME, ITEM
+from tests.examples import ANSWER, EUR, HOME, ITEM, WHEN
 from tests.secure_broker import PASSWORD, Authority, SecureKafka, secure_kafka, unsecured_token
 from tests.tree import ROOT
 
@@ -112,6 +112,10 @@ FOLLOW = ("subscribe", f"decisions.{AGENT}", "--from-beginning", "--until-idle",
 def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_path: Path) -> None:
     company.member("shop").run(*PUBLISH, stdin=json_lines(range(7)))
     asyncio.run(publish_unreadable(company))
+    risk = company.member("risk")
+    risk.run("keys", "init", "--agent", "policy-publisher", "--purpose", "policies")
+    risk.run("policy", "publish", "shop")
+    assert b"activated: shop number 1" in risk.run("policy", "activate", "shop").stdout
     company.member("router").run("worker", AGENT, "--until-idle", "2s")
     seen = company.member("warehouse").run(*FOLLOW).stdout.splitlines()
     assert len(seen) == 7
@@ -120,13 +124,23 @@ def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_
     assert len(log.read_bytes().splitlines()) == 8
     verified = auditor.run("audit", "verify", "--with-decisions", "--trust", str(company.keys / "trust.json"))
     assert b"decision events checked: 7" in verified.stdout
+    assert b"shop: number 1, since" in auditor.run("policy", "active").stdout
     desk = company.member("desk")
     assert len(desk.run("dead-letters", "list", AGENT, "--json").stdout.splitlines()) == 1
     desk.run("dead-letters", "replay", AGENT, "--all")
     company.member("context").run("context", "--until-idle", "2s")
-    profiles = asyncio.run(_records(Connection(company.kafka.plaintext), "context.customers"))
-    assert profiles == 7
+    assert asyncio.run(_records(Connection(company.kafka.plaintext), "context.customers")) == 7
+    asyncio.run(answer_one(company.member("bob")))
     assert b"are as declared" in company.member("topics").run("topics", "diff").stdout
+
+
+async def answer_one(bob: Member) -> None:
+    """Whether the answer counts is not the broker's to say; that it may be written is."""
+    waiting = (await approval_desk.waiting(bob.connection)).requests
+    assert len(waiting) == 7  # the worker may ask
+    request = next(iter(waiting.values()))
+    answer = ANSWER.model_copy(update={"agent": AGENT, "decision_id": request.decision_id})
+    assert (await approval_desk.send(bob.connection, request, answer, at=WHEN)).startswith("dec_")
 
 
 async def publish_unreadable(company: Company) -> None:
@@ -179,6 +193,7 @@ async def publish(company: Company, *numbers: int) -> None:
 WORKER_ACLS = [
     ("Read on topic", ResourceType.TOPIC, "commerce.orders"),
     ("Read on topic", ResourceType.TOPIC, "commerce.warehouses"),
+    ("Read on topic", ResourceType.TOPIC, "policies"),
     ("Write on topic", ResourceType.TOPIC, f"decisions.{AGENT}"),
     ("Write on topic", ResourceType.TOPIC, "audit.decisions"),
     ("(Read|Write) on topic", ResourceType.TOPIC, f"state.{AGENT}"),

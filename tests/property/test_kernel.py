@@ -34,7 +34,7 @@ from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import ProposalInvalid, ReasonerError
 from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party, Statement
 from jurat.schemas.model import Address, Money
-from tests.shop import NOW, euros, shop_engine, situation
+from tests.shop import NOW, counted, euros, shop_engine, situation
 
 HOME = Address(line1="Domkloster 4", city="Köln", region="west", postal_code="50667", country="Germany")
 
@@ -135,7 +135,7 @@ def answers(agent: str) -> st.SearchStrategy[list[Answer]]:
 
 
 def play(agent: Agent[Any], seen: Situation[Any], script: Sequence[Answer]) -> Decided:
-    steps = decide(agent, shop_engine(), seen)
+    steps = decide(agent, counted(seen), seen)
     next(steps)
     for answer in script:
         try:

@@ -145,7 +145,7 @@ def test_an_old_dispute_is_denied_to_the_end() -> None:
     [
         (
             RefundBuyer(amount_minor=1_000_000, currency="EUR"),
-            ("dispute.refund.above-disputed", "dispute.refund.over-500"),
+            ("dispute.refund.above-disputed", "dispute.refund.buyer-day", "dispute.refund.over-500"),
         ),
         (RefundBuyer(amount_minor=8_000, currency="USD"), ("dispute.refund.other-currency",)),
         (

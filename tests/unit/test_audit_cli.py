@@ -256,7 +256,7 @@ def test_show_closes_the_topic_when_it_has_found_the_record(
         finally:
             readers.append(asyncio.current_task())
 
-    monkeypatch.setattr("jurat.cli.audit.replay", replay)
+    monkeypatch.setattr("jurat.cli.log_entries.replay", replay)
     wanted = parse(sample_log.log(4)[2].record.payload).predicate.decision_id
     assert run("show", wanted, "--bootstrap-servers", "nowhere:1").exit_code == 0
     opened, closed = readers

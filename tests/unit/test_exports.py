@@ -21,6 +21,7 @@ HEAVY = (
     "openai",
     "opentelemetry",
     "prometheus_client",
+    "z3",
 )
 
 

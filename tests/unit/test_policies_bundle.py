@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from jurat.policies import load_bundle
 from jurat.policies.folder import MAX_FILES, SCHEMA_FILE
 from jurat.schemas.errors import BundleError
+from tests.analysis_stage import SCHEMA
+from tests.analysis_stage import bundle as stage_bundle
 from tests.fixtures.policies.refund_models import REFUNDS
 
 
@@ -51,10 +54,7 @@ def test_a_good_bundle_says_what_it_holds() -> None:
     assert bundle.actions == ("refund", "retry_payment")
     assert bundle.agents == {"collector-1": ("collector",), "refunder-1": ("refunder",)}
     assert bundle.approvers == ("payments-lead", "risk")
-    assert bundle.objectives["goodwill"] == {
-        "weight": 3,
-        "why": "A small refund costs less than a lost customer.",
-    }
+    assert bundle.objectives["refunder-1"].weights == {"goodwill": 30, "refunded_minor": 70}
     cap = bundle.policies["refund.gold-over-500"]
     assert (cap.effect, cap.escalate, cap.file, cap.line) == ("forbid", "payments-lead", "refunds.cedar", 15)
     assert cap.actions == {"refund"}
@@ -124,6 +124,14 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         (policy(f"{PERMIT};", notes='@id("x") @title(" ")'), "got no @title"),
         (policy(f"{PERMIT};", notes='@id("x") @title("a\\nb")'), "expected one line"),
         (
+            policy(f"{PERMIT};", notes='@id("x") @title("T") @why("\\x1b[2J")'),
+            r"got @why('\x1b[2J'), expected one line",
+        ),
+        (
+            policy(f"{PERMIT};", notes='@id("x") @title("T") @owner("a\\nb")'),
+            r"got @owner('a\nb'), expected one line",
+        ),
+        (
             policy(f"{PERMIT};", notes='@id("x") @title("T") @obligation("deny")'),
             "unknown annotation @obligation",
         ),
@@ -137,7 +145,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         ),
         (policy('permit (principal, action == Jurat::Action::"refnd", resource);'), "refnd"),
         (policy(f"{FORBID} when {{ context.amount_minor > 1"), "unexpected end of input"),
-        (policy(f"{PERMIT} when {{ 1.5 }};"), "refunds.cedar:29: "),
+        (policy(f"{PERMIT} when {{ 1.5 }};"), "refunds.cedar:30: "),
         (
             policy('permit (principal in Jurat::Role::"refundr", action, resource);'),
             'got Jurat::Role::"refundr"',
@@ -151,7 +159,10 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
 def test_a_bad_policy_is_a_fault_with_its_file_and_line(folder: Path, text: str, expected: str) -> None:
     add(folder, text)
     found = faults(folder)
-    assert all(fault.startswith("refunds.cedar:29: ") for fault in found)
+    # The annotations stand on line 29, what Cedar and the schema do not know on the next.
+    on_the_next = ("attribute `amout_minor`", "optional attribute", "refnd", "refunds.cedar:30")
+    line = 30 if expected.startswith(on_the_next) else 29
+    assert all(fault.startswith(f"refunds.cedar:{line}: ") for fault in found)
     assert expected in found[0]
 
 
@@ -213,10 +224,10 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
     assert len(found) == 6
     assert [fault.split(": ")[0] for fault in found] == [
         "notes.txt",
-        "roles.yaml",
+        "roles.yaml:2",
         "refunds.cedar:30",
         "refunds.cedar:30",
-        "refunds.cedar:31",
+        "refunds.cedar:32",
         "refunds.cedar:33",
     ]
 
@@ -247,7 +258,7 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
 )
 def test_roles_are_read_strictly(folder: Path, roles: str, expected: str) -> None:
     (folder / "roles.yaml").write_text(roles)
-    assert any(fault.startswith("roles.yaml: ") and expected in fault for fault in faults(folder))
+    assert any(re.match(r"roles\.yaml:[1-9]\d*: ", fault) and expected in fault for fault in faults(folder))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +275,7 @@ def test_roles_are_read_strictly(folder: Path, roles: str, expected: str) -> Non
 )
 def test_a_bad_schema_is_a_fault(folder: Path, schema: str, expected: str) -> None:
     (folder / "schema.cedarschema").write_text(schema)
-    assert any(fault.startswith("schema.cedarschema: ") and expected in fault for fault in faults(folder))
+    assert any(fault.startswith("schema.cedarschema:") and expected in fault for fault in faults(folder))
 
 
 def test_a_schema_whose_agents_need_attributes_is_a_fault(folder: Path) -> None:
@@ -301,7 +312,7 @@ def test_a_policy_that_would_overflow_the_parser_is_a_fault(folder: Path, condit
 
 def test_a_schema_that_would_overflow_the_parser_is_a_fault(folder: Path) -> None:
     add(folder, "\nnamespace X { type T = " + "{ a: " * 20_000 + "Long" + "}" * 20_000 + "; }", SCHEMA_FILE)
-    assert any(fault.startswith(f"{SCHEMA_FILE}: got more than ") for fault in faults(folder))
+    assert any(fault.startswith(f"{SCHEMA_FILE}:1: got more than ") for fault in faults(folder))
 
 
 def test_wide_policies_are_not_deep(folder: Path) -> None:
@@ -329,3 +340,14 @@ def test_a_file_that_cannot_be_read_is_a_fault(folder: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert "refunds.cedar: cannot be read (Permission denied), expected a file that can" in faults(folder)
+
+
+def test_an_action_that_would_steer_a_terminal_is_a_fault(tmp_path: Path) -> None:
+    schema = SCHEMA.replace('action "close"', r'action "\x1b[2J"')
+    with pytest.raises(BundleError) as refused:
+        stage_bundle(tmp_path / "t", schema=schema)
+    (fault,) = refused.value.faults
+    assert (
+        fault
+        == r"""schema.cedarschema: got the action 'T::Action::"\x1b[2J"', expected printable characters alone"""
+    )

@@ -95,6 +95,14 @@ def test_check_prints_every_fault_and_exits_with_1(folder: Path) -> None:
     assert "refunds: 8 policies" in result.output
 
 
+def test_check_reads_the_cases_too(folder: Path) -> None:
+    path = folder / "tests" / "refunds.yaml"
+    path.write_text(CASES.replace("expect: { verdict: deny, policies", "expects: { verdict: deny, policies"))
+    result = jurat("check", str(folder))
+    assert result.exit_code == 1
+    assert "did you mean `expect`?" in result.output
+
+
 def test_test_prints_the_case_that_failed_and_exits_with_1(folder: Path) -> None:
     path = folder / "tests" / "refunds.yaml"
     path.write_text(CASES.replace("[refund.cap-200]", "[]"), encoding="utf-8")

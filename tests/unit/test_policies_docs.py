@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
-from jurat.policies import PolicyEngine, load_bundle, run_cases
+import pytest
+from click.testing import CliRunner
+
+from jurat.cli.policy import command
+from jurat.policies import PolicyEngine, load_bundle, run_cases, shipped_bundle
+from jurat.schemas.errors import BundleError
 from tests.fixtures.policies.refund_models import REFUNDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 SPEC = (DOCS / "spec" / "policy-bundle.md").read_text(encoding="utf-8")
+EVAL_SPEC = (DOCS / "spec" / "policy-eval.md").read_text(encoding="utf-8")
 GUIDE = (DOCS / "policies.md").read_text(encoding="utf-8")
 
 
@@ -25,15 +32,21 @@ def test_the_bundle_of_the_spec_loads_and_judges_as_it_says(tmp_path: Path) -> N
         (tmp_path / name).write_text(text, encoding="utf-8")
     engine = PolicyEngine(load_bundle(tmp_path))
     report = run_cases(engine)
-    assert (report.run, report.failures) == (1, ())
+    assert (report.run, report.failures) == (2, ())
+    assert engine.bundle.objectives["refunder-1"].weights == {"goodwill": 40, "money_kept": 60}
+    asked, answered = blocks(EVAL_SPEC, "json")
+    result = CliRunner().invoke(command, ["eval", "--bundle", str(tmp_path), "--input", "-"], input=asked)
+    assert (result.exit_code, result.output) == (0, answered)
     (normalised,) = blocks(SPEC, "json")
     assert engine.rejudge(json.loads(normalised)).policies == ("refund.over-500",)
 
 
 def test_the_rule_of_the_guide_holds_with_its_cases(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(REFUNDS, tmp_path / "refunds"))
-    rule, escalation = blocks(GUIDE, "cedar")
-    (folder / "tests" / "retries.yaml").write_text(*blocks(GUIDE, "yaml"), encoding="utf-8")
+    rule, escalation, _capped = blocks(GUIDE, "cedar")
+    cases, _budgets, objectives = blocks(GUIDE, "yaml")
+    (folder / "tests" / "retries.yaml").write_text(cases, encoding="utf-8")
+    (folder / "objectives.yaml").write_text(objectives, encoding="utf-8")
     for name, id_, text in (
         ("common", "retry.cool-down-24h", rule),
         ("refunds", "refund.gold-over-500", escalation),
@@ -46,3 +59,44 @@ def test_the_rule_of_the_guide_holds_with_its_cases(tmp_path: Path) -> None:
         path.write_text(f"{kept}\n{text}", encoding="utf-8")
     report = run_cases(PolicyEngine(load_bundle(folder)))
     assert (report.run, report.failures) == (7, ())
+
+
+def test_the_budget_of_the_guide_is_that_of_the_shop(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(shipped_bundle("shop"), tmp_path / "shop"))
+    (folder / "budgets.yaml").write_text(blocks(GUIDE, "yaml")[1], encoding="utf-8")
+    path, id_ = folder / "disputes.cedar", "dispute.refund.buyer-day"
+    text = path.read_text(encoding="utf-8")
+    kept = re.sub(rf'@id\("{re.escape(id_)}"\).*?;\n', "", text, flags=re.DOTALL)
+    assert id_ not in kept
+    path.write_text(f"{kept}\n{blocks(GUIDE, 'cedar')[2]}", encoding="utf-8")
+    shown = load_bundle(folder)
+    assert shown.budgets == load_bundle(shipped_bundle("shop")).budgets
+    report = run_cases(PolicyEngine(shown))
+    assert report.run > 90
+    assert report.failures == ()
+
+
+def test_the_faults_of_the_guide_are_what_is_told(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(REFUNDS, tmp_path / "refunds"))
+    path = folder / "common.cedar"
+    path.write_text(path.read_text(encoding="utf-8").replace("resource has last_attempt && ", ""))
+    path.write_text(path.read_text(encoding="utf-8").replace("last_attempt", "last_atempt"))
+    (folder / "roles.yaml").write_text(
+        "agents:\n  refunder-1: [refunder]\n  collector-1: [collector]\naprovers: [payments-lead, risk]\n"
+    )
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    assert f"{caught.value}\n" in blocks(GUIDE, "text")
+
+
+def test_the_questions_of_the_guide_are_answered_as_it_says() -> None:
+    answered = re.findall(r"^```\n\$ jurat policy ([^\n]*)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    assert len(answered) == 2
+    for words, output in answered:
+        lines, shown = (
+            CliRunner().invoke(command, shlex.split(words)).output.splitlines(),
+            output.splitlines(),
+        )
+        assert lines[0] == shown[0]
+        # Which of many examples a solver comes upon is its own affair.
+        assert [line.partition(":")[0] for line in lines] == [line.partition(":")[0] for line in shown]

@@ -108,6 +108,24 @@ def test_an_approval_that_would_not_be_enough_is_not_asked_for(tmp_path: Path) -
     assert (judgement.verdict, judgement.policies) == (Verdict.DENY, ("x",))
 
 
+def test_what_the_bundle_has_no_words_for_is_denied_and_was_not_evaluated(engine: PolicyEngine) -> None:
+    request = refund(1_000)
+    asked = engine.judge(request).normalised
+    context = asked["context"]
+    assert isinstance(context, dict)
+    assert engine.judge(request).evaluated
+    assert engine.judge(dataclasses.replace(request, agent="collector-1")).evaluated  # no permit is an answer
+    for judgement in (
+        engine.judge(dataclasses.replace(request, agent="nobody")),
+        engine.judge(dataclasses.replace(request, action="fly")),
+        engine.judge(dataclasses.replace(request, now=datetime(2026, 1, 1))),  # noqa: DTZ001  # that it has no zone
+        engine.rejudge({**asked, "context": {**context, "more": 1}}),
+        engine.rejudge({**asked, "entities": [{"uid": asked["resource"], "attrs": {}, "parents": []}]}),
+    ):
+        assert (judgement.verdict, judgement.evaluated) == (Verdict.DENY, False)
+        assert judgement.errors
+
+
 # The hazards, by their numbers in docs/adr/0003-cedar.md.
 
 
@@ -120,6 +138,7 @@ def test_hazard_1_a_forbid_that_errs_denies(tmp_path: Path) -> None:
     )
     judgement = engine.judge(refund(1_000, total_minor=2**50))
     assert_denied(judgement, error="integer overflow")
+    assert judgement.evaluated
     assert judgement.policies == ("refund.grant",)  # what Cedar would have allowed by
 
 

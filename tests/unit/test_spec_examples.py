@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 
+from jurat.audit.approval import MAX_WHY_CHARS, parse_statement, requested_digest
 from jurat.audit.chain import ChainHead
+from jurat.audit.usage import BudgetUsed
+from jurat.policies.usage import MAX_TAKES
+from jurat.schemas import canonical
+from jurat.schemas.approvals import MAX_STATEMENT_BYTES
 from jurat.schemas.decision import InputRef
+from jurat.schemas.moments import CLOCK_SLACK
 from jurat.streams.kafka import KafkaRecord, TopicPartition
 from jurat.streams.offsets import MAX_SPAN, OffsetMap
 from jurat.streams.parking import (
@@ -21,6 +28,9 @@ from jurat.streams.parking import (
 )
 from jurat.streams.state import Source
 from jurat.streams.timers import MAX_TIMERS, Standing, Timers
+from jurat.streams.usage import Taken
+from jurat.streams.waiting import MAX_WAITING, MAX_WAITING_BYTES, TIME_OUT
+from tests.examples import REQUEST
 from tests.tree import ROOT
 
 SPEC = ROOT / "docs" / "spec"
@@ -68,6 +78,27 @@ def test_parked_inputs() -> None:
     assert f"{MAX_PARKED_BYTES // 2**20} MiB" in text
 
 
+def test_the_use_of_budgets() -> None:
+    text = text_of("changelog.md")
+    at = datetime(2026, 9, 21, 13, 33, 20, 500_000, tzinfo=UTC)
+    customer, amount = "resource.customer_id", "context.amount_minor"
+    taken = Taken(at=at, by=customer, key="c-7", of=amount, taken=8_000, window_s=86_400).printed().decode()
+    assert text.count(taken) == 2
+    assert f"at most {MAX_TAKES:,} entries" in text
+    assert timedelta(hours=1) == CLOCK_SLACK
+    described = BudgetUsed(
+        budget="refunds_day",
+        by=customer,
+        key="c-7",
+        of=amount,
+        window_s=86_400,
+        shares=None,
+        used=30_000,
+        taken=8_000,
+    )
+    assert canonical.dumps(described.model_dump(mode="json")).decode() in text_of("audit-record.md")
+
+
 def test_timers() -> None:
     setter = InputRef(topic=TOPIC, partition=3, offset=41)
     due = {
@@ -77,3 +108,22 @@ def test_timers() -> None:
     text = text_of("changelog.md")
     assert (Timers().replace("c-7", Standing(set_by=setter, timers=due)) or b"").decode() in text
     assert f"1 to {MAX_TIMERS} names" in text
+
+
+def test_approvals() -> None:
+    text = text_of("approval.md")
+    assert f"\n{REQUEST.model_dump_json()}\n" in text
+    assert requested_digest(REQUEST) == REQUEST.action_sha256
+    shown = re.findall(r"^```json\n(.*)\n```", text, re.MULTILINE)
+    _request, statement, action = (one.encode() for one in shown)
+    assert sha256(action).hexdigest() == REQUEST.action_sha256
+    said = parse_statement(statement)
+    assert (said.subject[0].name, said.subject[0].digest.sha256) == (
+        REQUEST.decision_id,
+        REQUEST.action_sha256,
+    )
+    assert (said.predicate.policy_digest, said.predicate.agent) == (REQUEST.policy_digest, REQUEST.agent)
+    for bound in (MAX_STATEMENT_BYTES, MAX_WHY_CHARS, MAX_WAITING):
+        assert f"{bound:,}" in text
+    assert f"{MAX_WAITING_BYTES // 2**20} MiB" in text
+    assert f"`{TIME_OUT}`" in text

@@ -55,7 +55,8 @@ async def test_a_verdict_ends_in_its_outcome_and_only_allow_has_an_effect(
     assert result.decision.verdict is verdict
     assert result.decision.id == record.decision_id
     assert result.decision.request_id == "e-1"
-    assert bool(result.changelog) == (verdict is Verdict.ALLOW)
+    changed = [key.partition("/")[0] for key, _value in result.changelog]
+    assert changed == {Verdict.ALLOW: ["state"], Verdict.DENY: [], Verdict.ESCALATE: ["approval"]}[verdict]
     assert (state.documents.get(KEY) is not None) == (verdict is Verdict.ALLOW)
 
 
@@ -291,3 +292,16 @@ async def test_a_record_says_whether_the_reasoner_is_deterministic(deterministic
 async def test_the_same_input_gets_the_same_decision_id() -> None:
     ids = {(await ended(decider()))[1].decision_id for _ in range(2)}
     assert len(ids) == 1
+
+
+async def test_a_reasoner_can_ask_what_the_policies_leave_to_propose() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    class Looking(Insisting):
+        async def propose(self, request: ProposalRequest) -> Proposal:
+            asked.append(tuple(one.name for one in request.space().offered))
+            return await super().propose(request)
+
+    _, record, _ = await ended(decider(reasoner=Looking(RetryCharge(after_minutes=1_440))))
+    assert record.outcome is Outcome.DECIDED
+    assert asked == [("retry_charge", "ask_for_new_method", "give_up")]

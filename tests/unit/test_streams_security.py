@@ -213,6 +213,11 @@ def test_the_document_grants_a_worker_its_topics() -> None:
     assert granted["Write"] == own
     read = {
         topic.name
-        for topic in (topics.state(agent.name), topics.timers(agent.name), topics.journal(agent.name))
+        for topic in (
+            topics.POLICIES,
+            topics.state(agent.name),
+            topics.timers(agent.name),
+            topics.journal(agent.name),
+        )
     }
     assert granted["Read"] == read | {agent.topic} | {topic for view in agent.views for topic in view.topics}

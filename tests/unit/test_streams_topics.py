@@ -10,6 +10,7 @@ import pytest
 from jurat.agents.catalogue import AGENTS
 from jurat.cli.topics import declared
 from jurat.schemas import catalogue
+from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.errors import UnknownSchema
 from jurat.schemas.model import Event
@@ -24,7 +25,7 @@ BY_NAME = {topic.name: topic for topic in declared()}
 
 @pytest.mark.parametrize("event", catalogue.EVENTS, ids=lambda event: event.__name__)
 def test_every_event_has_a_topic_or_is_written_by_agents(event: type[Event]) -> None:
-    if event in (Decision, TimerFired):
+    if event in (ApprovalAnswered, ApprovalRequested, Decision, TimerFired):
         with pytest.raises(UnknownSchema, match="agents write it"):
             topics.of_event(event)
     else:
@@ -43,7 +44,8 @@ def test_an_event_of_somebody_else_has_no_topic() -> None:
 def test_names_are_unique_and_valid_with_room_for_a_namespace() -> None:
     assert len(BY_NAME) == len(declared())
     for name in BY_NAME:
-        assert re.fullmatch(r"[a-z-]+\.[a-z-]+", name), name
+        # Policies are of no room and no agent: the one topic whose name has one part.
+        assert re.fullmatch(r"[a-z-]+\.[a-z-]+|policies", name), name
         assert len(name) <= 64, "a namespace and the dot must fit beside it into the 249 that Kafka takes"
 
 
@@ -52,7 +54,7 @@ def test_an_agents_topics(name: str) -> None:
     agent = AGENTS[name]
     own = {topic.name for topic in topics.of_agent(name)}
     kinds = ("decisions", "dead-letters", "journal", "state", "timers")
-    assert own == {"audit.decisions", *(f"{kind}.{name}" for kind in kinds)}
+    assert own == {"approvals.requests", "audit.decisions", *(f"{kind}.{name}" for kind in kinds)}
     assert own <= set(BY_NAME)
     assert {agent.topic, *(topic for view in agent.views for topic in view.topics)} <= set(BY_NAME)
     # The changelog and the audit chain of an input partition stand in the partition of the same number.
@@ -68,13 +70,20 @@ def test_an_agents_topics(name: str) -> None:
         assert topics.of_event(event).name == agent.topic
 
 
+def test_policies_have_an_order_and_room_for_a_whole_bundle() -> None:
+    settings = topics.POLICIES.configs(replication=3)
+    assert topics.POLICIES in declared()
+    assert topics.POLICIES.partitions == 1
+    assert (settings["cleanup.policy"], settings["max.message.bytes"]) == ("compact", "2097152")
+
+
 def test_evidence_is_kept_for_ever_and_state_is_compacted() -> None:
     for name, topic in BY_NAME.items():
         settings = topic.configs(replication=3)
         if name.startswith(("decisions.", "dead-letters.")) or name == "audit.decisions":
             assert settings["cleanup.policy"] == "delete", name
             assert (settings["retention.ms"], settings["retention.bytes"]) == ("-1", "-1"), name
-        if name.startswith(("state.", "journal.")) or name == "context.customers":
+        if name.startswith(("state.", "journal.")) or name in ("approvals.requests", "context.customers"):
             assert settings["cleanup.policy"] == "compact", name
             assert "retention.ms" not in settings, name
 

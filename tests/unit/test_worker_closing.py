@@ -62,12 +62,32 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     )
     made = Worker(Connection("nowhere:1"), config)
     made._consumer = made._shared = nothing
+    monkeypatch.setattr(made._policies, "settled", at_once)
     return made
+
+
+async def at_once() -> None:
+    """Nothing is activated."""
+
+
+async def test_a_partition_is_not_read_before_it_is_known_which_policies_are_active(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = asyncio.Event()
+    monkeypatch.setattr(worker._policies, "settled", known.wait)
+    await worker.on_partitions_assigned(PARTITION)
+    await asyncio.sleep(0.01)
+    assert (FencedOnClosing.opened, list(worker._open)) == (1, [])
+    known.set()
+    await asyncio.sleep(0.01)
+    assert list(worker._open) == [0]
+    await worker.on_partitions_revoked(PARTITION)
 
 
 async def test_a_partition_that_fails_while_it_is_closed_is_not_opened_again(worker: Worker) -> None:
     await worker.on_partitions_assigned(PARTITION)
     await asyncio.sleep(0)
+    assert list(worker._open) == [0]
     async with asyncio.timeout(AT_ONCE_S):
         await worker.on_partitions_revoked(PARTITION)
     assert FencedOnClosing.opened == 1

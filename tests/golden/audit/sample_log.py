@@ -13,12 +13,12 @@ from pathlib import Path
 
 from jurat.audit import dsse, export
 from jurat.audit.chain import ChainHead
+from jurat.audit.coordinates import Coordinates, chain_name
 from jurat.audit.ed25519 import SigningKey
 from jurat.audit.keys import PemSigner, Trust, TrustedKey, print_trust
 from jurat.audit.log import LogEntry
 from jurat.audit.record import (
     ContextRead,
-    Coordinates,
     DecisionRecord,
     Input,
     Outcome,
@@ -27,9 +27,9 @@ from jurat.audit.record import (
     ReasonerUsed,
     Rejection,
     build,
-    chain_name,
     format_time,
 )
+from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.schemas.decision import InputRef, Verdict, decision_id
 
 FOLDER = Path(__file__).parent
@@ -39,6 +39,9 @@ INPUT_TOPIC = "commerce.after-sales-requests"
 AGENTS = ("after-sales", "payment-retrier")
 START = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 OUTCOMES = (Outcome.DECIDED, Outcome.DENIED, Outcome.ESCALATED, Outcome.REJECTED, Outcome.SKIPPED)
+
+SHADOW = ShadowVerdict(digest="60" * 32, verdict=Verdict.DENY, policies=("return.within-30-days",), errors=())
+"""Beside the escalated one; beside the others there is none."""
 
 _VERDICTS = {
     Outcome.DECIDED: Verdict.ALLOW,
@@ -110,6 +113,7 @@ def record(
             digest="5f" * 32,
             engine="cedarpy 4.12.2",
             input={"context": {"amount_minor": 12_345}, "principal": 'Agent::"after-sales"'},
+            shadow=SHADOW if outcome is Outcome.ESCALATED else None,
         )
         if verdict
         else None,

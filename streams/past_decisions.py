@@ -1,0 +1,77 @@
+"""From a record of the log to the past decision that a backtest judges again.
+
+Rules upheld here: a record that was read is a past decision or says why it is none; what it says is taken from it
+alone. Signatures and chains are not looked at: `jurat audit verify` does that.
+
+Not here: writing records (`recording.py`), judging (`jurat.policies.backtest`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from jurat.audit.log import Fault, LogEntry
+from jurat.audit.record import DecisionRecord, Outcome, is_unjudged, parse
+from jurat.policies.backtest import NotJudged, PastDecision, Why
+from jurat.policies.backtest_report import Said
+from jurat.schemas.decision import Verdict
+from jurat.schemas.errors import RecordInvalid
+
+VERDICT_OF: Final = {
+    Outcome.DECIDED: Verdict.ALLOW,
+    Outcome.DENIED: Verdict.DENY,
+    Outcome.ESCALATED: Verdict.ESCALATE,
+}
+WHY_NOT: Final = {
+    Outcome.SKIPPED: Why.SKIPPED,
+    Outcome.REJECTED: Why.REJECTED,
+    Outcome.EXPIRED: Why.EXPIRED,
+    Outcome.DUPLICATE: Why.DUPLICATE,
+}
+
+
+def read(entry: LogEntry | Fault) -> DecisionRecord | NotJudged:
+    """The record of an entry, or why it cannot be read."""
+    if isinstance(entry, Fault):
+        return NotJudged(Why.UNREADABLE, entry.reason, place_of(entry))
+    try:
+        return parse(entry.record.payload).predicate
+    except RecordInvalid as error:
+        return NotJudged(Why.UNREADABLE, str(error), place_of(entry))
+
+
+def past_decision(record: DecisionRecord, place: str) -> PastDecision | NotJudged:
+    """What a record says of a decision, or why it says nothing of one.
+
+    Args:
+        record: the record.
+        place: where it stands, in words.
+    """
+    verdict = VERDICT_OF.get(record.outcome)
+    if verdict is None:
+        told = record.rejection
+        detail = f"{told.error}: {told.message}" if told else f"it ended {record.outcome.value}"
+        return NotJudged(WHY_NOT[record.outcome], detail, place)
+    if record.policy is None or not record.proposals:
+        return NotJudged(Why.UNREADABLE, "a decision without a proposal", place)
+    if is_unjudged(record):
+        return NotJudged(Why.UNJUDGED, f"it ended {record.outcome.value}", place)
+    # The kernel ends with the proposal that was not denied, or where all were, for the reasons that met the first.
+    chosen = record.proposals[0 if verdict is Verdict.DENY else -1]
+    return PastDecision(
+        decision_id=record.decision_id,
+        place=place,
+        time=record.time,
+        agent=record.agent,
+        action=chosen.action,
+        digest=record.policy.digest,
+        said=Said(verdict, chosen.policies, (*chosen.reasons, *chosen.errors)),
+        normalised=record.policy.input,
+        refused=len(record.proposals) - 1,
+    )
+
+
+def place_of(entry: LogEntry | Fault) -> str:
+    """Where an entry stands: on its topic, the same in the topic and in an export of it; a fault where it can tell."""
+    return str(replace(entry.place, line=None) if isinstance(entry, LogEntry) else entry.place)
