@@ -64,33 +64,7 @@ def parse(line: bytes) -> CedarRequest:
     Raises:
         LineError: it is no Cedar request.
     """
-    if len(line) > MAX_REQUEST_BYTES:
-        raise LineError(f"got a line of more than {MAX_REQUEST_BYTES} bytes, expected one request")
-    try:
-        text = line.decode()
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_int=_integer,
-            parse_float=_number,
-        )
-        if _too_deep(value, MAX_DEPTH):
-            raise RecursionError
-        if "\\u" in text:  # the only way to write half of a surrogate pair
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        half = f"\\u{ord(error.object[error.start]):04x}"
-        raise LineError(f"got a text with {half}, half of a surrogate pair, expected Unicode") from error
-    except UnicodeDecodeError as error:
-        raise LineError(f"got bytes that are not UTF-8 at {error.start}, expected JSON") from error
-    except RecursionError as error:
-        raise LineError(
-            f"got JSON nested too deeply, expected a request of at most {MAX_DEPTH} lists and objects within each other"
-        ) from error
-    except json.JSONDecodeError as error:
-        where = f"{error.msg}, at character {error.pos + 1}"
-        raise LineError(f"got no JSON ({where}), expected one object a line") from error
+    value = _read(line)
     if not isinstance(value, dict):
         raise LineError(
             "got JSON that is no object, expected {principal, action, resource, context, entities}"
@@ -113,6 +87,51 @@ def parse(line: bytes) -> CedarRequest:
         entities=[_entity(entity) for entity in entities or []],
         validated=validated,
     )
+
+
+def _read(line: bytes) -> object:
+    """The JSON of a line, as far as JSON can carry it.
+
+    Raises:
+        LineError: it is none.
+    """
+    if len(line) > MAX_REQUEST_BYTES:
+        raise LineError(f"got a line of more than {MAX_REQUEST_BYTES} bytes, expected one request")
+    try:
+        text = line.decode()
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_int=_integer,
+            parse_float=_number,
+        )
+        _check_depth(value, MAX_DEPTH)
+        if "\\u" in text:  # the only way to write half of a surrogate pair
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise LineError(f"got a text with {half}, half of a surrogate pair, expected Unicode") from error
+    except UnicodeDecodeError as error:
+        raise LineError(f"got bytes that are not UTF-8 at {error.start}, expected JSON") from error
+    except RecursionError as error:
+        raise LineError(
+            f"got JSON nested too deeply, expected a request of at most {MAX_DEPTH} lists and objects within each other"
+        ) from error
+    except json.JSONDecodeError as error:
+        where = f"{error.msg}, at character {error.pos + 1}"
+        raise LineError(f"got no JSON ({where}), expected one object a line") from error
+    return value
+
+
+def _check_depth(value: object, most: int) -> None:
+    """Raise the error that Python's reader raises far deeper."""
+    if not isinstance(value, dict | list):
+        return
+    if most == 0:
+        raise RecursionError
+    for below in value.values() if isinstance(value, dict) else value:
+        _check_depth(below, most - 1)
 
 
 def _entity(entity: object) -> object:
@@ -169,13 +188,6 @@ def _is_uid(value: object) -> TypeGuard[dict[str, str]]:
         and set(value) == {"type", "id"}
         and all(isinstance(part, str) for part in value.values())
     )
-
-
-def _too_deep(value: object, most: int) -> bool:
-    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if most == 0 and isinstance(value, dict | list):
-        return True
-    return any(_too_deep(one, most - 1) for one in below if isinstance(one, dict | list))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

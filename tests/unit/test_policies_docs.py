@@ -114,7 +114,7 @@ def test_the_test_of_a_corpus_is_answered_as_the_specification_says(tmp_path: Pa
     (doors / "schema.json").write_text(json.dumps(DOOR_SCHEMA), encoding="utf-8")
     (code,) = blocks(EVAL_SPEC, "python")
     told: dict[str, Any] = {}
-    exec(code, told)  # noqa: S102  # it is the document's
+    exec(code, told)  # it is the document's
     folder = tmp_path / "folder"
     expected = told["lay_out"](tmp_path / "corpus", "tests/doors/gate.json", folder)
     arguments = ["eval", "--bundle", str(folder), "--input", str(folder / "requests.jsonl")]
