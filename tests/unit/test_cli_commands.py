@@ -340,6 +340,8 @@ def test_what_a_cluster_says_of_its_topics_is_printed_as_it_is(monkeypatch: pyte
         return (change,)
 
     monkeypatch.setattr("jurat.cli.topics.diff_topics", differ)
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(entry, ["topics", "diff"])
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(
+        entry, ["topics", "diff", "--bootstrap-servers", "127.0.0.1:1"]
+    )
     assert result.exit_code == 1, result.output
     assert "[red]:smile:[/red]\\x1b[2J" in result.output
