@@ -6,7 +6,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from jurat.policies import PolicyEngine, backtest_judging, load_bundle, shipped_
 from jurat.policies.backtest import Backtest
 from jurat.policies.backtest_judging import AsRecorded, JudgingBy, Simulated
 from jurat.policies.backtest_past import NotJudged, PastDecision, Why
-from jurat.policies.backtest_report import BacktestReport, Change, Usage
+from jurat.policies.backtest_report import BacktestReport, Change, Said, Usage
 from jurat.schemas.decision import Verdict
 from jurat.schemas.marketplace import DisputeOpened
 from tests.past_log import BEGIN, PastLog, past_of
@@ -149,6 +149,38 @@ def test_the_bundle_that_judged_says_all_of_it_again_while_windows_slide() -> No
     assert (found.judged, found.unchanged, found.not_reproduced, found.other_policies) == (150, 150, 0, 0)
     verdicts = {one.said.policies for one in pasts(log)}
     assert {("dispute.refund.grant",), ("dispute.refund.buyer-day",)} <= verdicts
+
+
+def test_another_bundle_says_what_adding_up_by_hand_says(edited: Edited) -> None:
+    """The windows against a sum over everything that was allowed before, for another limit of each kind."""
+    rng = random.Random(5)
+    log = PastLog(ALONE, shop_engine(), FullRefund())
+    now = latest = BEGIN
+    log.decider = replace(log.decider, clock=lambda: now)
+    moments, asked = [], []
+    for number in range(200):
+        latest += timedelta(minutes=rng.choice([0, 20, 45, 300, 900]), microseconds=rng.randrange(3))
+        now = latest - rng.choice([0, 30]) * timedelta(minutes=1)  # clocks go back, within their slack
+        cents, buyer = rng.choice([9_000, 30_000, 41_999, 42_001, 60_000]), f"c-{rng.randrange(3)}"
+        log.decide([of_buyer(number, cents, buyer)])
+        moments.append(now)
+        asked.append((buyer, cents))
+    judging = Simulated(edited(single="42000", day="70000"))
+    allowed: list[tuple[datetime, str, int]] = []
+    told = set()
+    for one, at, (buyer, cents) in zip(pasts(log), moments, asked, strict=True):
+        used = sum(
+            taken for when, whose, taken in allowed if whose == buyer and when > at - timedelta(hours=24)
+        )
+        expected = Verdict.ESCALATE if cents > 42_000 or used + cents > 70_000 else Verdict.ALLOW
+        said = judging.judge(one, Why.NEW_CANNOT)
+        assert isinstance(said, Said)
+        assert said.verdict is expected, (at, buyer, cents, used)
+        told.add((said.verdict, one.said.verdict))
+        if expected is Verdict.ALLOW:
+            allowed.append((at, buyer, cents))
+    both = {Verdict.ALLOW, Verdict.ESCALATE}
+    assert told == {(new, old) for new in both for old in both}
 
 
 def test_a_budget_that_no_record_knows_is_counted_from_nothing(edited: Edited) -> None:
