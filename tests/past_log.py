@@ -13,7 +13,7 @@ from jurat.agents.reasoner import Reasoner
 from jurat.audit.chain import ChainHead
 from jurat.audit.log import Fault, LogEntry
 from jurat.policies import PolicyEngine
-from jurat.policies.backtest import NotJudged, PastDecision
+from jurat.policies.backtest_past import NotJudged, PastDecision
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.envelope import Signature, SignedRecord
