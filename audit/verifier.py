@@ -129,8 +129,8 @@ class _Chain:
     seen: OffsetSet = field(default_factory=OffsetSet)
     """Offsets of inputs that have a record."""
     escalated: OffsetSet = field(default_factory=OffsetSet)
-    """Offsets of inputs that were escalated and not concluded since: dry runs, which a record does not tell from others,
-    never are."""
+    """Offsets of inputs that were escalated and not concluded since: dry runs, which a record does not tell from
+    others, never are."""
 
 
 @dataclass(slots=True)

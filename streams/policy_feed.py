@@ -8,9 +8,9 @@ One activation, step by step (the numbers come back in the code):
    `jurat.policies.trial` says, its own cases included. That happens in a thread, while decisions go on.
 3. **Swap**, in one turn of the event loop: inputs that are taken into work from now on are judged by it. What is in
    work is judged to its end by what it began with.
-4. One whose bundle is missing or unfit is told once and counted, and the one before it is tried: in a worker that runs,
-   that is the one that judges already. The next activation, or bundle, tries again. What is no fault of the bundle, as a
-   trust file that cannot be read, is waited out where it may pass, and else ends the worker.
+4. One whose bundle is missing or unfit is told once and counted, and the one before it is tried: in a worker that
+   runs, that is the one that judges already. The next activation, or bundle, tries again. What is no fault of the
+   bundle, as a trust file that cannot be read, is waited out where it may pass, and else ends the worker.
 
 Rules upheld here: what judges follows from the topic alone, so that a worker that starts anew judges as the others do;
 a partition is not opened before everything that stands on the topic was heard and tried, so that a decision is never
@@ -172,7 +172,9 @@ class PolicyFeed:
             )
 
     def _hear(self, record: KafkaRecord) -> None:
-        trust = self._trust()  # a trust file that cannot be read is no fault of the record: it ends the worker
+        trust = (
+            self._trust()
+        )  # a trust file that cannot be read is no fault of the record: it ends the worker
         try:
             taken = self._log.take(record, trust)
         except JuratError as error:

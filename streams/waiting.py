@@ -2,7 +2,8 @@
 
 Rules upheld here: everything that deciding again needs is in the changelog, the escalated input included, so that
 waiting survives restarts and Kafka's retention; a decision leaves in the transaction that ends it; its time-out is
-written once. What waits is bounded, and leaves room for the record that ends it. Not here: what an answer does (`approving.py`).
+written once. What waits is bounded, and leaves room for the record that ends it. Not here: what an answer does
+(`approving.py`).
 """
 
 from __future__ import annotations
@@ -188,8 +189,8 @@ class WaitingDecisions:
         """
         if len(waiting.granted) > MAX_GRANTS:
             raise InputRejected(
-                f"policies ask more people about this decision, but {len(waiting.granted)} approved it, expected at most"
-                f" {MAX_GRANTS} approvals that wait for others; ask fewer roles"
+                f"policies ask more people about this decision, but {len(waiting.granted)} approved it, expected at"
+                f" most {MAX_GRANTS} approvals that wait for others; ask fewer roles"
             )
         value = canonical.dumps(waiting.model_dump(mode="json"))
         if len(value) > MAX_ENTRY_BYTES:
