@@ -109,7 +109,7 @@ class PastLog:
         try:
             one = await self.decider.decide(record, self.state, calls=Asked() if calls is None else calls)
         except Retryable as error:
-            one = self.decider.given_up(record, error, attempts=1)  # as a worker does in the end
+            one = self.decider.given_up(record, error, self.state, attempts=1)  # as a worker does in the end
         payload = one.draft.finish(self.head)
         signed = SignedRecord(
             chain=f"{self.agent.name}/{self.topic}/0",
