@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from jurat.agents.action_space import DecisionSpace
 from jurat.agents.agent import Action, Agent, Situation
+from jurat.policies.objectives import Objectives
 from jurat.policies.request import Judgement
 from jurat.schemas import canonical
 from jurat.schemas.errors import ConfigurationError
@@ -27,6 +28,44 @@ def unexplored() -> DecisionSpace:
     raise ConfigurationError("got a request without an action space, expected one: pass `space` to `decide`")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What calls of a model took.
+
+    Attributes:
+        calls: requests that the server answered or may have answered.
+        input_tokens: as the server counted them.
+        output_tokens: as the server counted them.
+        cost_micros: millionths of `currency`; None where no price is known.
+        currency: ISO 4217; None where no price is known.
+    """
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_micros: int | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """What stands behind an answer that a model gave, for the record.
+
+    Attributes:
+        model: the model's name, as the server gave it.
+        parameters_sha256: hex digest of the canonical JSON of everything sent beside the messages.
+        prompt_sha256: hex digest of the canonical JSON of the messages.
+        response_sha256: hex digest of the response's body.
+        spent: what it took, calls that failed before it included.
+    """
+
+    model: str
+    parameters_sha256: str
+    prompt_sha256: str
+    response_sha256: str
+    spent: Spent
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What a reasoner proposes.
@@ -36,12 +75,41 @@ class Proposal:
         rationale: why, in words for the people who read decisions.
         confidence: 0 to 100; None where the reasoner makes no such claim.
         alternatives: names of the actions that it considered and did not choose.
+        reasoner: who made it, where the reasoner that was asked passed the question on; empty where it did not.
+        call: the model call behind it; None where no model was asked.
     """
 
     action: Action
     rationale: str
     confidence: int | None = None
     alternatives: tuple[str, ...] = ()
+    reasoner: str = ""
+    call: ModelCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A reasoner's wish to use a tool of its agent before it proposes.
+
+    Attributes:
+        tool: the tool's name.
+        arguments: an instance of the tool's arguments.
+        call: the model call behind it; None where no model was asked.
+    """
+
+    tool: str
+    arguments: Model
+    call: ModelCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered; exactly one of `result` and `failed` is given."""
+
+    tool: str
+    arguments: Model
+    result: Model | None = None
+    failed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +130,8 @@ class ProposalRequest:
         refused: what was proposed before and refused, with the reasons.
         call_id: the same each time this is asked for the same input, attempt and question: send it where a service
             takes an idempotency key. Empty for deterministic reasoners.
+        objectives: what the bundle says that this agent should aim for; None where it says nothing.
+        tools: what the tools answered that were used before in this decision, in order.
         space: works out what the policies leave to propose, when first called, and keeps it for this decision. It
             follows from the situation and the policies, so it is no part of the request's digest.
     """
@@ -70,6 +140,8 @@ class ProposalRequest:
     situation: Situation[Any]
     refused: tuple[JudgedProposal, ...] = ()
     call_id: str = ""
+    objectives: Objectives | None = None
+    tools: tuple[ToolResult, ...] = ()
     space: Callable[[], DecisionSpace] = field(default=unexplored, compare=False, repr=False)
 
 
