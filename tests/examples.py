@@ -58,7 +58,7 @@ REQUEST = ApprovalRequested(
     granted=("risk by carol",),
     rationale="Refund the buyer in full: 37 points",
     action_sha256="4fb16af435141177d4bc14aa0cae88aff366ce907cb16fdc3b0df2a7749e63f6",
-    policy_digest="8a964ce44a9fa8a19cfbb280ede8cf59f6da4772d710e8d08a291aa42a303efd",
+    policy_digest="188da47a496d0ffa41f56bc5f1d43b97db8aefa29162d7760ae20e7fed108b0e",
     input=InputRef(topic="marketplace.disputes", partition=4, offset=2),
     event_key="c-1",
     requested_at=WHEN,
