@@ -31,9 +31,6 @@ PRIOR_ORDERS: Final = 25
 STEP: Final = 15
 """The move that the policies leave to the agent within a day; a farther one is offered too, for people to approve."""
 
-TENTHS: Final = MappingProxyType({"chargebacks": 100, "disputes_lost": 40, "cancelled": 10, "late": 3})
-"""How much of a score each of them costs, in tenths: a chargeback as much as ten orders would earn."""
-
 MOST_ALARM: Final = 60
 """Points that chargebacks raise at most, one a thousandth of the orders: at six in a hundred the alarm is as loud as it
 gets."""
@@ -196,10 +193,12 @@ def candidates(situation: Situation[SellerActivityReported]) -> tuple[Candidate,
 def synthesis(seen: SellerActivityReported) -> int:
     """What the activity says, drawn to the prior where there is little of it.
 
+    A chargeback undoes what ten orders earned, a lost dispute what four did, a cancelled order one, a late one a third.
+
     Returns:
         0 to 100.
     """
-    tenths = sum(worth * getattr(seen, name) for name, worth in TENTHS.items())
+    tenths = 100 * seen.chargebacks + 40 * seen.disputes_lost + 10 * seen.cancelled + 3 * seen.late
     conduct = max(0, ALL * seen.orders - ALL * tenths // 10) // max(1, seen.orders)
     reviewed = min(seen.reviews, seen.orders)
     said = (conduct * (2 * seen.orders - reviewed) + seen.rating * reviewed) // max(1, 2 * seen.orders)
