@@ -180,18 +180,17 @@ class _Share:
             raise UsageUnknownError(f"got more than {MAX_PARTITIONS} partitions of agents, expected fewer")
         if budget.shares is not None and self.partition >= budget.shares:
             raise UsageUnknownError(f"got partition {self.partition}, expected one below {budget.shares}")
-        return self._window(budget, now).used(key, now=now)
+        return self._window(budget).used(key, now=now)
 
     def take(self, budget: Budget, key: str | None, amount: int, *, name: str, at: datetime) -> None:
         """Take of a budget; `name` takes once. Nothing fits into a full window, and `used` says so."""
-        window = self._window(budget, at)
-        if amount and len(window) < MAX_TAKES:
+        window = self._window(budget)
+        if amount and (len(window) < MAX_TAKES or window.gives_way(at)):
             window.take(name, key=key, amount=amount, at=at)
+            window.expire(most=MAX_EXPIRED)
 
-    def _window(self, budget: Budget, now: datetime) -> Window:
-        window = self.windows.setdefault(budget.name, Window(budget.window))
-        window.expire(now, most=MAX_EXPIRED)
-        return window
+    def _window(self, budget: Budget) -> Window:
+        return self.windows.setdefault(budget.name, Window(budget.window))
 
 
 def _said(record: PastDecision, judgement: Judgement, cannot: Why) -> Said | NotJudged:

@@ -158,7 +158,7 @@ class Window:
                 " went back, or was ahead before"
             )
         in_window = len(self._takes)
-        if in_window >= MAX_TAKES and not self._gone(now):
+        if in_window >= MAX_TAKES and not self.gives_way(now):
             raise UsageUnknownError(
                 f"got {in_window} actions in one partition's window, expected fewer than {MAX_TAKES}"
             )
@@ -205,14 +205,14 @@ class Window:
             The names of what was forgotten.
         """
         gone: list[str] = []
-        while self._latest is not None and len(gone) < most and self._gone(self._latest):
+        while self._latest is not None and len(gone) < most and self.gives_way(self._latest):
             _at, name = heapq.heappop(self._heap)
             self.drop(name)
             gone.append(name)
         return gone
 
-    def _gone(self, now: datetime) -> bool:
-        """Whether the earliest action is one that no window will reach, once something is taken at this moment."""
+    def gives_way(self, now: datetime) -> bool:
+        """Whether no window will reach the earliest action any more, once something is taken at this moment."""
         while self._heap and self._takes.get(self._heap[0][1], (None,))[0] != self._heap[0][0]:
             heapq.heappop(self._heap)  # it was dropped, or taken anew
         return bool(self._heap) and self._heap[0][0] <= now - self._length - CLOCK_SLACK
