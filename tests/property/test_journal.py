@@ -19,12 +19,12 @@ from jurat.streams.journal_entry import (
     CallKey,
     Entry,
     Kind,
+    answer_of,
     answered,
     failed,
     parse_entry,
     parse_key,
     print_entry,
-    proposal_of,
 )
 from tests.journal_stage import WHERE, Do, Log, MemoryWriter, Meters, Paid, Restoring, ask, doer, opened
 
@@ -57,7 +57,7 @@ def test_a_proposal_comes_back_as_it_was(proposal: Proposal) -> None:
     value = print_entry(entry)
     assert parse_entry(value) == entry
     assert print_entry(parse_entry(value)) == value
-    assert proposal_of(parse_entry(value), doer()) == proposal
+    assert answer_of(parse_entry(value), doer()) == proposal
 
 
 any_text = st.text(max_size=MAX_MESSAGE + 10)
