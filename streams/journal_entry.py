@@ -20,7 +20,8 @@ from jurat.agents.kernel import Use
 from jurat.agents.proposals import ModelCallForm
 from jurat.agents.reasoner import ModelCall, Proposal, RawArguments, ToolCall, ToolResult
 from jurat.agents.tools import MAX_TOOL_NAME, failed_result, read_result
-from jurat.audit.record import Sha256Hex, Time
+from jurat.audit.reasoning import Sha256Hex
+from jurat.audit.record import Time
 from jurat.schemas import canonical
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import CanonicalError, ProposalInvalid, StreamError

@@ -86,9 +86,7 @@ class Asked:
         self.calls.append((where, decision_id, attempt, ask))
         return await reasoner.propose(request)
 
-    async def use(
-        self, use: Use, *, where: InputRef, decision_id: str, attempt: int, ask: int
-    ) -> ToolResult:
+    async def use(self, use: Use, *, where: InputRef, decision_id: str, attempt: int, ask: int) -> ToolResult:
         self.calls.append((where, decision_id, attempt, ask))
         return await used(use)
 
