@@ -147,7 +147,7 @@ class Candidate:
 
     @property
     def score(self) -> int:
-        """The sum of the signals' points."""
+        """The sum of the signals' points, where all goals weigh the same."""
         return sum([signal.points for signal in self.signals])
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from jurat.agents import kernel
-from jurat.agents.agent import MAX_PROPOSALS, MAX_TOOL_CALLS, Agent, Situation
-from jurat.agents.kernel import TRANSITIONS, Came, Decided, Resolution, State, Use, decide
+from jurat.agents.agent import MAX_PROPOSALS, MAX_TOOL_CALLS, Agent, Judged, Situation
+from jurat.agents.kernel import TRANSITIONS, Came, Decided, Resolution, State, Use, decide, judge_approved
 from jurat.agents.reasoner import RawArguments, ToolCall, ToolResult
 from jurat.agents.tools import MAX_FAILURE, MAX_TOOL_BYTES, MAX_TOOL_NAME, NoArguments
 from jurat.policies.objectives import Objectives
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import InputRejected, ProposalInvalid, ReasonerUnavailable
-from tests.journal_stage import EVENT, NOW, Do, Number
+from tests.journal_stage import EVENT, NOW, Do, Number, Thing
 from tests.tool_stage import Asked, Counted, called, counter, does, raw_wish, wish, with_tools
 
 SITUATION: Situation[Any] = Situation(event=EVENT, now=NOW)
@@ -232,6 +232,33 @@ def test_1_the_reasoner_is_told_the_objectives() -> None:
     aims = Objectives("be quick", {"speed": 100})
     steps = decide(with_tools(), Judging(), SITUATION, objectives=aims)
     assert next(steps).request.objectives is aims  # type: ignore[union-attr]
+
+
+class Sure(Number):
+    """Facts that tell how sure the reasoner is."""
+
+    confidence: int = 100
+
+
+@pytest.mark.parametrize(("said", "told"), [(None, 100), (0, 0), (54, 54), (100, 100)])
+def test_3_facts_that_declare_it_are_told_the_confidence(said: int | None, told: int) -> None:
+    seen: list[PolicyRequest] = []
+
+    class Looking(Judging):
+        def judge(self, request: PolicyRequest) -> Judgement:
+            seen.append(request)
+            return super().judge(request)
+
+    agent = replace(
+        with_tools(), judged=lambda _situation, action: Judged(Thing(id="o-1"), Sure(number=action.number))
+    )
+    proposal = does(1, confidence=said)
+    steps = decide(agent, Looking(), SITUATION)
+    next(steps)
+    with pytest.raises(StopIteration):
+        steps.send(proposal)
+    judge_approved(agent, Looking(), SITUATION, proposal, approvals=frozenset({"risk"}))
+    assert [request.facts for request in seen] == [Sure(number=1, confidence=told)] * 2
 
 
 def test_raw_arguments_are_of_any_object() -> None:
