@@ -52,6 +52,7 @@ class Decision(Event):
 
     namespace: ClassVar[str] = "decisions"
     key_field: ClassVar[str] = "subject"
+    added_fields: ClassVar[int] = 1
 
     id: Identifier
     request_id: Identifier
