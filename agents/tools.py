@@ -82,7 +82,9 @@ def raw(call: ToolCall) -> ToolCall:
     if not isinstance(given, Model):
         raise ProposalInvalid(f"got a tool's arguments of type {type(given).__name__}, expected a Model")
     try:
-        plain = given.given if type(given) is RawArguments else given.model_dump(mode="json")
+        plain = (
+            given.given if type(given) is RawArguments else given.model_dump(mode="json", warnings="error")
+        )
         size = len(canonical.dumps(plain))
         arguments = RawArguments(given=plain)
     except (CanonicalError, ValueError, TypeError) as error:
