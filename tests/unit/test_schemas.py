@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from jurat.schemas import avro, avsc, canonical, catalogue
 from jurat.schemas.cloudevents import Attributes, headers_for, parse_time, read_headers
-from jurat.schemas.codec import MAX_EVENT_BYTES, SINGLE_OBJECT_MARK, decode, encode, schema_name
+from jurat.schemas.codec import MAX_EVENT_BYTES, decode, encode, schema_name
 from jurat.schemas.commerce import AfterSalesRequested, PaymentFailed
-from jurat.schemas.decision import Decision, InputRef, decision_id
+from jurat.schemas.decision import InputRef, decision_id
 from jurat.schemas.errors import DecodeError, EnvelopeError, SchemaError, UnknownSchema
 from jurat.schemas.model import Event, Money
 from tests.examples import DECISION, EXAMPLES, WHEN
@@ -149,29 +149,6 @@ class TwoSchemas:
         if schema_id not in self._events:
             raise UnknownSchema(f"no schema {schema_id}")
         return avro.Written(self._events[schema_id])
-
-
-BEFORE_ALTERNATIVES = bytes.fromhex("cfd938f90d90b080")
-"""The fingerprint of the decision event's schema before it had alternatives."""
-
-
-@pytest.mark.parametrize("framing", ["single object", "registry"])
-def test_a_decision_that_was_written_before_it_had_alternatives_is_still_read(framing: str) -> None:
-    assert avro.fingerprint_of(Decision, 1) == BEFORE_ALTERNATIVES != avro.fingerprint_of(Decision)
-    now = encode(DECISION)
-    assert now[-1:] == b"\0", "no alternatives: an empty array"
-    before = SINGLE_OBJECT_MARK + BEFORE_ALTERNATIVES + now[10:-1]
-    if framing == "single object":
-        assert decode(before) == DECISION
-        with pytest.raises(DecodeError, match="are not an Avro"):
-            decode(now[:-1])
-        return
-
-    class Earlier(TwoSchemas):
-        def event_of(self, schema_id: int) -> avro.Written:
-            return avro.Written(Decision, lacks=1)
-
-    assert decode(b"\x00\x00\x00\x01\x02" + now[10:-1], ids=Earlier()) == DECISION
 
 
 def test_with_a_registry_the_confluent_wire_format_is_written_and_read() -> None:
