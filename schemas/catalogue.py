@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from jurat.schemas import commerce, marketplace, simulation
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
-from jurat.schemas.avro import fingerprint_of
+from jurat.schemas.avro import Written, fingerprint_of
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import UnknownSchema
@@ -40,7 +40,11 @@ EVENTS: tuple[type[Event], ...] = (
 )
 
 BY_NAME: Mapping[str, type[Event]] = {event.event_type(): event for event in EVENTS}
-BY_FINGERPRINT: Mapping[bytes, type[Event]] = {fingerprint_of(event): event for event in EVENTS}
+BY_FINGERPRINT: Mapping[bytes, Written] = {
+    fingerprint_of(event, lacks): Written(event, lacks)
+    for event in EVENTS
+    for lacks in range(event.added_fields + 1)
+}
 
 
 def by_name(name: str) -> type[Event]:
@@ -56,8 +60,8 @@ def by_name(name: str) -> type[Event]:
         raise UnknownSchema(f"got the event type {name!r}, expected one of: {known}") from None
 
 
-def by_fingerprint(fingerprint: bytes) -> type[Event]:
-    """Find an event type by its CRC-64-AVRO fingerprint, in wire order.
+def by_fingerprint(fingerprint: bytes) -> Written:
+    """Find an event type, and which of its schemas, by a CRC-64-AVRO fingerprint, in wire order.
 
     Raises:
         UnknownSchema: no schema of this release has it.

@@ -191,7 +191,7 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
     if held is None:
         raise InputRejected(f"{decision.id} ended while this answer was looked at")
     waiting = held
-    proposal = Proposal(action=_action(by.agent, decision), rationale=decision.rationale)
+    proposal = Proposal(_action(by.agent, decision), decision.rationale, decision.confidence)
     roles = frozenset(one.role for one in grants)
     decided = judge_approved(by.agent, before.judge(situation), situation, proposal, approvals=roles)
     judgement = decided.chosen.judgement
