@@ -31,6 +31,7 @@ EVENTS: tuple[type[Event], ...] = (
     marketplace.DisputeOpened,
     marketplace.SearchPerformed,
     marketplace.SellerActivityReported,
+    marketplace.SettlementAnswered,
     simulation.DisputeOutcome,
     simulation.FulfilmentOutcome,
     simulation.RetryOutcome,

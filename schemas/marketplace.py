@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from jurat.schemas.model import Count, Event, Identifier, Model, Money, Percent, Text
+from jurat.schemas.model import Count, Event, Identifier, MinorUnits, Model, Money, Percent, Text
 
 MAX_LISTINGS = 30
 """Listings of one search that are ranked anew: what a buyer looks at, and what a prompt and a record can carry."""
@@ -62,6 +62,47 @@ class DisputeOpened(Event):
     days_since_delivery: Count | None = None
     seller_dispute_rate_percent: Percent
     buyer_prior_disputes: Count
+
+
+class SettlementAnswer(StrEnum):
+    """What a party says to an offer."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    COUNTERED = "countered"
+
+
+class SettlementAnswered(Event):
+    """A party answers the mediator's offer.
+
+    Attributes:
+        dispute_id: the dispute that the offer was made in.
+        customer_id: the buyer; the key, as of the dispute.
+        party: who answers, the buyer or the seller.
+        answer: accepted, refused, or countered.
+        to_minor: the offered amount that they answer to: an answer to an earlier offer is not one to a later.
+        counter_minor: with `countered`, what they would take or give; in the dispute's currency.
+    """
+
+    namespace: ClassVar[str] = "marketplace"
+    key_field: ClassVar[str] = "customer_id"
+
+    dispute_id: Identifier
+    customer_id: Identifier
+    party: Party
+    answer: SettlementAnswer
+    to_minor: MinorUnits
+    counter_minor: MinorUnits | None = None
+
+    @model_validator(mode="after")
+    def _answers(self) -> SettlementAnswered:
+        if self.party not in (Party.BUYER, Party.SELLER):
+            raise ValueError(f"got an answer of the {self.party.value}, expected one of buyer or seller")
+        if (self.answer is SettlementAnswer.COUNTERED) != (self.counter_minor is not None):
+            raise ValueError(
+                "got a counter-offer without an amount, or an amount without one; they go together"
+            )
+        return self
 
 
 class Listing(Model):

@@ -134,6 +134,7 @@ TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
     marketplace.DisputeOpened: DISPUTES,
     marketplace.SearchPerformed: SEARCHES,
     marketplace.SellerActivityReported: SELLERS,
+    marketplace.SettlementAnswered: DISPUTES,
     simulation.DisputeOutcome: SIMULATED_OUTCOMES,
     simulation.FulfilmentOutcome: SIMULATED_OUTCOMES,
     simulation.RetryOutcome: SIMULATED_OUTCOMES,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from jurat.agents.agent import Agent
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, RefundBuyer
+from jurat.agents.dispute_actions import RefundBuyer
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.audit.key_store import load_signer
 from jurat.policies import PolicyEngine, load_bundle

@@ -138,6 +138,14 @@ EXAMPLES: tuple[Event, ...] = (
         handling_cost=EUR,
         stock={"i-1": 12},
     ),
+    marketplace.SettlementAnswered(
+        dispute_id="d-1",
+        customer_id="c-1",
+        party=marketplace.Party.BUYER,
+        answer=marketplace.SettlementAnswer.COUNTERED,
+        to_minor=999,
+        counter_minor=1_200,
+    ),
     marketplace.SearchPerformed(
         search_id="q-1",
         buyer_id="b-1",

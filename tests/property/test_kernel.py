@@ -11,13 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jurat.agents.agent import MAX_PROPOSALS, MAX_TOOL_CALLS, Action, Agent, Situation, Tool
-from jurat.agents.dispute_mediator import (
-    DISPUTE_MEDIATOR,
-    PartialRefund,
-    RefundBuyer,
-    ReleaseToSeller,
-    RequestEvidence,
-)
+from jurat.agents.dispute_actions import PartialRefund, RefundBuyer, ReleaseToSeller, RequestEvidence
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER, Backorder, ShipFrom, SplitShipment
 from jurat.agents.kernel import RESOLUTION_OF, Answer, Decided, Resolution, Use, decide
 from jurat.agents.payment_retrier import PAYMENT_RETRIER, AskForNewMethod, GiveUp, RetryCharge
@@ -207,7 +202,7 @@ wishes = st.builds(
     arguments=st.builds(Asked, thing=st.text(max_size=3))
     | st.builds(
         RawArguments,
-        given=st.dictionaries(st.sampled_from(["thing", "x"]), st.integers() | st.text(max_size=3)),
+        given=st.dictionaries(st.sampled_from(["thing", "x"]), st.integers(-9, 9) | st.text(max_size=3)),
     ),
 )
 tool_answers = st.sampled_from(

@@ -16,12 +16,8 @@ from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.after_sales_actions import ModifyPendingOrderItems, ModifyPendingOrderPayment
 from jurat.agents.after_sales_judged import found
 from jurat.agents.agent import Action, Agent
-from jurat.agents.dispute_mediator import (
-    DISPUTE_MEDIATOR,
-    PartialRefund,
-    RefundBuyer,
-    RequestEvidence,
-)
+from jurat.agents.dispute_actions import PartialRefund, RefundBuyer, RequestEvidence
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER, ShipFrom, SplitShipment
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.kernel import decide
@@ -73,12 +69,17 @@ def test_a_partial_refund_is_bounded_by_the_dispute_and_by_the_payments_lead() -
 def test_what_is_refused_whatever_is_chosen_is_not_offered() -> None:
     space = decision_space(DISPUTE_MEDIATOR, DISPUTE, shop_engine(), usage=NOTHING_USED)
     assert [one.name for one in space.actions] == [one.action_name for one in DISPUTE_MEDIATOR.actions]
-    assert [one.name for one in space.offered] == ["refund_buyer", "partial_refund", "request_evidence"]
+    assert [one.name for one in space.offered] == [
+        "refund_buyer",
+        "partial_refund",
+        "request_evidence",
+        "offer_settlement",
+    ]
     names = [
         branch["properties"]["name"]["enum"]
         for branch in decision_schema(space)["properties"]["action"]["anyOf"]  # type: ignore[index,call-overload]
     ]
-    assert names == [["refund_buyer"], ["partial_refund"], ["request_evidence"]]
+    assert names == [["refund_buyer"], ["partial_refund"], ["request_evidence"], ["offer_settlement"]]
 
 
 def test_a_full_refund_has_one_amount() -> None:
@@ -303,7 +304,12 @@ def test_a_reasoner_gets_the_space_when_it_asks_and_only_then() -> None:
     proposal = asyncio.run(HeuristicReasoner().propose(request))
     assert asked == [], "a rule of thumb never looks"
     space = request.space()
-    assert [one.name for one in space.offered] == ["refund_buyer", "partial_refund", "request_evidence"]
+    assert [one.name for one in space.offered] == [
+        "refund_buyer",
+        "partial_refund",
+        "request_evidence",
+        "offer_settlement",
+    ]
     count = len(asked)
     assert request.space() is space
     assert len(asked) == count > 10

@@ -5,16 +5,15 @@ from __future__ import annotations
 import pytest
 
 from jurat.agents.agent import Action, Situation
-from jurat.agents.dispute_mediator import (
-    DISPUTE_MEDIATOR,
-    MAX_SETTLED,
-    BuyerDesk,
+from jurat.agents.dispute_actions import (
     DisputedOrder,
     PartialRefund,
     RefundBuyer,
     ReleaseToSeller,
     RequestEvidence,
 )
+from jurat.agents.dispute_desk import MAX_SETTLED, BuyerDesk
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.payment_retrier import GiveUp
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party, Statement
