@@ -86,7 +86,11 @@ class UsageReported(SubscriptionEvent):
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
-        prices = (self.plan.price, self.overage_per_thousand, *(one.price for one in self.plans + self.add_ons))
+        prices = (
+            self.plan.price,
+            self.overage_per_thousand,
+            *(one.price for one in self.plans + self.add_ons),
+        )
         if len({price.currency for price in prices}) != 1:
             raise ValueError("got prices in several currencies, expected the account's one")
         return self

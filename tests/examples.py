@@ -93,9 +93,7 @@ EXAMPLES: tuple[Event, ...] = (
     subscriptions.IndustryDeclared(
         account_id="a-1", industry="banking", regulated=True, purpose=subscriptions.Purpose.COMPLIANCE
     ),
-    subscriptions.OnboardingTicketRaised(
-        account_id="a-1", severity=3, purpose=subscriptions.Purpose.SUPPORT
-    ),
+    subscriptions.OnboardingTicketRaised(account_id="a-1", severity=3, purpose=subscriptions.Purpose.SUPPORT),
     subscriptions.RenewalApproaching(account_id="a-1", standing=STANDING, days_to_renewal=45),
     subscriptions.RenewalFailed(
         account_id="a-1",
