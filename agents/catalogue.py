@@ -8,17 +8,30 @@ from typing import Any
 from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.agent import Agent
 from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
+from jurat.agents.dunning import DUNNING
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.agents.ranker import RANKER
 from jurat.agents.reasoner import Reasoner
 from jurat.agents.requested import RequestedReasoner
+from jurat.agents.retention import RETENTION
 from jurat.agents.trust_scorer import TRUST_SCORER
+from jurat.agents.upgrade_adviser import UPGRADE_ADVISER
 
 AGENTS: Mapping[str, Agent[Any]] = {
     agent.name: agent
-    for agent in (AFTER_SALES, DISPUTE_MEDIATOR, FULFILMENT_ROUTER, PAYMENT_RETRIER, RANKER, TRUST_SCORER)
+    for agent in (
+        AFTER_SALES,
+        DISPUTE_MEDIATOR,
+        DUNNING,
+        FULFILMENT_ROUTER,
+        PAYMENT_RETRIER,
+        RANKER,
+        RETENTION,
+        TRUST_SCORER,
+        UPGRADE_ADVISER,
+    )
 }
 
 REASONERS: Mapping[str, Callable[[], Reasoner]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas import commerce, marketplace, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.avro import Written, fingerprint_of
 from jurat.schemas.decision import Decision
@@ -35,6 +35,18 @@ EVENTS: tuple[type[Event], ...] = (
     simulation.DisputeOutcome,
     simulation.FulfilmentOutcome,
     simulation.RetryOutcome,
+    subscriptions.CancellationRequested,
+    subscriptions.CardUpdated,
+    subscriptions.CareNeedDeclared,
+    subscriptions.ContactChanged,
+    subscriptions.IndustryDeclared,
+    subscriptions.OnboardingTicketRaised,
+    subscriptions.RenewalApproaching,
+    subscriptions.RenewalFailed,
+    subscriptions.RenewalRecovered,
+    subscriptions.SuggestionAnswered,
+    subscriptions.UsageDropped,
+    subscriptions.UsageReported,
     Decision,
     SignedRecord,
     TimerFired,

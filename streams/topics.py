@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas import commerce, marketplace, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
@@ -82,6 +82,9 @@ WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
 DISPUTES: Final = Topic("marketplace.disputes")
 SEARCHES: Final = Topic("marketplace.searches")
 SELLERS: Final = Topic("marketplace.sellers")
+ACCOUNTS: Final = Topic("subscriptions.accounts")
+BILLING: Final = Topic("subscriptions.billing")
+USAGE: Final = Topic("subscriptions.usage")
 CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
 AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
 APPROVAL_REQUESTS: Final = Topic("approvals.requests", compacted=True)
@@ -138,6 +141,18 @@ TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
     simulation.DisputeOutcome: SIMULATED_OUTCOMES,
     simulation.FulfilmentOutcome: SIMULATED_OUTCOMES,
     simulation.RetryOutcome: SIMULATED_OUTCOMES,
+    subscriptions.CancellationRequested: ACCOUNTS,
+    subscriptions.CardUpdated: BILLING,
+    subscriptions.CareNeedDeclared: BILLING,
+    subscriptions.ContactChanged: ACCOUNTS,
+    subscriptions.IndustryDeclared: ACCOUNTS,
+    subscriptions.OnboardingTicketRaised: ACCOUNTS,
+    subscriptions.RenewalApproaching: ACCOUNTS,
+    subscriptions.RenewalFailed: BILLING,
+    subscriptions.RenewalRecovered: BILLING,
+    subscriptions.SuggestionAnswered: USAGE,
+    subscriptions.UsageDropped: ACCOUNTS,
+    subscriptions.UsageReported: USAGE,
     SignedRecord: AUDIT,
 }
 """Where an event of this type is published. A `Decision` goes to its agent's own topic (`decisions`)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas import commerce, marketplace, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
@@ -74,7 +74,47 @@ ANSWER = ApprovalAnswered(
     signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
 )
 
+PLAN = subscriptions.Plan(plan_id="team", limit_units=10_000, price=EUR)
+STANDING = subscriptions.AccountStanding(yearly=EUR, seats_active=40, open_incidents=1)
+
 EXAMPLES: tuple[Event, ...] = (
+    subscriptions.CancellationRequested(
+        account_id="a-1", standing=STANDING, reason=subscriptions.CancelReason.PRICE, final=True
+    ),
+    subscriptions.CardUpdated(account_id="a-1"),
+    subscriptions.CareNeedDeclared(account_id="a-1", needs_care=True),
+    subscriptions.ContactChanged(
+        account_id="a-1",
+        contact_id="p-1",
+        champion=True,
+        change=subscriptions.ContactChange.PROMOTED,
+        purpose=subscriptions.Purpose.RETENTION,
+    ),
+    subscriptions.IndustryDeclared(
+        account_id="a-1", industry="banking", regulated=True, purpose=subscriptions.Purpose.COMPLIANCE
+    ),
+    subscriptions.OnboardingTicketRaised(account_id="a-1", severity=3, purpose=subscriptions.Purpose.SUPPORT),
+    subscriptions.RenewalApproaching(account_id="a-1", standing=STANDING, days_to_renewal=45),
+    subscriptions.RenewalFailed(
+        account_id="a-1",
+        invoice_id="inv-1",
+        amount=EUR,
+        failure_code="insufficient_funds",
+        tenure_months=18,
+        cheaper_plan=True,
+    ),
+    subscriptions.RenewalRecovered(account_id="a-1", invoice_id="inv-1", amount=EUR),
+    subscriptions.SuggestionAnswered(account_id="a-1", accepted=False),
+    subscriptions.UsageDropped(account_id="a-1", standing=STANDING, drop_percent=55),
+    subscriptions.UsageReported(
+        account_id="a-1",
+        plan=PLAN,
+        months=(7_000, 8_500, 9_800),
+        overage_per_thousand=EUR,
+        plans=(PLAN,),
+        add_ons=(subscriptions.AddOn(add_on_id="extra", extra_units=2_000, price=EUR),),
+        past_due_invoices=1,
+    ),
     commerce.AfterSalesRequested(
         request_id="r-1",
         customer_id="c-1",
