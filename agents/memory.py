@@ -88,7 +88,6 @@ class Memory(Model):
             (fact for fact in reversed(self.facts) if fact.name == name and fact.ended_at is None), None
         )
 
-
     def whole_at(self, moment: datetime) -> bool:
         """Whether nothing is missing of what was remembered at a moment, so that `as_of` gives exactly that."""
         return self.trimmed_at is None or self.trimmed_at <= moment
@@ -97,9 +96,7 @@ class Memory(Model):
 NOTHING: Final = Memory()
 
 
-def remember(
-    memory: Memory, learned: Sequence[Learned], *, source: InputRef, learned_at: datetime
-) -> Memory:
+def remember(memory: Memory, learned: Sequence[Learned], *, source: InputRef, learned_at: datetime) -> Memory:
     """Write down what an input taught; of several things with one name the last counts.
 
     Doing it again for the same source changes nothing. Above `MAX_FACTS` the facts that ended go first, then those that

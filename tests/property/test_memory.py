@@ -65,7 +65,9 @@ def test_what_stands_is_the_newest_of_each_name(inputs: list[list[Learned]]) -> 
         value, offset = newest[fact.name]
         assert (fact.value, type(fact.value), fact.source.offset) == (value, type(value), offset)
     if memory.trimmed_at is None:
-        assert {fact.name for fact in standing} == {name for name, (value, _) in newest.items() if value is not None}
+        assert {fact.name for fact in standing} == {
+            name for name, (value, _) in newest.items() if value is not None
+        }
 
 
 @given(INPUTS)
