@@ -29,9 +29,9 @@ LATER = remember(
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, memory: Memory, *options: str) -> tuple[int, str, str]:
-    async def replay(_connection: Connection, topics: list[str]):  # type: ignore[no-untyped-def]
-        assert topics == ["state.payment-retrier"]
-        key = b"memory/commerce.payments/c-1"
+    async def replay(connection: Connection, topics: list[str]):  # type: ignore[no-untyped-def]
+        assert topics == [connection.topic("state.payment-retrier")]
+        key = f"memory/{connection.topic('commerce.payments')}/c-1".encode()
         yield KafkaRecord(topics[0], 2, 0, 0, key, b"{}")
         yield KafkaRecord(topics[0], 2, 1, 0, key + b"1", b"no memory")
         yield KafkaRecord(topics[0], 2, 2, 0, key, memory.model_dump_json().encode())
