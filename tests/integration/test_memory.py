@@ -39,11 +39,15 @@ async def publish_wave(shell: Shell, wave: int) -> None:
                 await publisher.publish(event, event_id=event.dispute_id)
 
 
-async def work(shell: Shell, *, until_done: int, kill: bool) -> None:
-    """Run a worker until so many decisions are there; then kill -9, or stop it."""
+def started(shell: Shell) -> subprocess.Popen[bytes]:
     words = ["-m", "tests.budget_worker", str(shipped_bundle("shop")), str(shell.keys)]
     at = (shell.connection.bootstrap_servers, shell.connection.namespace)
-    process = subprocess.Popen([sys.executable, *words, *at], cwd=ROOT)
+    return subprocess.Popen([sys.executable, *words, *at], cwd=ROOT)
+
+
+async def work(shell: Shell, *, until_done: int, kill: bool) -> None:
+    """Run a worker until so many decisions are there; then kill -9, or stop it."""
+    process = started(shell)
     try:
 
         async def seen() -> bool:

@@ -37,7 +37,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, memory: Memory, *options: str) -> tup
         yield KafkaRecord(topics[0], 2, 2, 0, key, memory.model_dump_json().encode())
 
     monkeypatch.setattr(memory_reading, "replay", replay)
-    arguments = ["show", "c-1", "--agent", "payment-retrier", *options]
+    arguments = ["show", "c-1", "--agent", "payment-retrier", "--bootstrap-servers", "nowhere:1", *options]
     result = CliRunner().invoke(memory_cli.command, arguments)
     return result.exit_code, result.stdout, result.stderr
 
