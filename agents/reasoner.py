@@ -190,8 +190,11 @@ def request_digest(request: ProposalRequest) -> str:
         CanonicalError: a document or the state has no canonical form.
     """
     situation = request.situation
+    # Only where the agent remembers: what was asked for other agents, by an earlier release too, keeps its name.
+    memory = {} if request.agent.remembers is None else {"memory": _dumped(situation.memory)}
     return canonical.digest(
         {
+            **memory,
             "actions": sorted(action.action_name for action in request.agent.actions),
             "agent": request.agent.name,
             "documents": [

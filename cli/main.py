@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "dead-letters": "List, replay and drop inputs that could not be decided.",
     "demo": "See the whole way once.",
     "keys": "Make and list signing keys.",
+    "memory": "Show what agents remember.",
     "policy": "Check and test policies.",
     "publish": "Publish events from JSON lines.",
     "simulate": "Publish a simulated marketplace.",

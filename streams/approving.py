@@ -38,6 +38,7 @@ from jurat.schemas.decision import Decision, Verdict, decision_id
 from jurat.schemas.errors import AuditError, InputRejected
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
+from jurat.streams import remembering
 from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.recording import MAX_RATIONALE_CHARS
 from jurat.streams.state import Entry
@@ -185,7 +186,8 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
     grants = (*_still_trusted(waiting.granted, trust), verified.recorded) if unchanged else ()
     original, event = _original(case, waiting)
     before = replace(case, decoded=original)
-    situation, read = await before.situation(event)
+    # What the input taught was written when it was escalated; since then its key may have learned more.
+    situation, read = await before.situation(event, remembering.known(case, event))
     # Looking up may have waited, and a time-out of this decision been written meanwhile; nothing waits from here on.
     held = case.state.waiting.get(decision.id)
     if held is None:

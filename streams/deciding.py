@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from jurat.agents.agent import Agent, Lookup, Situation
 from jurat.agents.kernel import Decided
+from jurat.agents.memory import Memory
 from jurat.agents.reasoner import Reasoner
 from jurat.audit.draft import draft
 from jurat.audit.keys import Trust
@@ -37,7 +38,7 @@ from jurat.schemas.errors import (
     SchemaError,
 )
 from jurat.schemas.model import Event, Model
-from jurat.streams import approving
+from jurat.streams import approving, remembering
 from jurat.streams.asking import Calls, reason
 from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.documents import Document, digest_of
@@ -198,16 +199,16 @@ class Deciding:
                 read = ContextRead(name=FIRST, key=name, uri=self.by.uri(where), sha256=first.sha256)
                 return self.ended(Outcome.DUPLICATE, context=(read,))
         if not agent.decides(event):
-            return self.ended(Outcome.SKIPPED)
+            return remembering.ended(self, event, Outcome.SKIPPED)
         limit = agent.expires_after
         if limit is not None and self.now - self.decoded.occurred_at > limit:
-            return self.ended(Outcome.EXPIRED)
+            return remembering.ended(self, event, Outcome.EXPIRED)
         return None
 
     async def _judged(self, event: Event) -> Verdicted:
         recorder = self.by.recorder
         name = recorder.id_of(self.decoded)
-        situation, context = await self.situation(event)
+        situation, context = await self.situation(event, remembering.taught(self, event))
         decided = await reason(self, situation, name)
         decision = recorder.decision(self.decoded, event, decided, name=name, at=self.now)
         record = recorder.judged(self.decoded, decided, decision, context)
@@ -238,7 +239,7 @@ class Deciding:
             asked=asked,
         )
 
-    async def situation(self, event: Event) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
+    async def situation(self, event: Event, memory: Memory) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
         """What deciding an event depends on, and what of it was looked up."""
         documents: dict[tuple[str, str], Model | None] = {}
         read: list[ContextRead] = []
@@ -249,9 +250,8 @@ class Deciding:
         own = self.state.documents.get(event.key())
         if own is not None:
             read.append(ContextRead(name="state", key=event.key(), uri=None, sha256=digest_of(own)))
-        situation = Situation(
-            event=event, now=self.now, occurred_at=self.decoded.occurred_at, documents=documents, state=own
-        )
+        read.extend(remembering.read(self, event, memory))
+        situation = Situation(event, self.now, self.decoded.occurred_at, documents, own, memory)
         return situation, tuple(read)
 
     async def _look_up(self, lookup: Lookup) -> Document | None:
@@ -284,20 +284,22 @@ class Deciding:
     def effect(self, situation: Situation[Any], decided: Decided, decision: Decision) -> tuple[Entry, ...]:
         """Change the state as an allowed decision does."""
         if decision.verdict is not Verdict.ALLOW or not decision.effective:
-            return ()
+            return remembering.kept(self, situation.event, situation.memory)
         agent, state = self.by.agent, self.state
         key, action = situation.event.key(), decided.chosen.proposal.action
         # Everything is made and checked before anything is set.
         after = agent.effect(situation, action) if agent.effect is not None else None
         timers = agent.timers(situation, action) if agent.timers is not None else {}
         standing = standing_timers(timers, set_by=decision.input)
+        memory = remembering.decided(self, situation, action, source=decision.input)
         changed: list[Entry] = []
         if after is not None:
             changed.append((f"{STATE}{state.input_topic}/{key}", state.documents.put(key, after)))
         if agent.timers is not None:
             changed.append((f"{TIMER}{state.input_topic}/{key}", state.timers.replace(key, standing)))
         taken = state.usage.take(decided.chosen.judgement.charges, where=decision.input, at=self.now)
-        return (*changed, *[(f"{USAGE}{name}", value) for name, value in taken])
+        changed += [(f"{USAGE}{name}", value) for name, value in taken]
+        return (*changed, *remembering.kept(self, situation.event, memory))
 
     def _rejected(self, error: Exception) -> Verdicted:
         return self.ended(Outcome.REJECTED, rejection=Rejection.of(error))

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from jurat.agents.memory import Memory
 from jurat.agents.payment_retrier import RetryCharge
 from jurat.audit.record import Outcome
 from jurat.policies.request import Judgement, PolicyRequest
@@ -29,10 +30,10 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) ->
     """Something happens once, while what an answer depends on is looked up."""
     look_up, left = Deciding.situation, [happens]
 
-    async def slow(self: Deciding, event: Event) -> object:
+    async def slow(self: Deciding, event: Event, memory: Memory) -> object:
         if left:
             left.pop()()
-        return await look_up(self, event)
+        return await look_up(self, event, memory)
 
     monkeypatch.setattr(Deciding, "situation", slow)
 

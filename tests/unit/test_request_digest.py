@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from jurat.agents.agent import Situation
+from jurat.agents.memory import Fact, Memory, Remembering
 from jurat.agents.reasoner import JudgedProposal, ProposalRequest, ToolResult, request_digest
 from jurat.policies.objectives import Objectives
 from jurat.policies.request import Judgement
-from jurat.schemas.decision import Verdict
+from jurat.schemas.decision import InputRef, Verdict
 from jurat.schemas.model import Model
 from tests.journal_stage import EVENT, NOW, Do, Foreign, doer, proposal, request
 
@@ -53,6 +54,7 @@ def refused(**changes: Any) -> ProposalRequest:
         situated(documents={}),
         situated(documents={("a", "1"): Kept(count=1), ("b", "1"): Kept(count=1)}),
         situated(documents={("a", "2"): Kept(count=1), ("b", "1"): None}),
+        replace(BASE, agent=replace(BASE.agent, remembers=Remembering())),
         replace(BASE, refused=()),
         replace(BASE, refused=(JUDGED, JUDGED)),
         replace(BASE, refused=(replace(JUDGED, proposal=proposal(2)),)),
@@ -90,3 +92,14 @@ def test_the_same_question_has_the_same_digest(same: ProposalRequest) -> None:
 
 def test_the_digest_stays_the_same_from_release_to_release() -> None:
     assert request_digest(request()) == "c16a36691c242102a7bf1e90758d7875e90b789644cbbe84aab14a41a92e2da1"
+
+
+def test_it_changes_with_the_memory_of_an_agent_that_remembers() -> None:
+    source = InputRef(topic="t", partition=0, offset=1)
+    fact = Fact(name="a", value=True, since=NOW, learned_at=NOW, source=source, purpose="p")
+    agent = replace(BASE.agent, remembers=Remembering())
+    asked = [
+        request_digest(replace(BASE, agent=agent, situation=replace(BASE.situation, memory=memory)))
+        for memory in (Memory(), Memory(facts=(fact,)), Memory(facts=(fact.model_copy(update={"value": 1}),)))
+    ]
+    assert len(set(asked)) == 3
