@@ -37,6 +37,11 @@ class Draft:
     decision_id: str
     _pieces: printing.Pieces
 
+    @property
+    def room(self) -> int:
+        """How many bytes longer the record might be."""
+        return MAX_PAYLOAD_BYTES - PLACE_BYTES - sum(map(len, self._pieces))
+
     def finish(self, head: ChainHead) -> bytes:
         """Print the payload for this place in the chain."""
         return printing.joined(self._pieces, seq=head.next_seq, prev=head.prev)
@@ -57,21 +62,20 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
         raise RecordInvalid("got a draft that has its place already, expected seq 0 and prev of zeros")
     check_coherence(record, subject_name, subject_sha256)
     try:
-        pieces = printing.pieces(record, subject_name, subject_sha256)
+        made = Draft(record.decision_id, printing.pieces(record, subject_name, subject_sha256))
     except CanonicalError as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
         ) from error
-    size = sum(map(len, pieces)) + PLACE_BYTES
-    if size > MAX_PAYLOAD_BYTES:
+    if made.room < 0:
         smaller = _smaller(record)
         if smaller is not None:
             return draft(smaller, subject_name, subject_sha256)
         raise RecordInvalid(
-            f"got a record of {size} bytes, expected at most {MAX_PAYLOAD_BYTES}",
+            f"got a record of {MAX_PAYLOAD_BYTES - made.room} bytes, expected at most {MAX_PAYLOAD_BYTES}",
             decision_id=record.decision_id,
         )
-    return Draft(record.decision_id, pieces)
+    return made
 
 
 def _smaller(record: DecisionRecord) -> DecisionRecord | None:

@@ -166,9 +166,10 @@ class Rejection(Model):
     message: Annotated[str, Field(max_length=MAX_MESSAGE)]
 
     @classmethod
-    def of(cls, error: Exception) -> Rejection:
-        """Name an error's class and message, cut to their bounds."""
-        return cls(error=type(error).__name__[:200], message=_cut(str(error), MAX_MESSAGE))
+    def of(cls, error: Exception, *, attempts: int = 0) -> Rejection:
+        """Name an error's class and message, cut to their bounds; `attempts` is how often it was tried in vain."""
+        said = f"tried {attempts} times; at last: {error}" if attempts else str(error)
+        return cls(error=type(error).__name__[:200], message=_cut(said, MAX_MESSAGE))
 
 
 def kept_errors(errors: tuple[str, ...]) -> tuple[str, ...]:

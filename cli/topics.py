@@ -7,8 +7,10 @@ import asyncio
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jurat.agents.catalogue import AGENTS
+from jurat.audit.story import printable
 from jurat.cli.options import connection_options
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
@@ -60,6 +62,7 @@ def diff(ctx: click.Context, connection: Connection) -> None:
         return
     table = Table("topic", "difference", "found", "declared")
     for change in changes:
-        table.add_row(change.topic, f"{change.kind}: {change.setting}", change.found or "-", change.wanted)
+        cells = (change.topic, f"{change.kind}: {change.setting}", change.found or "-", change.wanted)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)
     ctx.exit(0 if all(change.kind is ChangeKind.REPLICATION for change in changes) else 1)

@@ -29,6 +29,8 @@ EVENTS: tuple[type[Event], ...] = (
     commerce.ProductListed,
     commerce.WarehouseReported,
     marketplace.DisputeOpened,
+    marketplace.SearchPerformed,
+    marketplace.SellerActivityReported,
     simulation.DisputeOutcome,
     simulation.FulfilmentOutcome,
     simulation.RetryOutcome,

@@ -22,7 +22,7 @@ from jurat.agents.kernel import Decided
 from jurat.agents.reasoner import Reasoner
 from jurat.audit.draft import draft
 from jurat.audit.keys import Trust
-from jurat.audit.record import MAX_MESSAGE, ContextRead, DecisionRecord, Outcome, Rejection
+from jurat.audit.record import ContextRead, DecisionRecord, Outcome, Rejection
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.cloudevents import Attributes
 from jurat.schemas.codec import SchemaIds, encode
@@ -50,6 +50,7 @@ from jurat.streams.timers import standing_timers
 from jurat.streams.tracing import OFF, DecisionTrace, Tracing
 from jurat.streams.usage import Counted
 from jurat.streams.verdicted import Verdicted
+from jurat.streams.waiting import check_end_fits
 
 log = logging.getLogger(__name__)
 
@@ -119,14 +120,17 @@ class Decider:
             trace.ended(verdicted.outcome.value, verdicted.draft.decision_id)
         return verdicted
 
-    def given_up(self, record: KafkaRecord, error: JuratError, *, attempts: int) -> Verdicted:
+    def given_up(
+        self, record: KafkaRecord, error: JuratError, state: PartitionState, *, attempts: int
+    ) -> Verdicted:
         """Reject an input that failed too often, or that cannot wait for its first attempt."""
         decoded = decode_record(record, ids=self.ids)
-        last = Rejection.of(error)
-        said = f"tried {attempts} times; at last: {last.message}" if attempts else last.message
-        told = Rejection(error=last.error, message=said[:MAX_MESSAGE])
+        told = Rejection.of(error, attempts=attempts)
+        read = approving.about(self, decoded, state)
         traceparent = decoded.attributes.traceparent if decoded.attributes else None
-        return self.ended(decoded, Outcome.REJECTED, at=self.clock(), traceparent=traceparent, rejection=told)
+        return self.ended(
+            decoded, Outcome.REJECTED, at=self.clock(), traceparent=traceparent, context=read, rejection=told
+        )
 
     def ended(
         self,
@@ -220,6 +224,7 @@ class Deciding:
         """A decision with its record; `change` changes the state, once nothing else can fail."""
         value = encode(decision, ids=self.by.ids)
         made = draft(record, decision.id, hashlib.sha256(value).hexdigest())
+        check_end_fits(decision, made)
         changelog, asked = change()
         return Verdicted(
             self.decoded,

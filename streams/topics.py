@@ -80,6 +80,8 @@ CUSTOMERS: Final = Topic("commerce.customers", compacted=True)
 PRODUCTS: Final = Topic("commerce.products", compacted=True)
 WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
 DISPUTES: Final = Topic("marketplace.disputes")
+SEARCHES: Final = Topic("marketplace.searches")
+SELLERS: Final = Topic("marketplace.sellers")
 CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
 AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
 APPROVAL_REQUESTS: Final = Topic("approvals.requests", compacted=True)
@@ -130,6 +132,8 @@ TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
     commerce.ProductListed: PRODUCTS,
     commerce.WarehouseReported: WAREHOUSES,
     marketplace.DisputeOpened: DISPUTES,
+    marketplace.SearchPerformed: SEARCHES,
+    marketplace.SellerActivityReported: SELLERS,
     simulation.DisputeOutcome: SIMULATED_OUTCOMES,
     simulation.FulfilmentOutcome: SIMULATED_OUTCOMES,
     simulation.RetryOutcome: SIMULATED_OUTCOMES,

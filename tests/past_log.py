@@ -13,7 +13,7 @@ from jurat.agents.reasoner import Reasoner
 from jurat.audit.chain import ChainHead
 from jurat.audit.log import Fault, LogEntry
 from jurat.policies import PolicyEngine
-from jurat.policies.backtest import NotJudged, PastDecision
+from jurat.policies.backtest_past import NotJudged, PastDecision
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.envelope import Signature, SignedRecord
@@ -110,7 +110,7 @@ class PastLog:
         try:
             one = await self.decider.decide(record, self.state, calls=Asked() if calls is None else calls)
         except Retryable as error:
-            one = self.decider.given_up(record, error, attempts=1)  # as a worker does in the end
+            one = self.decider.given_up(record, error, self.state, attempts=1)  # as a worker does in the end
         payload = one.draft.finish(self.head)
         signed = SignedRecord(
             chain=f"{self.agent.name}/{self.topic}/0",
