@@ -18,6 +18,9 @@ from jurat.policies.objectives import Objectives
 TOP_SIGNALS = 3
 """Signals named in a rationale: more than three is a list, not an explanation."""
 
+WHOLE = 100
+"""The factor, in percent, of a goal that weighs as much as the average."""
+
 FULL_MARGIN = 100
 """A lead of this many points over the next candidate counts as certain."""
 
@@ -42,14 +45,13 @@ class HeuristicReasoner:
         if not candidates:
             return None
         factors = _factors(request.objectives)
-        scored = [_scored(candidate, factors) for candidate in candidates]
-        scores = [sum([points for _name, points in named]) for named in scored]
+        scores = [sum(_weighed(candidate, factors)) for candidate in candidates]
         ranked = sorted(range(len(candidates)), key=lambda number: -scores[number])
         first, best = ranked[0], candidates[ranked[0]]
         margin = scores[first] - scores[ranked[1]] if len(ranked) > 1 else FULL_MARGIN
         return Proposal(
             action=best.action,
-            rationale=_explain(best, scored[first]),
+            rationale=_explain(best, _weighed(best, factors)),
             confidence=50 + min(margin, FULL_MARGIN) * 50 // FULL_MARGIN,
             alternatives=tuple([candidates[number].action.action_name for number in ranked[1:]]),
         )
@@ -63,20 +65,18 @@ def _factors(objectives: Objectives | None) -> Mapping[str, int] | None:
     return {goal: weight * goals for goal, weight in objectives.weights.items()}
 
 
-def _scored(candidate: Candidate, factors: Mapping[str, int] | None) -> list[tuple[str, int]]:
-    """The signals by name, with the points that they count."""
+def _weighed(candidate: Candidate, factors: Mapping[str, int] | None) -> list[int]:
+    """The points that each signal counts."""
     if factors is None:
-        return [(signal.name, signal.points) for signal in candidate.signals]
+        return [signal.points for signal in candidate.signals]
     return [
-        (signal.name, signal.points * factors.get(signal.serves, 0) // 100)
-        if signal.serves
-        else (signal.name, signal.points)
+        signal.points * factors.get(signal.serves, 0) // WHOLE if signal.serves else signal.points
         for signal in candidate.signals
     ]
 
 
-def _explain(candidate: Candidate, scored: Sequence[tuple[str, int]]) -> str:
-    strongest = sorted(scored, key=lambda one: -abs(one[1]))[:TOP_SIGNALS]
-    named = ", ".join(f"{name} {points:+d}" for name, points in strongest if points)
-    score = sum([points for _name, points in scored])
-    return f"{candidate.action.title}: {score} points ({named or 'no signal'})"
+def _explain(candidate: Candidate, points: Sequence[int]) -> str:
+    named = [signal.name for signal in candidate.signals]
+    strongest = sorted(zip(named, points, strict=True), key=lambda one: -abs(one[1]))[:TOP_SIGNALS]
+    told = ", ".join(f"{name} {counted:+d}" for name, counted in strongest if counted)
+    return f"{candidate.action.title}: {sum(points)} points ({told or 'no signal'})"

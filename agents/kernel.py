@@ -23,8 +23,8 @@ state         what is done in it
 `failed`      8. Nothing was judged at all.
 ============  ===================================================================================================
 
-It ends: `ask` is entered at most `MAX_PROPOSALS` + `MAX_TOOL_CALLS` times, every other state at most once for each
-time that it was entered, and no way leads out of the last four.
+It ends: no way leads out of the last four, and every way round goes through `ask`, which is entered at most
+`MAX_PROPOSALS` + `MAX_TOOL_CALLS` times, as each time but the first takes up an attempt or a tool.
 """
 
 from __future__ import annotations
@@ -244,7 +244,10 @@ def judge_approved(
 
 @dataclass(slots=True)
 class _Case:
-    """One decision on its way: what was made so far, and what each state does."""
+    """One decision on its way: what was made so far, and what each state does.
+
+    `proposal` is there in `judge`, `wish` in `use`: the ways into them set it.
+    """
 
     agent: Agent[Any]
     judge: Judge
@@ -254,8 +257,8 @@ class _Case:
     made: list[JudgedProposal] = field(default_factory=list)
     tools: list[ToolUsed] = field(default_factory=list)
     failure: ReasonerError | None = None
-    proposal: Proposal | None = None
-    wish: tuple[Tool, Model, ModelCall | None] | None = None
+    proposal: Proposal = field(init=False)
+    wish: tuple[Tool, Model, ModelCall | None] = field(init=False)
 
     def ask(self) -> Ask:
         """1."""
@@ -300,27 +303,18 @@ class _Case:
 
     def use(self) -> Use:
         """2."""
-        tool, arguments, _call = self._wished()
+        tool, arguments, _call = self.wish
         return Use(tool, arguments, self.situation)
 
     def take_result(self, answer: Answer) -> Came:
         """2. What the tool answered."""
-        tool, arguments, call = self._wished()
+        tool, arguments, call = self.wish
         self.tools.append(ToolUsed(checked_result(tool, arguments, answer), call))
-        self.wish = None
         return Came.RESULT
-
-    def _wished(self) -> tuple[Tool, Model, ModelCall | None]:
-        if self.wish is None:
-            raise ProposalInvalid("got no wish for a tool, expected one before it is used")
-        return self.wish
 
     def judged(self) -> Came:
         """3."""
-        if self.proposal is None:
-            raise ProposalInvalid("got no proposal, expected one before it is judged")
         came = self._came_of(self.proposal)
-        self.proposal = None
         return Came.LAST_REFUSED if came is Came.REFUSED and len(self.made) >= MAX_PROPOSALS else came
 
     def fallen_back(self) -> Came:
