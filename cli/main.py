@@ -12,10 +12,12 @@ import os
 import sys
 import traceback
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import click
 
+from jurat import app
 from jurat.schemas.errors import JuratError
 
 COMMANDS: Final = {
@@ -26,6 +28,7 @@ COMMANDS: Final = {
     "dataset": "Publish a data set as events.",
     "dead-letters": "List, replay and drop inputs that could not be decided.",
     "demo": "See the whole way once.",
+    "init": "Write a project with an agent of one's own.",
     "keys": "Make and list signing keys.",
     "policy": "Check and test policies.",
     "publish": "Publish events from JSON lines.",
@@ -34,6 +37,9 @@ COMMANDS: Final = {
     "topics": "Create and compare topics.",
     "worker": "Run an agent.",
 }
+WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "simulate"})
+"""Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
+
 EXIT_BROKEN_PIPE: Final = 141
 """What a shell shows for a command that SIGPIPE ended."""
 
@@ -55,6 +61,8 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name not in WITHOUT_A_PROJECT:
+            app.load(Path.cwd())  # first: a command that names agents names the project's
         module = importlib.import_module(f"jurat.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command

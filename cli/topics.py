@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from jurat import app
 from jurat.agents.catalogue import AGENTS
 from jurat.cli.options import connection_options
 from jurat.streams import topics
@@ -21,9 +22,22 @@ def command() -> None:
 
 
 def declared() -> tuple[topics.Topic, ...]:
-    """Every topic of this release: the shared ones and those of each agent."""
+    """Every topic that is needed: the shared ones, those that agents read, and those of each agent.
+
+    Of a project's, those of jurat's own agents only where its agents read them.
+    """
     own = [topic for agent in AGENTS for topic in topics.of_agent(agent)]
-    return tuple(dict.fromkeys((*topics.shared(), *own)))
+    shared = topics.shared()
+    mine = app.in_use()
+    if mine is not None:
+        read = {
+            topic
+            for agent in mine.agents
+            for topic in (agent.topic, *(name for view in agent.views for name in view.topics))
+        }
+        needed = {*mine.events, *topics.OF_ALL_AGENTS, topics.POLICIES}
+        shared = tuple(topic for topic in shared if topic.name in read or topic in needed)
+    return tuple(dict.fromkeys((*shared, *own)))
 
 
 @command.command("apply")

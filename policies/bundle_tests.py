@@ -116,7 +116,7 @@ def run_cases(engine: PolicyEngine) -> CaseReport:
     failures = [
         CaseFailure(file, case.name, message, line)
         for file, line, case in read
-        if (message := _failure(engine, case)) is not None
+        if (message := failure_of(engine, case)) is not None
     ]
     return CaseReport(len(read), tuple(failures))
 
@@ -182,7 +182,8 @@ def _merged(given: Mapping[str, JsonValue], case: Mapping[str, JsonValue]) -> Js
     return merged
 
 
-def _failure(engine: PolicyEngine, case: Case) -> str | None:
+def failure_of(engine: PolicyEngine, case: Case) -> str | None:
+    """Run one case of the engine's bundle; what was got and what was expected, None where it came out as expected."""
     namespace = engine.bundle.namespace
     uid: JsonObject = {"type": f"{namespace}::{case.resource.type}", "id": case.resource.id}
     context: JsonObject = {**case.context, "now": case.now, "approvals": list(case.approvals)}
