@@ -34,7 +34,7 @@ COMMANDS: Final = {
     "publish": "Publish events from JSON lines.",
     "simulate": "Publish a simulated marketplace.",
     "subscribe": "Print the events of a topic.",
-    "topics": "Create and compare topics.",
+    "topics": "Create, compare and describe topics.",
     "worker": "Run an agent.",
 }
 WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "simulate"})

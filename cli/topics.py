@@ -1,16 +1,21 @@
-"""`jurat topics`: create the declared topics, or show how the cluster differs."""
+"""`jurat topics`: create the declared topics, show how the cluster differs, or what a topic carries."""
 
 from __future__ import annotations
 
 import asyncio
 
 import click
+import orjson
 from rich.console import Console
 from rich.table import Table
 
 from jurat import app
 from jurat.agents.catalogue import AGENTS
 from jurat.cli.options import connection_options
+from jurat.schemas import avro
+from jurat.schemas.envelope import SignedRecord
+from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.model import Event
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
 from jurat.streams.topic_admin import ChangeKind, apply_topics, diff_topics
@@ -57,6 +62,32 @@ def apply(connection: Connection) -> None:
                 f"set {change.topic} {change.setting}={change.wanted} (was {change.found or 'not set'})"
             )
     click.echo(f"{len(declared())} topics are as declared")
+
+
+@command.command("schema")
+@click.argument("topic")
+def schema(topic: str) -> None:
+    """Print the Avro schema of each event that TOPIC carries, one JSON document a line.
+
+    For readers that are not jurat.
+    """
+    for event in carried_by(topic):
+        click.echo(orjson.dumps(avro.schema_of(event)))
+
+
+def carried_by(topic: str) -> list[type[Event]]:
+    """The event types that services publish to a topic.
+
+    Raises:
+        ConfigurationError: none is.
+    """
+    # Signed records are written by workers, in the transaction of the decision, and by nobody else.
+    published = {event: its.name for event, its in topics.TOPIC_OF_EVENT.items() if event is not SignedRecord}
+    carried = [event for event, name in published.items() if name == topic]
+    if not carried:
+        known = ", ".join(sorted(set(published.values())))
+        raise ConfigurationError(f"got the topic {topic!r}, expected one of: {known}")
+    return carried
 
 
 @command.command("diff")

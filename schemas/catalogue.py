@@ -5,7 +5,7 @@ Rules upheld here: a name has one class, for as long as the process lives; types
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from jurat.schemas import commerce, marketplace, simulation
@@ -61,6 +61,11 @@ def add(events: Iterable[type[Event]]) -> None:
             )
         _BY_FINGERPRINT[fingerprint_of(event)] = event
         _BY_NAME[event.event_type()] = event
+
+
+def known() -> Collection[type[Event]]:
+    """Every event type that this process knows."""
+    return _BY_NAME.values()
 
 
 def by_name(name: str) -> type[Event]:

@@ -240,10 +240,10 @@ class Rehearsal:
         return action_of(self._agent, decision)
 
     def _record(self, event: Event, event_id: str | None) -> KafkaRecord:
-        known = catalogue.by_name(event.event_type())
-        if known is not type(event):
+        if type(event) not in catalogue.known():
             raise UnknownSchema(
-                f"got an event of another class than the {event.event_type()} that is known, expected {known}"
+                f"got an event of the class {type(event).__name__}, which nobody declared as {event.event_type()}; name"
+                " it in the project's app, and let tests know the app: pytest -p jurat.testing"
             )
         topic = self._topic_of(event)
         offset = self._offsets[topic]
