@@ -56,14 +56,19 @@ class App:
         """Refuse what cannot be meant.
 
         Raises:
-            ConfigurationError: no agent, or two of one name; an event type on two topics, or one without a namespace or
-                key.
+            ConfigurationError: no agent, or two of one name; a relative folder; an event type on two topics, or one
+                without a namespace or key.
         """
         repeated = [name for name, count in Counter(agent.name for agent in self.agents).items() if count > 1]
         if repeated or not self.agents:
             raise ConfigurationError(
                 f"got {'two agents of the name ' + repeated[0] if repeated else 'no agent'} in the app, expected at"
                 " least one, each under a name of its own"
+            )
+        if not self.policies.is_absolute():
+            raise ConfigurationError(
+                f'got the folder of policies {self.policies}, expected it whole: Path(__file__).parent / "policies";'
+                " commands are called in other folders too"
             )
         types = [event for carried in self.events.values() for event in carried]
         names = Counter(event.__name__ for event in types)

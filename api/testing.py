@@ -26,7 +26,7 @@ from jurat.audit.record import Outcome
 from jurat.policies import PolicyEngine, known_bundle, load_bundle
 from jurat.policies.bundle_tests import Case, cases, failure_of
 from jurat.schemas.decision import Decision, Verdict
-from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.errors import ConfigurationError, JuratError
 from jurat.schemas.model import Event, Model
 from jurat.streams.rehearsal import Rehearsal, Rehearsed
 from jurat.testing_reasoners import Recorded, Scripted
@@ -297,8 +297,13 @@ def _told(ended: Rehearsed) -> str:
 
 def pytest_configure(config: Any) -> None:
     """Know the project's app, and the mark."""
+    import pytest  # noqa: PLC0415 - who calls this is pytest; everything else here works without
+
     config.addinivalue_line("markers", f"{MARK}: the test may call a model for real")
-    app.load(config.rootpath)
+    try:
+        app.load(config.rootpath)
+    except JuratError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_runtest_setup(item: Any) -> None:

@@ -65,5 +65,7 @@ def test_a_worker_decides_as_was_rehearsed(agent: Agent[Any], shell: Shell) -> N
     decided = asyncio.run(everything(shell, f"decisions.{agent.name}"))
     happened = [said(one.event) for one in decided if isinstance(one.event, Decision)]
     assert len(happened) == len(decided) >= 20
-    assert len({(one[1], one[7]) for one in happened}) >= 2, "some proposal was refused, or some decision denied"
+    assert len({(one[1], one[7]) for one in happened}) >= 2, (
+        "some proposal was refused, or some decision denied"
+    )
     assert sorted(happened, key=str) == sorted(asyncio.run(rehearsed(agent, inputs)), key=str)

@@ -113,6 +113,7 @@ def spoilt(**members: Any) -> type[Event]:
     ("changed", "said"),
     [
         ({"agents": ()}, "no agent"),
+        ({"policies": Path("policies")}, "expected it whole"),
         ({"agents": (THEIRS, THEIRS)}, "two agents of the name theirs"),
         ({"events": {HEARD: (Heard,), Topic("their-shop.also"): (Heard,)}}, "Heard on two topics"),
         ({"events": {HEARD: (spoilt(namespace=None),)}}, "namespace=None"),
@@ -235,4 +236,15 @@ def test_commands_find_the_project_from_below_and_end_with_one_line(tmp_path: Pa
         "cannot be imported: ModuleNotFoundError: No module named 'nothing_of_the_kind' (corner_bakery/events.py,"
         " line 1)\n"
     )
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert tests.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: the app corner_bakery.app:app, which " in tests.stderr
+    assert "Traceback" not in tests.stderr
     assert jurat("broker", "--help").returncode == 0, "it needs no project"
