@@ -71,9 +71,8 @@ class App:
                 " commands are called in other folders too"
             )
         types = [event for carried in self.events.values() for event in carried]
-        names = Counter(event.__name__ for event in types)
-        for event in types:
-            if names[event.__name__] > 1 and types.count(event) > 1:
+        for event, count in Counter(types).items():
+            if count > 1:
                 raise ConfigurationError(f"got {event.__name__} on two topics, expected it on one")
             namespace = getattr(event, "namespace", None)
             key = getattr(event, "key_field", None)

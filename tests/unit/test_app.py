@@ -68,8 +68,8 @@ def policies(tmp_path: Path) -> Path:
     return tmp_path / "policies"
 
 
-def theirs(policies: Path, **changed: Any) -> App:
-    return App(**({"agents": (THEIRS,), "events": {HEARD: (Heard,)}, "policies": policies} | changed))
+def theirs(folder: Path, **changed: Any) -> App:
+    return App(**({"agents": (THEIRS,), "events": {HEARD: (Heard,)}, "policies": folder} | changed))
 
 
 @pytest.mark.usefixtures("fresh")
