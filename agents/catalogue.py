@@ -16,11 +16,14 @@ from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
+from jurat.agents.ranker import RANKER
 from jurat.agents.reasoner import Reasoner
 from jurat.agents.requested import RequestedReasoner
+from jurat.agents.trust_scorer import TRUST_SCORER
 
 SHIPPED: Final[Mapping[str, Agent[Any]]] = {
-    agent.name: agent for agent in (AFTER_SALES, DISPUTE_MEDIATOR, FULFILMENT_ROUTER, PAYMENT_RETRIER)
+    agent.name: agent
+    for agent in (AFTER_SALES, DISPUTE_MEDIATOR, FULFILMENT_ROUTER, PAYMENT_RETRIER, RANKER, TRUST_SCORER)
 }
 
 _known: Final[dict[str, Agent[Any]]] = dict(SHIPPED)

@@ -37,6 +37,9 @@ MAX_PIECES = 3
 RETURN_DAYS = 30
 """A buyer who waits longer than this after the delivery has less of a case."""
 
+RIGHT, SPEED = "right_side", "speed"
+"""The goals of the bundle's objectives that signals serve; none is about cost."""
+
 CATEGORY_POINTS = MappingProxyType(
     {
         DisputeCategory.NOT_RECEIVED: (30, 0, 10),
@@ -70,14 +73,17 @@ class DisputedOrder(Entity):
 
 
 class RefundFacts(Facts):
-    """What the buyer would get."""
+    """What the buyer would get, and how sure the reasoner is of that."""
 
     amount_minor: MinorUnits
     currency: str
+    confidence: Percent = 100
 
 
 class ReleaseFacts(Facts):
-    """All that matters is the dispute itself."""
+    """Besides the dispute itself, how sure the reasoner is."""
+
+    confidence: Percent = 100
 
 
 class EvidenceFacts(Facts):
@@ -164,30 +170,32 @@ def candidates(situation: Situation[DisputeOpened]) -> tuple[Candidate, ...]:
     full, part, release = CATEGORY_POINTS[category]
     balance = _balance(dispute, profile_of(situation, dispute.customer_id))
     close = 20 - min(40, abs(sum(signal.points for signal in balance)) // 2)
-    against = tuple(Signal(signal.name, -signal.points) for signal in balance)
+    against = tuple(Signal(signal.name, -signal.points, signal.serves) for signal in balance)
     found = [
         Candidate(
             RefundBuyer(amount_minor=amount.amount_minor, currency=amount.currency),
-            (Signal(category.value, full), *balance),
+            (Signal(category.value, full, RIGHT), *balance),
         ),
-        Candidate(ReleaseToSeller(), (Signal(category.value, release), *against)),
+        Candidate(ReleaseToSeller(), (Signal(category.value, release, RIGHT), *against)),
     ]
     if half := amount.amount_minor // 2:
         found.append(
             Candidate(
                 PartialRefund(amount_minor=half, currency=amount.currency),
-                (Signal(category.value, part), Signal("evenly matched", close)),
+                (Signal(category.value, part, RIGHT), Signal("evenly matched", close, RIGHT)),
             )
         )
     found += [
         Candidate(
             RequestEvidence(from_party=party),
             (
-                Signal("one more round", -5),
+                Signal("one more round", -5, SPEED),
                 Signal(
-                    f"{party.value} has shown little", 25 - EVIDENCE_POINTS * _pieces_from(dispute, party)
+                    f"{party.value} has shown little",
+                    25 - EVIDENCE_POINTS * _pieces_from(dispute, party),
+                    RIGHT,
                 ),
-                Signal("evenly matched", close // 2),
+                Signal("evenly matched", close // 2, RIGHT),
             ),
         )
         for party in (Party.SELLER, Party.BUYER)
@@ -216,13 +224,13 @@ def _balance(dispute: DisputeOpened, profile: CustomerProfile | None) -> tuple[S
     missing = dispute.category is DisputeCategory.NOT_RECEIVED
     late = dispute.days_since_delivery is not None and dispute.days_since_delivery > RETURN_DAYS
     return (
-        Signal("evidence for the buyer", EVIDENCE_POINTS * _pieces_for(dispute, Party.BUYER)),
-        Signal("evidence for the seller", -EVIDENCE_POINTS * _pieces_for(dispute, Party.SELLER)),
-        Signal("delivery is shown", -20 if missing and _delivery_evidence(dispute) else 0),
-        Signal("seller's dispute rate", min(30, dispute.seller_dispute_rate_percent)),
-        Signal("buyer's earlier disputes", -10 * min(5, dispute.buyer_prior_disputes)),
-        Signal("long after the delivery", -15 if late else 0),
-        Signal("buyer's standing", standing_of(profile) // 2),
+        Signal("evidence for the buyer", EVIDENCE_POINTS * _pieces_for(dispute, Party.BUYER), RIGHT),
+        Signal("evidence for the seller", -EVIDENCE_POINTS * _pieces_for(dispute, Party.SELLER), RIGHT),
+        Signal("delivery is shown", -20 if missing and _delivery_evidence(dispute) else 0, RIGHT),
+        Signal("seller's dispute rate", min(30, dispute.seller_dispute_rate_percent), RIGHT),
+        Signal("buyer's earlier disputes", -10 * min(5, dispute.buyer_prior_disputes), RIGHT),
+        Signal("long after the delivery", -15 if late else 0, RIGHT),
+        Signal("buyer's standing", standing_of(profile) // 2, RIGHT),
     )
 
 

@@ -126,15 +126,11 @@ def metrics_address(*, port: int | None = None, host: str | None = None) -> tupl
     """Where a worker serves its health and metrics: what is given, else the environment; None for nowhere.
 
     Raises:
-        ConfigurationError: a host without a port, or what is no port.
+        ConfigurationError: what is named is no port.
     """
     text = os.environ.get(METRICS_PORT, "") if port is None else str(port)
     chosen_host = host or os.environ.get(METRICS_HOST)
     if not text:
-        if host:
-            raise ConfigurationError(
-                f"got the host {host!r} for metrics, but no port: add --metrics-port or {METRICS_PORT}"
-            )
         return None
     if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
         raise ConfigurationError(

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from jurat.agents.agent import Action
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, request_digest
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall, request_digest
+from jurat.agents.tools import raw
 from jurat.audit.record import format_time
 from jurat.schemas import canonical
 from jurat.schemas.errors import ConfigurationError, ReasonerError, StreamError
-from jurat.streams.journal_entry import Entry, Kind, answered, parse_entry, print_entry, proposal_of
+from jurat.streams.journal_entry import Entry, Kind, answer_of, answered, parse_entry, print_entry
 
 MAX_RECORDING_BYTES: Final = 64 * 1024 * 1024
 """A recording is read whole, and lives in a repository: this is some 50,000 answers."""
@@ -25,13 +26,14 @@ class Scripted:
     """A reasoner that answers as the test says, in order, and nothing else.
 
     Args:
-        answers: an action or a whole `Proposal` is proposed, None proposes nothing, a `ReasonerError` is raised.
+        answers: an action or a whole `Proposal` is proposed, a `ToolCall` is wished for, None proposes nothing, a
+            `ReasonerError` is raised.
     """
 
     name = "scripted"
     deterministic = True
 
-    def __init__(self, *answers: Action | Proposal | ReasonerError | None) -> None:
+    def __init__(self, *answers: Action | Proposal | ToolCall | ReasonerError | None) -> None:
         self._answers = list(answers)
         self.requests: list[ProposalRequest] = []
 
@@ -40,7 +42,7 @@ class Scripted:
         """How many answers were not asked for yet."""
         return len(self._answers) - len(self.requests)
 
-    async def propose(self, request: ProposalRequest) -> Proposal | None:
+    async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
         """Give the next answer.
 
         Raises:
@@ -90,7 +92,7 @@ class Recorded:
         """True: the same question has the same answer."""
         return True
 
-    async def propose(self, request: ProposalRequest) -> Proposal | None:
+    async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
         """Answer as it was answered before.
 
         Raises:
@@ -110,11 +112,11 @@ class Recorded:
             intent = Entry(
                 kind=Kind.INTENT, call_id=self._inner.name, request=asked, event=event, asked_at=at
             )
-            entry = answered(intent, answer, at)
+            entry = answered(intent, raw(answer) if isinstance(answer, ToolCall) else answer, at)
             self._known[asked] = entry
             with self._file.open("ab") as file:
                 file.write(print_entry(entry) + b"\n")
-        return proposal_of(self._known[asked], request.agent)
+        return answer_of(self._known[asked], request.agent)
 
 
 def _read(file: Path) -> dict[str, Entry]:

@@ -23,4 +23,4 @@ def bundle_folder(name: str) -> Path:
 def say(text: str, style: str | None = None) -> None:
     """Print text; names of files and words of policies may come from anywhere: they must not steer the terminal."""
     shown = "\n".join(printable(line) for line in text.split("\n"))
-    Console(soft_wrap=True).print(shown, style=style, markup=False, highlight=False)
+    Console(soft_wrap=True).print(shown, style=style, markup=False, emoji=False, highlight=False)

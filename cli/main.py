@@ -1,7 +1,8 @@
 """The `jurat` command: its groups, loaded when they are asked for, and what becomes of errors.
 
 Rules upheld here: an error of ours is one message on standard error and exit code 1, never a traceback; anything else
-is a defect, shows itself, and ends with a code of its own, as 1 means something to who called.
+is a defect, shows itself, and ends with a code of its own, as 1 means something to who called. A worker ends with 0
+when it is asked to stop, from its first moment on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 import traceback
 from importlib.metadata import version
@@ -16,9 +18,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-
-from jurat import app
-from jurat.schemas.errors import JuratError
 
 COMMANDS: Final = {
     "approvals": "List and answer what agents ask of people.",
@@ -39,6 +38,9 @@ COMMANDS: Final = {
 }
 WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "simulate"})
 """Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
+
+WORKER: Final = "worker"
+"""The command that SIGTERM ends well: whoever runs it stops it so."""
 
 EXIT_BROKEN_PIPE: Final = 141
 """What a shell shows for a command that SIGPIPE ended."""
@@ -62,6 +64,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         if cmd_name not in WITHOUT_A_PROJECT:
+            from jurat import app  # noqa: PLC0415 - a fifth of a second, as in `main`
+
             app.load(Path.cwd())  # first: a command that names agents names the project's
         module = importlib.import_module(f"jurat.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
@@ -87,6 +91,11 @@ def entry(verbose: int) -> None:
 
 def main() -> None:
     """Run the command line and end the process."""
+    if next((word for word in sys.argv[1:] if not word.startswith("-")), None) == WORKER:
+        # Importing it takes a second or two: until it stops by itself, there is nothing yet that must be ended.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from jurat.schemas.errors import JuratError  # noqa: PLC0415 - a fifth of a second, with the handler in place
+
     try:
         entry(prog_name="jurat")
     except JuratError as error:

@@ -8,13 +8,14 @@ import click
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jurat import app
 from jurat.agents.catalogue import AGENTS
+from jurat.audit.story import printable
 from jurat.cli.options import connection_options
 from jurat.schemas import avro
 from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Event
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
@@ -79,14 +80,14 @@ def carried_by(topic: str) -> list[type[Event]]:
     """The event types that services publish to a topic.
 
     Raises:
-        ConfigurationError: none is.
+        UsageError: none is.
     """
     # Signed records are written by workers, in the transaction of the decision, and by nobody else.
     published = {event: its.name for event, its in topics.TOPIC_OF_EVENT.items() if event is not SignedRecord}
     carried = [event for event, name in published.items() if name == topic]
     if not carried:
         known = ", ".join(sorted(set(published.values())))
-        raise ConfigurationError(f"got the topic {topic!r}, expected one of: {known}")
+        raise click.UsageError(f"got the topic {topic!r}, expected one of: {known}")
     return carried
 
 
@@ -105,6 +106,7 @@ def diff(ctx: click.Context, connection: Connection) -> None:
         return
     table = Table("topic", "difference", "found", "declared")
     for change in changes:
-        table.add_row(change.topic, f"{change.kind}: {change.setting}", change.found or "-", change.wanted)
+        cells = (change.topic, f"{change.kind}: {change.setting}", change.found or "-", change.wanted)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)
     ctx.exit(0 if all(change.kind is ChangeKind.REPLICATION for change in changes) else 1)

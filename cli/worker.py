@@ -85,6 +85,11 @@ def command(
     SIGTERM and Ctrl-C stop it after the decisions in work.
     """
     lines = settings.log_format(log_format)
+    metrics_at = settings.metrics_address(port=metrics_port, host=metrics_host)
+    if metrics_host and metrics_at is None:
+        raise click.UsageError(
+            f"got the host {metrics_host!r} for metrics, but no port: add --metrics-port or {settings.METRICS_PORT}"
+        )
     logs.configure(lines, level=settings.log_level(log_level), text=LOG_FORMAT)
     _collect_seldom()
     try:
@@ -96,7 +101,7 @@ def command(
                 keys=keys,
                 until_idle_s=until_idle_s,
                 max_in_flight=max_in_flight,
-                metrics_at=settings.metrics_address(port=metrics_port, host=metrics_host),
+                metrics_at=metrics_at,
             )
         )
     except JuratError as error:

@@ -10,7 +10,7 @@ from typing import Final
 
 from jurat.schemas import commerce, marketplace, simulation
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
-from jurat.schemas.avro import fingerprint_of
+from jurat.schemas.avro import Written, fingerprint_of
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import ConfigurationError, UnknownSchema
@@ -33,6 +33,8 @@ EVENTS: tuple[type[Event], ...] = (
     commerce.ProductListed,
     commerce.WarehouseReported,
     marketplace.DisputeOpened,
+    marketplace.SearchPerformed,
+    marketplace.SellerActivityReported,
     simulation.DisputeOutcome,
     simulation.FulfilmentOutcome,
     simulation.RetryOutcome,
@@ -42,7 +44,11 @@ EVENTS: tuple[type[Event], ...] = (
 )
 
 _BY_NAME: Final[dict[str, type[Event]]] = {event.event_type(): event for event in EVENTS}
-_BY_FINGERPRINT: Final[dict[bytes, type[Event]]] = {fingerprint_of(event): event for event in EVENTS}
+_BY_FINGERPRINT: Final[dict[bytes, Written]] = {
+    fingerprint_of(event, lacks): Written(event, lacks)
+    for event in EVENTS
+    for lacks in range(event.added_fields + 1)
+}
 
 
 def add(events: Iterable[type[Event]]) -> None:
@@ -59,7 +65,8 @@ def add(events: Iterable[type[Event]]) -> None:
                 f"got the event type {event.event_type()} of {event.__module__}, expected another name: it is that of"
                 f" {known.__module__}.{known.__name__}; give the class another name or namespace"
             )
-        _BY_FINGERPRINT[fingerprint_of(event)] = event
+        for lacks in range(event.added_fields + 1):
+            _BY_FINGERPRINT[fingerprint_of(event, lacks)] = Written(event, lacks)
         _BY_NAME[event.event_type()] = event
 
 
@@ -81,8 +88,8 @@ def by_name(name: str) -> type[Event]:
         raise UnknownSchema(f"got the event type {name!r}, expected one of: {known}") from None
 
 
-def by_fingerprint(fingerprint: bytes) -> type[Event]:
-    """Find an event type by its CRC-64-AVRO fingerprint, in wire order.
+def by_fingerprint(fingerprint: bytes) -> Written:
+    """Find an event type, and which of its schemas, by a CRC-64-AVRO fingerprint, in wire order.
 
     Raises:
         UnknownSchema: no schema of this release has it.

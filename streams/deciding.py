@@ -15,15 +15,14 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from jurat.agents.action_space import LazySpace
 from jurat.agents.agent import Agent, Lookup, Situation
-from jurat.agents.kernel import Answer, Ask, Decided, decide
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.agents.kernel import Decided
+from jurat.agents.reasoner import Reasoner
 from jurat.audit.draft import draft
 from jurat.audit.keys import Trust
-from jurat.audit.record import MAX_MESSAGE, ContextRead, DecisionRecord, Outcome, Rejection
+from jurat.audit.record import ContextRead, DecisionRecord, Outcome, Rejection
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.cloudevents import Attributes
 from jurat.schemas.codec import SchemaIds, encode
@@ -34,12 +33,12 @@ from jurat.schemas.errors import (
     InputRejected,
     JuratError,
     ProposalInvalid,
-    ReasonerError,
     RecordInvalid,
     SchemaError,
 )
 from jurat.schemas.model import Event, Model
 from jurat.streams import approving
+from jurat.streams.asking import Calls, reason
 from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.documents import Document, Views, digest_of
 from jurat.streams.kafka import KafkaRecord
@@ -50,32 +49,12 @@ from jurat.streams.timers import standing_timers
 from jurat.streams.tracing import OFF, DecisionTrace, Tracing
 from jurat.streams.usage import Counted
 from jurat.streams.verdicted import Verdicted
+from jurat.streams.waiting import check_end_fits
 
 log = logging.getLogger(__name__)
 
 FIRST: Final = "duplicate-of"
 """Under this name a duplicate's record says which decision came first."""
-
-
-class Calls(Protocol):
-    """Who puts a request to the reasoner; the journal does, and remembers what was answered."""
-
-    async def propose(
-        self,
-        reasoner: Reasoner,
-        request: ProposalRequest,
-        *,
-        where: InputRef,
-        decision_id: str,
-        attempt: int,
-        ask: int,
-    ) -> Proposal | None:
-        """Ask the reasoner, or return what it answered to this before.
-
-        Raises:
-            ReasonerError: as the reasoner does.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +119,17 @@ class Decider:
             trace.ended(verdicted.outcome.value, verdicted.draft.decision_id)
         return verdicted
 
-    def given_up(self, record: KafkaRecord, error: JuratError, *, attempts: int) -> Verdicted:
+    def given_up(
+        self, record: KafkaRecord, error: JuratError, state: PartitionState, *, attempts: int
+    ) -> Verdicted:
         """Reject an input that failed too often, or that cannot wait for its first attempt."""
         decoded = decode_record(record, ids=self.ids)
-        last = Rejection.of(error)
-        said = f"tried {attempts} times; at last: {last.message}" if attempts else last.message
-        told = Rejection(error=last.error, message=said[:MAX_MESSAGE])
+        told = Rejection.of(error, attempts=attempts)
+        read = approving.about(self, decoded, state)
         traceparent = decoded.attributes.traceparent if decoded.attributes else None
-        return self.ended(decoded, Outcome.REJECTED, at=self.clock(), traceparent=traceparent, rejection=told)
+        return self.ended(
+            decoded, Outcome.REJECTED, at=self.clock(), traceparent=traceparent, context=read, rejection=told
+        )
 
     def ended(
         self,
@@ -225,7 +207,7 @@ class Deciding:
         recorder = self.by.recorder
         name = recorder.id_of(self.decoded)
         situation, context = await self.situation(event)
-        decided = await self._reason(situation, name)
+        decided = await reason(self, situation, name)
         decision = recorder.decision(self.decoded, event, decided, name=name, at=self.now)
         record = recorder.judged(self.decoded, decided, decision, context)
 
@@ -241,6 +223,7 @@ class Deciding:
         """A decision with its record; `change` changes the state, once nothing else can fail."""
         value = encode(decision, ids=self.by.ids)
         made = draft(record, decision.id, hashlib.sha256(value).hexdigest())
+        check_end_fits(decision, made)
         changelog, asked = change()
         return Verdicted(
             self.decoded,
@@ -292,34 +275,6 @@ class Deciding:
             return ContextRead(name=lookup.view, key=lookup.key, uri=None, sha256=None)
         where = InputRef(topic=document.topic, partition=document.partition, offset=document.offset)
         return ContextRead(name=lookup.view, key=lookup.key, uri=self.by.uri(where), sha256=document.sha256)
-
-    async def _reason(self, situation: Situation[Any], name: str) -> Decided:
-        by, where = self.by, self.decoded.where
-        reasoner = self.trace.asking(by.reasoner)
-        judge = self.judge(situation)
-        space = LazySpace(by.agent, situation, by.engine, usage=judge)
-        steps = decide(by.agent, judge, situation, space=space)
-        number = 0
-        try:
-            ask: Ask = next(steps)
-            while True:
-                answer: Answer
-                try:
-                    answer = await self.calls.propose(
-                        reasoner,
-                        ask.request,
-                        where=where,
-                        decision_id=name,
-                        attempt=self.attempt,
-                        ask=number,
-                    )
-                except ReasonerError as error:
-                    answer = error
-                number += 1
-                ask = steps.send(answer)
-        except StopIteration as done:
-            decided: Decided = done.value
-            return decided
 
     def judge(self, situation: Situation[Any]) -> Counted:
         """Who judges a situation: the policies, told what its partition took of budgets."""

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from jurat.agents.agent import Action, Agent
 from jurat.agents.heuristic import HeuristicReasoner
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.agents.kernel import Use
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall, ToolResult
 from jurat.audit.approval import Answer, answer_to
 from jurat.audit.chain import ChainHead
 from jurat.audit.draft import Draft
@@ -35,6 +36,7 @@ from jurat.schemas.model import Event, Model
 from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
 from jurat.streams.approving import action_of
+from jurat.streams.asking import used
 from jurat.streams.deciding import Decider
 from jurat.streams.documents import Document, Documents, digest_of, keys_of
 from jurat.streams.kafka import KafkaRecord
@@ -338,7 +340,7 @@ class _Views:
 
 
 class _AtOnce:
-    """Asks the reasoner and remembers nothing; satisfies `jurat.streams.deciding.Calls`."""
+    """Asks reasoner and tools and remembers nothing; satisfies `jurat.streams.asking.Calls`."""
 
     async def propose(
         self,
@@ -349,8 +351,19 @@ class _AtOnce:
         decision_id: str,  # noqa: ARG002 - as above
         attempt: int,  # noqa: ARG002 - as above
         ask: int,  # noqa: ARG002 - as above
-    ) -> Proposal | None:
+    ) -> Proposal | ToolCall | None:
         return await reasoner.propose(request)
+
+    async def use(
+        self,
+        use: Use,
+        *,
+        where: InputRef,  # noqa: ARG002 - as above
+        decision_id: str,  # noqa: ARG002 - as above
+        attempt: int,  # noqa: ARG002 - as above
+        ask: int,  # noqa: ARG002 - as above
+    ) -> ToolResult:
+        return await used(use)
 
 
 def _signer(name: str) -> PemSigner:

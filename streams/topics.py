@@ -82,6 +82,8 @@ CUSTOMERS: Final = Topic("commerce.customers", compacted=True)
 PRODUCTS: Final = Topic("commerce.products", compacted=True)
 WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
 DISPUTES: Final = Topic("marketplace.disputes")
+SEARCHES: Final = Topic("marketplace.searches")
+SELLERS: Final = Topic("marketplace.sellers")
 CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
 AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
 APPROVAL_REQUESTS: Final = Topic("approvals.requests", compacted=True)
@@ -132,6 +134,8 @@ _TOPIC_OF_EVENT: Final[dict[type[Event], Topic]] = {
     commerce.ProductListed: PRODUCTS,
     commerce.WarehouseReported: WAREHOUSES,
     marketplace.DisputeOpened: DISPUTES,
+    marketplace.SearchPerformed: SEARCHES,
+    marketplace.SellerActivityReported: SELLERS,
     simulation.DisputeOutcome: SIMULATED_OUTCOMES,
     simulation.FulfilmentOutcome: SIMULATED_OUTCOMES,
     simulation.RetryOutcome: SIMULATED_OUTCOMES,

@@ -29,6 +29,7 @@ from jurat.testing import (
 )
 from tests.deciding_stage import failed
 from tests.shop import profile
+from tests.tool_stage import Counted, counter, wish
 
 SUSPICIOUS = failed().model_copy(
     update={"fraud_score": 60, "amount": failed().amount.model_copy(update={"amount_minor": 30_000})}
@@ -146,6 +147,17 @@ def test_what_was_recorded_is_answered_again(tmp_path: Path) -> None:
     assert again.action == first.action
     assert again.decision.rationale == first.decision.rationale
     assert file.read_bytes() == kept
+
+
+def test_tools_are_used_on_the_stage_and_recorded_wishes_are_wished_again(tmp_path: Path) -> None:
+    agent = replace(PAYMENT_RETRIER, tools=(counter(),))
+    file = tmp_path / "answers.jsonl"
+    script = Scripted(wish("four"), LATER)
+    with rehearse(agent, reasoner=Recorded(file, script)) as stage:
+        assert_decided(stage.send(failed()), action=LATER)
+    assert [tool.result for tool in script.requests[1].tools] == [Counted(count=4)]
+    with rehearse(agent, reasoner=Recorded(file)) as stage:
+        assert_decided(stage.send(failed()), action=LATER)
 
 
 def test_a_recording_of_nothing_keeps_nothing(tmp_path: Path) -> None:
