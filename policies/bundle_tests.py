@@ -120,7 +120,7 @@ def run_cases(engine: PolicyEngine) -> CaseReport:
     failures = [
         CaseFailure(file, case.name, message, line)
         for file, line, case in read
-        if (message := _failure(engine, case)) is not None
+        if (message := failure_of(engine, case)) is not None
     ]
     return CaseReport(len(read), tuple(failures))
 
@@ -201,7 +201,8 @@ def short_type(full: str, namespace: str) -> str:
     return full if "::" in short else short
 
 
-def _failure(engine: PolicyEngine, case: Case) -> str | None:
+def failure_of(engine: PolicyEngine, case: Case) -> str | None:
+    """Run one case of the engine's bundle; what was got and what was expected, None where it came out as expected."""
     namespace = engine.bundle.namespace
     uid: JsonObject = {"type": full_type(case.resource.type, namespace), "id": case.resource.id}
     context: JsonObject = {**case.context, "now": case.now, "approvals": list(case.approvals)}

@@ -193,7 +193,7 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
     if held is None:
         raise InputRejected(f"{decision.id} ended while this answer was looked at")
     waiting = held
-    proposal = Proposal(_action(by.agent, decision), decision.rationale, decision.confidence)
+    proposal = Proposal(action_of(by.agent, decision), decision.rationale, decision.confidence)
     roles = frozenset(one.role for one in grants)
     decided = judge_approved(by.agent, before.judge(situation), situation, proposal, approvals=roles)
     judgement = decided.chosen.judgement
@@ -345,8 +345,12 @@ def _original(case: Deciding, waiting: Waiting) -> tuple[Decoded, Event]:
     return original, original.event
 
 
-def _action(agent: Agent[Any], decision: Decision) -> Action:
-    """The exact action that waits."""
+def action_of(agent: Agent[Any], decision: Decision) -> Action:
+    """The exact action of a decision.
+
+    Raises:
+        InputRejected: it is none of this agent's any more.
+    """
     for kind in agent.actions:
         if kind.action_name == decision.action:
             try:

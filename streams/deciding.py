@@ -41,12 +41,11 @@ from jurat.schemas.model import Event, Model
 from jurat.streams import approving, remembering
 from jurat.streams.asking import Calls, reason
 from jurat.streams.decoding import Decoded, decode_record
-from jurat.streams.documents import Document, digest_of
+from jurat.streams.documents import Document, Views, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.recording import Recorder
 from jurat.streams.shadow import Shadow
 from jurat.streams.state import STATE, TIMER, USAGE, Entry, PartitionState
-from jurat.streams.tables import Tables
 from jurat.streams.timers import standing_timers
 from jurat.streams.tracing import OFF, DecisionTrace, Tracing
 from jurat.streams.usage import Counted
@@ -80,7 +79,7 @@ class Decider:
     agent: Agent[Any]
     reasoner: Reasoner
     engine: PolicyEngine
-    tables: Tables
+    tables: Views
     cluster_id: str
     clock: Callable[[], datetime]
     code: str

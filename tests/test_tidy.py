@@ -172,7 +172,8 @@ def names(requirements: list[str]) -> set[str]:
 
 def needed_to_run() -> set[str]:
     project = pyproject()["project"]
-    return names([*project["dependencies"], *project["optional-dependencies"]["java"]])
+    extras = project["optional-dependencies"]
+    return names([*project["dependencies"], *extras["java"], *extras["test"]])
 
 
 def dependencies() -> set[str]:

@@ -16,7 +16,7 @@ from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import InputRejected
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
-from jurat.streams.approving import _action
+from jurat.streams.approving import action_of
 from jurat.streams.deciding import Deciding
 from jurat.streams.waiting import TIME_OUT
 from tests.approval_stage import Desk, Wants, refused
@@ -94,9 +94,9 @@ async def test_an_action_that_means_more_in_this_release_is_not_what_was_approve
     request = await desk.escalate()
     waiting = desk.state.waiting.get(request.decision_id)
     assert waiting is not None
-    assert _action(STATEFUL, waiting.decision).model_dump(mode="json") == waiting.decision.parameters
+    assert action_of(STATEFUL, waiting.decision).model_dump(mode="json") == waiting.decision.parameters
     with pytest.raises(InputRejected, match="mean something else in this release"):
-        _action(replace(STATEFUL, actions=(Later,)), waiting.decision)
+        action_of(replace(STATEFUL, actions=(Later,)), waiting.decision)
 
 
 class Unfit(Wants):
