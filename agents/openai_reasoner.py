@@ -66,8 +66,8 @@ class OpenAIReasoner:
 
     @property
     def name(self) -> str:
-        """`openai`; which model answered is in each record's call."""
-        return "openai"
+        """`openai/` and the model's name as it is asked for; what the server called it is in each record's call."""
+        return f"openai/{self._model}"
 
     async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
         """Ask the model, once; nothing is asked where nothing is left to propose."""
