@@ -184,3 +184,11 @@ async def test_nothing_is_asked_where_nothing_is_left() -> None:
         )
         await client.close()
     assert server.got == []
+
+
+async def test_what_counts_is_the_body_and_not_what_the_server_calls_it() -> None:
+    got, _server = await ask(Reply(completion(GOOD), headers={"Content-Type": "text/plain"}))
+    assert isinstance(got, Proposal)
+    stream = b"data: " + completion(GOOD) + b"\n\ndata: [DONE]\n\n"
+    got, _server = await ask(Reply(stream, headers={"Content-Type": "text/event-stream"}))
+    assert type(got) is ProposalInvalid
