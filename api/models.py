@@ -1,7 +1,7 @@
 """Which models are asked, from the environment: the reasoner `openai`, put together.
 
 Rules upheld here: what is missing or malformed is said at the start, not at the first event; the key is in no message.
-The models of `JURAT_MODEL` are asked in turn, each with retries; `heuristic` may stand last.
+The models of `JURAT_MODEL` are asked in turn, each with retries and a circuit breaker; `heuristic` may stand last.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import re
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
@@ -18,6 +19,7 @@ from jurat.agents.catalogue import REASONERS
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.model_answer import MILLION, Price
 from jurat.agents.reasoner import Reasoner
+from jurat.agents.reasoner_circuit import CircuitBroken
 from jurat.agents.reasoner_fallback import Fallback
 from jurat.agents.reasoner_retrying import Retrying
 from jurat.schemas.errors import ConfigurationError
@@ -75,10 +77,13 @@ def _openai(environment: Mapping[str, str]) -> Reasoner:
     asked: list[Reasoner] = [
         HeuristicReasoner()
         if model == HEURISTIC
-        else Retrying(
-            OpenAIReasoner(client, model=model, price=prices.get(model)),
-            sleep=asyncio.sleep,
-            draw=random.random,
+        else CircuitBroken(
+            Retrying(
+                OpenAIReasoner(client, model=model, price=prices.get(model)),
+                sleep=asyncio.sleep,
+                draw=random.random,
+            ),
+            clock=time.monotonic,
         )
         for model in models
     ]

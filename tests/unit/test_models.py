@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jurat import models
+from jurat.agents.reasoner_circuit import CircuitBroken
 from jurat.agents.reasoner_fallback import Fallback
-from jurat.agents.reasoner_retrying import Retrying
 from jurat.schemas.errors import ConfigurationError
 
 KEY = "sk-a-key-that-nobody-may-see"
@@ -29,7 +29,7 @@ def test_models_are_asked_in_turn() -> None:
 
 def test_one_model_needs_no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(models.MODEL, "gpt-5-mini")
-    assert isinstance(models.reasoner("openai"), Retrying)
+    assert isinstance(models.reasoner("openai"), CircuitBroken)
 
 
 def test_the_others_need_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:

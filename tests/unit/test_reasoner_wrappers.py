@@ -9,6 +9,7 @@ import pytest
 
 from jurat.agents.payment_retrier import PAYMENT_RETRIER, GiveUp
 from jurat.agents.reasoner import ModelCall, Proposal, ProposalRequest, Spent, ToolCall
+from jurat.agents.reasoner_circuit import MAX_FAILURES, OPEN_S, CircuitBroken
 from jurat.agents.reasoner_fallback import Fallback
 from jurat.agents.reasoner_retrying import FIRST_WAIT_S, MAX_TRIES, MAX_WAIT_S, Retrying
 from jurat.schemas.errors import ConfigurationError, JuratError, ProposalInvalid, ReasonerUnavailable
@@ -145,3 +146,65 @@ def test_costs_of_two_currencies_are_no_cost() -> None:
     assert isinstance(got, Proposal)
     assert got.call is not None
     assert (got.call.spent.calls, got.call.spent.cost_micros, got.call.spent.currency) == (2, None, None)
+
+
+def broken(circuit: CircuitBroken) -> bool:
+    """Ask once; whether there was no answer."""
+    try:
+        asyncio.run(circuit.propose(REQUEST))
+    except ReasonerUnavailable:
+        return True
+    return False
+
+
+def test_who_is_down_is_not_asked_until_one_probe_finds_it_up() -> None:
+    now = [0.0]
+    asked = Scripted(*[BUSY] * MAX_FAILURES, BUSY, GOOD, GOOD)
+    circuit = CircuitBroken(asked, clock=lambda: now[0])
+    assert [broken(circuit) for _ in range(MAX_FAILURES + 3)] == [True] * (MAX_FAILURES + 3)
+    assert asked.asked == MAX_FAILURES, "nothing is sent while it is open"
+    now[0] += OPEN_S
+    assert [broken(circuit), broken(circuit)] == [True, True]
+    assert asked.asked == MAX_FAILURES + 1, "one probe, and open again"
+    now[0] += OPEN_S
+    assert [broken(circuit), broken(circuit)] == [False, False]
+
+
+def test_an_answer_of_no_use_comes_from_a_server_that_is_up() -> None:
+    script = [BUSY] * (MAX_FAILURES - 1)
+    asked = Scripted(*script, USELESS, *script, GOOD)
+    circuit = CircuitBroken(asked, clock=lambda: 0.0)
+    for _ in script:
+        assert broken(circuit)
+    with pytest.raises(ProposalInvalid):
+        asyncio.run(circuit.propose(REQUEST))
+    for _ in script:
+        assert broken(circuit)
+    assert not broken(circuit)
+
+
+async def test_a_probe_that_is_cancelled_leaves_it_open_for_the_next() -> None:
+    now = [0.0]
+
+    class Hanging(Scripted):
+        async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
+            if self.asked == MAX_FAILURES:
+                self.asked += 1
+                await asyncio.sleep(600)
+            return await super().propose(request)
+
+    asked = Hanging(*[BUSY] * (MAX_FAILURES + 1), GOOD)
+    circuit = CircuitBroken(asked, clock=lambda: now[0])
+    for _ in range(MAX_FAILURES):
+        with pytest.raises(ReasonerUnavailable):
+            await circuit.propose(REQUEST)
+    now[0] += OPEN_S
+    probe = asyncio.create_task(circuit.propose(REQUEST))
+    await asyncio.sleep(0)
+    with pytest.raises(ReasonerUnavailable, match="not asked"):
+        await circuit.propose(REQUEST)
+    probe.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await probe
+    now[0] += OPEN_S
+    assert await circuit.propose(REQUEST) == GOOD
