@@ -1,8 +1,8 @@
 """The retention agent: an intervention for this account, from what is remembered of it.
 
-Rules upheld here: why an account would leave is mostly learned long before it does (a hard start, a regulated industry, a
-champion who rose or went), so it is remembered; every offer names the facts that it rests on, its grounds, and a fact that
-was given for another purpose scores nothing; what may be a ground, and what may be offered, stands in
+Rules upheld here: why an account would leave is mostly learned long before it does (a hard start, a regulated industry,
+a champion who rose or went), so it is remembered; every offer names the facts that it rests on, its grounds, and a fact
+that was given for another purpose scores nothing; what may be a ground, and what may be offered, stands in
 `policies/subscriptions/retention.cedar`. Not here: calling, and changing the price.
 """
 
@@ -19,7 +19,7 @@ from jurat.agents.agent import Action, Agent, Candidate, Judged, Signal, Situati
 from jurat.agents.memory import Learned, Remembering
 from jurat.policies.request import Entity, Facts
 from jurat.schemas.errors import ConfigurationError
-from jurat.schemas.model import Count, Event, Identifier, MinorUnits, Percent
+from jurat.schemas.model import Count, Identifier, MinorUnits, Percent
 from jurat.schemas.subscriptions import (
     CancellationRequested,
     CancelReason,
@@ -214,7 +214,6 @@ def judged(situation: Situation[Risk], action: Action) -> Judged:
 def candidates(situation: Situation[Risk]) -> tuple[Candidate, ...]:
     """Score a call by each, a training, discounts, and no offer."""
     event = situation.event
-    cancelling = isinstance(event, CancellationRequested)
     reason = event.reason if isinstance(event, CancellationRequested) else None
     risk = Signal("how near the end is", _risk(event), "revenue_kept")
     worth = Signal("what the account pays", _worth(event), "revenue_kept")
@@ -261,7 +260,7 @@ def candidates(situation: Situation[Risk]) -> tuple[Candidate, ...]:
         )
         for percent in DISCOUNTS
     ]
-    if cancelling:
+    if isinstance(event, CancellationRequested):
         closing = 60 if reason is CancelReason.CLOSING else 0
         final = 200 if isinstance(event, CancellationRequested) and event.final else 0
         found.append(
