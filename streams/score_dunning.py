@@ -29,7 +29,6 @@ from jurat.agents.dunning import (
     CloseCase,
     Downgrade,
     GrantGrace,
-    HandOver,
     PauseCollection,
     RetryRenewal,
     timers,
@@ -129,7 +128,7 @@ def play(seed: int, cases: int) -> Generator[Step, Action | None, Tally]:
         at, turn, number, what = heapq.heappop(due)
         account = accounts[number]
         kind, _, wait = what.partition(" ")
-        if account.done or wait and int(wait) != account.waits:
+        if account.done or (wait and int(wait) != account.waits):
             continue  # it was answered, and what waited for silence is off
         event = _event(account, kind, at, where=turn)
         action = yield Step(event, at)

@@ -76,7 +76,11 @@ CALL_MINOR: Final = {
     CallBy.EXECUTIVE_SPONSOR: 15_000,
 }
 TRAINING_MINOR: Final = 30_000
-TOLD: Final = {Cause.PRICE: CancelReason.PRICE, Cause.ONBOARDING: CancelReason.TOO_HARD, Cause.CLOSING: CancelReason.CLOSING}
+TOLD: Final = {
+    Cause.PRICE: CancelReason.PRICE,
+    Cause.ONBOARDING: CancelReason.TOO_HARD,
+    Cause.CLOSING: CancelReason.CLOSING,
+}
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,10 @@ def _drawn(seed: int, number: int) -> _Account:
         if draws.happens(850 if one is cause else 120)
     )
     standing = AccountStanding(
-        yearly=Money(amount_minor=100 * draws.weighted(((600, 30), (2_400, 40), (12_000, 25), (40_000, 5))), currency="EUR"),
+        yearly=Money(
+            amount_minor=100 * draws.weighted(((600, 30), (2_400, 40), (12_000, 25), (40_000, 5))),
+            currency="EUR",
+        ),
         seats_active=draws.between(20, 55) if cause is Cause.ONBOARDING else draws.between(40, 95),
         open_incidents=int(draws.happens(80)),
         contact_allowed=draws.happens(930),
@@ -180,7 +187,10 @@ def _drawn(seed: int, number: int) -> _Account:
     kind = draws.weighted((("drop", 40), ("renewal", 35), ("cancel", 25)))
     event: Event
     if kind == "drop":
-        event, stays = UsageDropped(account_id=name, standing=standing, drop_percent=draws.between(30, 90)), 700
+        event, stays = (
+            UsageDropped(account_id=name, standing=standing, drop_percent=draws.between(30, 90)),
+            700,
+        )
     elif kind == "renewal":
         days = draws.between(20, 100)
         event, stays = RenewalApproaching(account_id=name, standing=standing, days_to_renewal=days), 800

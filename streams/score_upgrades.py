@@ -108,7 +108,11 @@ def play(seed: int, cases: int) -> Generator[Step, Action | None, Tally]:
             action = yield Step(_report(account, month), at)
             suggested = isinstance(action, SuggestUpgrade | SuggestAddOn)
             needs = account.needs_more(month)
-            if month >= account.quiet_until and account.welcome and not (account.incident or account.past_due):
+            if (
+                month >= account.quiet_until
+                and account.welcome
+                and not (account.incident or account.past_due)
+            ):
                 decided += 1
                 right += suggested == needs
             if suggested:
@@ -131,9 +135,7 @@ def _answered(account: _Account, action: Action | None, month: int, *, accepted:
     if not accepted:
         return
     if isinstance(action, SuggestUpgrade):
-        account.plan = next(
-            number for number, plan in enumerate(PLANS) if plan.plan_id == action.plan_id
-        )
+        account.plan = next(number for number, plan in enumerate(PLANS) if plan.plan_id == action.plan_id)
     else:
         account.extra = True
 

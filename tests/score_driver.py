@@ -50,7 +50,12 @@ def taught(memory: Memory, learned: Iterable[Learned], *, where: InputRef, at: d
         )
         if one.value is not None:
             new = Fact(
-                name=one.name, value=one.value, since=one.since, learned_at=at, source=where, purpose=one.purpose
+                name=one.name,
+                value=one.value,
+                since=one.since,
+                learned_at=at,
+                source=where,
+                purpose=one.purpose,
             )
             facts = (*facts, new)
         memory = Memory(facts=facts)

@@ -28,9 +28,7 @@ def fact(name: str, value: bool | int | str = True, *, days: int = 180, purpose:
     return Fact(name=name, value=value, since=since, learned_at=since, source=WHERE, purpose=purpose)
 
 
-def situation(
-    event: Event, *facts: Fact, state: Model | None = None, now: datetime = NOW
-) -> Situation[Any]:
+def situation(event: Event, *facts: Fact, state: Model | None = None, now: datetime = NOW) -> Situation[Any]:
     memory = Memory(facts=facts) if facts else NOTHING
     return Situation(event=event, now=now, occurred_at=now, state=state, memory=memory)
 

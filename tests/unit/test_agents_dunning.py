@@ -37,7 +37,14 @@ from tests.shop import Down, Insisting, told
 from tests.subscriptions import NOW, decide, euros, fact, situation, took
 
 CARE = fact(NEEDS_CARE, purpose="care")
-DEAD = ("card_expired", "expired_card", "invalid_cvc", "incorrect_cvc", "incorrect_number", "authentication_required")
+DEAD = (
+    "card_expired",
+    "expired_card",
+    "invalid_cvc",
+    "incorrect_cvc",
+    "incorrect_number",
+    "authentication_required",
+)
 STOLEN = ("suspected_fraud", "lost_or_stolen", "lost_card", "stolen_card", "pickup_card")
 STEPS: tuple[Action, ...] = (
     RetryRenewal(after_hours=48),
@@ -165,7 +172,8 @@ def test_a_new_card_is_another_card(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "verdict"), [(0, "deny"), (23, "deny"), (24, "allow"), (504, "allow"), (505, "deny"), (8_784, "deny")]
+    ("hours", "verdict"),
+    [(0, "deny"), (23, "deny"), (24, "allow"), (504, "allow"), (505, "deny"), (8_784, "deny")],
 )
 def test_a_retry_has_bounds(hours: int, verdict: str) -> None:
     decided = decide(DUNNING, situation(failed()), by=Insisting(RetryRenewal(after_hours=hours)))
@@ -307,7 +315,9 @@ def test_care_is_learned_and_forgotten() -> None:
     for needs, value in ((True, True), (False, None)):
         event = CareNeedDeclared(account_id="a-1", needs_care=needs)
         assert not DUNNING.decides(event)
-        assert [(one.name, one.value, one.purpose) for one in declared(event, NOW)] == [(NEEDS_CARE, value, "care")]
+        assert [(one.name, one.value, one.purpose) for one in declared(event, NOW)] == [
+            (NEEDS_CARE, value, "care")
+        ]
 
 
 def test_a_reasoner_that_is_down_hands_over() -> None:
@@ -321,7 +331,10 @@ def test_an_action_of_another_agent_is_refused() -> None:
 
 events = st.sampled_from(
     [
-        *(failed(code) for code in ("insufficient_funds", "stolen_card", "card_expired", "processor_timeout", "odd")),
+        *(
+            failed(code)
+            for code in ("insufficient_funds", "stolen_card", "card_expired", "processor_timeout", "odd")
+        ),
         failed(invoice="inv-2"),
         recovered(),
         CardUpdated(account_id="a-1"),
@@ -330,7 +343,10 @@ events = st.sampled_from(
 )
 
 
-@given(story=st.lists(st.tuples(events, st.sampled_from(STEPS), st.integers(1, 400)), max_size=12), care=st.booleans())
+@given(
+    story=st.lists(st.tuples(events, st.sampled_from(STEPS), st.integers(1, 400)), max_size=12),
+    care=st.booleans(),
+)
 def test_whatever_happens_and_is_proposed_the_bounds_hold(
     story: list[tuple[Event, Action, int]], care: bool
 ) -> None:

@@ -36,7 +36,23 @@ EXTRA = AddOn(add_on_id="extra", extra_units=4_000, price=euros(4_500))
 GROWING = (6_000, 6_300, 6_700, 7_200, 7_800, 8_400, 9_000, 9_700, 10_400)
 FLAT = (5_000,) * 9
 PEAK = (5_000, 5_100, 4_900, 5_000, 5_000, 5_100, 5_000, 5_000, 14_000)
-SEASON = (7_000, 9_800, 11_500, 10_500, 7_000, 6_900, 6_900, 7_000, 7_000, 6_900, 7_000, 7_000, 7_000, 9_900, 11_600)
+SEASON = (
+    7_000,
+    9_800,
+    11_500,
+    10_500,
+    7_000,
+    6_900,
+    6_900,
+    7_000,
+    7_000,
+    6_900,
+    7_000,
+    7_000,
+    7_000,
+    9_900,
+    11_600,
+)
 
 
 def report(months: tuple[int, ...] = GROWING, **changes: Any) -> UsageReported:
@@ -126,7 +142,9 @@ def test_one_suggestion_in_thirty_days() -> None:
 @pytest.mark.parametrize(("days", "verdict"), [(0, "deny"), (89, "deny"), (90, "allow"), (400, "allow")])
 def test_after_a_no_there_is_silence_for_ninety_days(days: int, verdict: str) -> None:
     seen = situation(report(), fact(DECLINED, days=days, purpose="advice"))
-    assert told(decide(UPGRADE_ADVISER, seen, by=Insisting(SuggestUpgrade(plan_id="business"))))[0][1] == verdict
+    assert (
+        told(decide(UPGRADE_ADVISER, seen, by=Insisting(SuggestUpgrade(plan_id="business"))))[0][1] == verdict
+    )
 
 
 def test_a_yes_ends_the_no_that_stood() -> None:
@@ -159,7 +177,9 @@ def test_an_action_of_another_agent_is_refused() -> None:
         UPGRADE_ADVISER.judged(situation(report()), CloseCase())
 
 
-@given(months=st.lists(st.integers(0, 10**12), min_size=1, max_size=36).map(tuple), limit=st.integers(0, 10**12))
+@given(
+    months=st.lists(st.integers(0, 10**12), min_size=1, max_size=36).map(tuple), limit=st.integers(0, 10**12)
+)
 def test_whatever_the_months_are_the_agent_decides(months: tuple[int, ...], limit: int) -> None:
     plan = TEAM.model_copy(update={"limit_units": limit})
     decided = decide(UPGRADE_ADVISER, situation(report(months, plan=plan)))
