@@ -261,13 +261,8 @@ def candidates(situation: Situation[Risk]) -> tuple[Candidate, ...]:
         for percent in DISCOUNTS
     ]
     if isinstance(event, CancellationRequested):
-        closing = 60 if reason is CancelReason.CLOSING else 0
-        final = 200 if isinstance(event, CancellationRequested) and event.final else 0
-        found.append(
-            Candidate(
-                LetGo(), (Signal("the account's own word", final + closing), Signal("offers annoy", 10))
-            )
-        )
+        own_word = 200 if event.final else 60 if reason is CancelReason.CLOSING else -45
+        found.append(Candidate(LetGo(), (Signal("the account's own word", own_word),)))
     else:
         found.append(Candidate(LeaveAlone(), (Signal("offers annoy", 15),)))
     return tuple(found)

@@ -2,8 +2,8 @@
 
 Rules upheld here: a suggestion is scored by what it saves or costs the account, not by what it earns; one month alone
 is a peak, what came back every year is a season, and neither is growth; who may be told at all, and how often, stands
-in `policies/subscriptions/upgrades.cedar`. All of it is integer arithmetic over the report. Not here: telling the account,
-and changing its plan.
+in `policies/subscriptions/upgrades.cedar`. All of it is integer arithmetic over the report. Not here: telling the
+account, and changing its plan.
 """
 
 from __future__ import annotations

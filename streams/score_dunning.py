@@ -5,11 +5,11 @@ the processor's code and the calendar. The world publishes what follows from a s
 the agent's own timer when nobody answered; a runner has no timer to set. A step that was not allowed, or needs a
 person, is taken on by one. Not here: running an agent (`score.py`).
 
-The truth, chosen before any agent was run: an account without funds has them for three days after its payday, and one in
-eight times otherwise; 55, 25 and 10 % answer the first, second and third request for a card; one account in eight does
-not want to pay at all. What is recovered is worth the renewal and six more of them; a charge costs 10 cents, a letter 30,
-a person 25.00; each charge after the second and each letter after the first loses 2 % of customers; days of grace cost a
-thirtieth of the renewal each.
+The truth, chosen before any agent was run: an account without funds has them for three days after its payday, and
+one in eight times otherwise; 55, 25 and 10 % answer the first, second and third request for a card; one account in
+eight does not want to pay at all. What is recovered is worth the renewal and six more of them; a charge costs 10
+cents, a letter 30, a person 25.00; each charge after the second and each letter after the first loses 2 % of
+customers; days of grace cost a thirtieth of the renewal each.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ Rules upheld here: the cause is drawn first and never shown; what is published o
 cases, missing in some and misleading in others, and some of it was told for another purpose; what an offer is worth
 depends on the cause alone. Not here: running an agent (`score.py`).
 
-The truth, chosen before any agent was run: without an offer 70 % of accounts with a drop, 80 % before a renewal and 10 %
-of those who asked to end stay. An offer that mends the cause keeps 25 of a hundred more, another offer 4; a discount
-keeps one more for each percent where the price is the cause, and 5 where it is not; an account without a cause is
-bothered: 2 fewer stay. A call costs 80.00 to 150.00, a training 300.00, a discount its percent of a year. Who closes
-down leaves whatever is offered. A step that was not allowed, or needs a person, is no offer.
+The truth, chosen before any agent was run: without an offer 70 % of accounts with a drop, 80 % before a renewal
+and 10 % of those who asked to end stay. An offer that mends the cause keeps 25 of a hundred more, another offer 4;
+a discount keeps one more for each percent where the price is the cause, and 5 where it is not; an account without
+a cause is bothered: 2 fewer stay. A call costs 80.00 to 150.00, a training 300.00, a discount its percent of a
+year. Who closes down leaves whatever is offered. A step that was not allowed, or needs a person, is no offer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of the subscriptions' agents share: the bundle, what is remembered, and the kernel driven to its end."""
+"""What the tests of the subscriptions' agents share: the bundle, memory, and the kernel driven to its end."""
 
 from __future__ import annotations
 
