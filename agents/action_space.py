@@ -68,6 +68,7 @@ class ActionSpace:
         judgement: what the policies say of the base.
         parameters: what each parameter may be while the others are as in the base.
         why: why there is no base.
+        is_barred: whether the agent itself refuses it, as the event asks for another action.
     """
 
     action: type[Action]
@@ -75,6 +76,7 @@ class ActionSpace:
     judgement: Judgement | None
     parameters: tuple[ParameterSpace, ...] = ()
     why: str = ""
+    is_barred: bool = False
 
     @property
     def name(self) -> str:
@@ -85,7 +87,7 @@ class ActionSpace:
     def is_offered(self) -> bool:
         """Whether anything of it may be allowed, by the policies alone or with a person's approval."""
         if self.judgement is None:
-            return True
+            return not self.is_barred
         if not self.action.model_fields:
             return self.judgement.verdict is not Verdict.DENY
         return all(space.offered for space in self.parameters)
@@ -181,7 +183,8 @@ class _Exploring:
             )
         seen = self.seen(base)
         if not isinstance(seen, Judged):
-            return ActionSpace(action=action, base=None, judgement=None, why=seen)
+            barred = self._bars(base)
+            return ActionSpace(action=action, base=None, judgement=None, why=seen, is_barred=barred)
         probe = _Probe(self, action, {name: getattr(base, name) for name in action.model_fields})
         judgement = self.judge(base, seen)
         axes = [self._axis(parameter, likely, probe) for parameter in parameters_of(action)]
@@ -212,6 +215,28 @@ class _Exploring:
             return self.agent.judged(self.situation, action)
         except _NO_FACTS as error:
             return str(error) or type(error).__name__
+
+    def _bars(self, action: Action) -> bool:
+        """Whether the event asks for another action, and the agent refuses this one for that."""
+        if self._requested in (None, type(action)):
+            return False
+        try:
+            self.agent.judged(self.situation, action)
+        except ProposalInvalid:
+            return True
+        except _NO_FACTS:
+            return False
+        return False
+
+    @cached_property
+    def _requested(self) -> type[Action] | None:
+        """What the event asks for, where events ask."""
+        if self.agent.requested is None:
+            return None
+        try:
+            return type(self.agent.requested(self.situation))
+        except InputRejected:
+            return None
 
     @cached_property
     def _likely(self) -> Mapping[type[Action], tuple[Action, ...]]:
@@ -267,7 +292,7 @@ class _Exploring:
             values += [(), *((text,) for text in (OTHER_TEXTS[0], *self._texts))]
         worth = dict.fromkeys([*axis.values, *map(parameter.on_axis, values)])
         names = [one for one in parameters_of(probe.action) if one.axis.kind in (Kind.TEXT, Kind.OPEN)]
-        is_alone = len(names) == 1 and bool(known)
+        is_alone = len(names) == 1 and (bool(known) or (not likely and probe.turns(parameter, self._texts)))
         is_guessed = not likely and axis.kind in (Kind.TEXT, Kind.OPEN) and not is_alone
         return replace(axis, values=tuple(islice(worth, MAX_NAMES)), is_guessed=is_guessed)
 
@@ -302,6 +327,16 @@ class _Probe:
             pairs = [(seen, unknown.get(fact)) for fact, seen in found.items()]
             if any(seen != before and (seen, before) != (text, other) for seen, before in pairs):
                 yield text
+
+    def turns(self, parameter: Parameter, texts: tuple[str, ...]) -> bool:
+        """Whether policies look at the text itself: they say something else of one of these than of any other text."""
+        others = [self.ask(parameter.name, text) for text in parameter.axis.others[:1]]
+        known = (self.ask(parameter.name, text) for text in (texts if others else ()))
+        return any(
+            one is not None and other is not None and one.policies != other.policies
+            for other in others
+            for one in known
+        )
 
     def _changed(self, name: str, value: object) -> Action | None:
         return _built(self.action, {**self.base, name: value})

@@ -29,7 +29,7 @@ def lines(space: ActionSpace) -> Iterator[str]:
     offered = "" if space.is_offered else " (not offered)"
     yield f"{space.name}: {space.action.title}{offered}"
     if space.judgement is None:
-        yield f"{_INDENT}{_AFTERWARDS}: {space.why}"
+        yield f"{_INDENT}{'deny' if space.is_barred else _AFTERWARDS}: {space.why}"
         return
     if not space.parameters:
         span = Span(

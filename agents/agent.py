@@ -23,6 +23,10 @@ APPROVAL_WITHIN = timedelta(hours=24)
 MAX_PROPOSALS = 3
 """Proposals per decision: a reasoner that is refused three times will not get better by asking again."""
 
+MAX_TOOL_CALLS = 4
+"""Uses of tools, and wishes for what is no tool, per decision: each is another question to a reasoner that may be paid
+for, and an agent has a handful of tools; who still looks things up after that is going round in circles."""
+
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
 E_co = TypeVar("E_co", bound=Event, covariant=True)
@@ -143,7 +147,7 @@ class Candidate:
 
     @property
     def score(self) -> int:
-        """The sum of the signals' points."""
+        """The sum of the signals' points, where all goals weigh the same."""
         return sum([signal.points for signal in self.signals])
 
 

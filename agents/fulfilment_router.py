@@ -271,8 +271,8 @@ def candidates(situation: Situation[OrderPlaced]) -> tuple[Candidate, ...]:
 
 
 @lru_cache(KEPT_SIGNALS)
-def _signal(name: str, points: int) -> Signal:
-    return Signal(name, points)
+def _signal(name: str, points: int, serves: str = "") -> Signal:
+    return Signal(name, points, serves)
 
 
 @lru_cache(KEPT_ACTIONS)
@@ -362,13 +362,15 @@ def _signals(order: OrderPlaced, standing: int, option: Option) -> tuple[Signal,
     promise = 0 if order.promised_by is None else 20 if option.on_time else -60
     value_at_risk = max(0, order.total.amount_minor) // 2_500 * option.late_percent // 10
     return (
-        _signal("distance", -min(80, option.distance_km // 10)),
-        _signal("load", -max(0, option.load_percent - 70)),
-        _signal("late parcels", -option.late_percent),
-        _signal("promise", promise),
-        _signal("handling cost", -min(40, max(0, option.report.handling_cost.amount_minor) // 50)),
-        _signal("value at risk", -min(100, value_at_risk)),
-        _signal("loyal customer", -max(0, standing) * option.late_percent // 40),
+        _signal("distance", -min(80, option.distance_km // 10), "distance"),
+        _signal("load", -max(0, option.load_percent - 70), "load"),
+        _signal("late parcels", -option.late_percent, "lateness"),
+        _signal("promise", promise, "promise"),
+        _signal(
+            "handling cost", -min(40, max(0, option.report.handling_cost.amount_minor) // 50), "handling_cost"
+        ),
+        _signal("value at risk", -min(100, value_at_risk), "lateness"),
+        _signal("loyal customer", -max(0, standing) * option.late_percent // 40, "lateness"),
     )
 
 

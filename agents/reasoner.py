@@ -16,7 +16,7 @@ from jurat.policies.objectives import Objectives
 from jurat.policies.request import Judgement
 from jurat.schemas import canonical
 from jurat.schemas.errors import ConfigurationError
-from jurat.schemas.model import Model
+from jurat.schemas.model import FreeJson, Model
 
 
 def unexplored() -> DecisionSpace:
@@ -87,13 +87,21 @@ class Proposal:
     call: ModelCall | None = None
 
 
+class RawArguments(Model):
+    """A tool's arguments as somebody gave them, whom the kernel checks: a model's JSON, say."""
+
+    given: FreeJson
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A reasoner's wish to use a tool of its agent before it proposes.
 
+    What is no tool of the agent, or has other arguments, comes back as a failed result.
+
     Attributes:
         tool: the tool's name.
-        arguments: an instance of the tool's arguments.
+        arguments: an instance of the tool's arguments, or `RawArguments`.
         call: the model call behind it; None where no model was asked.
     """
 
@@ -158,8 +166,11 @@ class Reasoner(Protocol):
         """Whether the same request always gets the same proposal; goes into every record."""
         ...
 
-    async def propose(self, request: ProposalRequest) -> Proposal | None:
-        """Propose an action, or None when nothing (more) can be proposed.
+    async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
+        """Propose an action, wish for a tool before that, or None when nothing (more) can be proposed.
+
+        A wish is answered in the `tools` of the next request. Where `MAX_TOOL_CALLS` stand there, another wish counts
+        as no answer.
 
         Raises:
             InputRejected: the event asks for something malformed; it can never be decided.
@@ -179,8 +190,11 @@ def request_digest(request: ProposalRequest) -> str:
         CanonicalError: a document or the state has no canonical form.
     """
     situation = request.situation
+    # Only where the agent remembers: what was asked for other agents, by an earlier release too, keeps its name.
+    memory = {} if request.agent.remembers is None else {"memory": _dumped(situation.memory)}
     return canonical.digest(
         {
+            **memory,
             "actions": sorted(action.action_name for action in request.agent.actions),
             "agent": request.agent.name,
             "documents": [
@@ -188,6 +202,7 @@ def request_digest(request: ProposalRequest) -> str:
                 for view, key in sorted(situation.documents)
             ],
             "event": [situation.event.event_type(), _dumped(situation.event)],
+            "objectives": _aimed(request.objectives),
             "occurred_at": situation.occurred_at.isoformat() if situation.occurred_at else None,
             "refused": [
                 {
@@ -200,8 +215,21 @@ def request_digest(request: ProposalRequest) -> str:
                 for judged in request.refused
             ],
             "state": _dumped(situation.state),
+            "tools": [
+                {
+                    "arguments": _dumped(used.arguments),
+                    "failed": used.failed,
+                    "result": _dumped(used.result),
+                    "tool": used.tool,
+                }
+                for used in request.tools
+            ],
         }
     )
+
+
+def _aimed(objectives: Objectives | None) -> dict[str, Any] | None:
+    return None if objectives is None else {"aim": objectives.aim, "weights": dict(objectives.weights)}
 
 
 def _dumped(model: Model | None) -> dict[str, Any] | None:

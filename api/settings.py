@@ -21,6 +21,10 @@ variable                        meaning
 `JURAT_METRICS_HOST`            the address that it listens on; without it, the loopback interface
 `JURAT_LOG_FORMAT`              how a worker's log lines look: `text` or `json`
 `JURAT_LOG_LEVEL`               how much a worker logs: `debug`, `info`, `warning`, `error`
+`OPENAI_BASE_URL`               the model server of `--reasoner openai`, up to and with `/v1`
+`OPENAI_API_KEY`                what it knows us by
+`JURAT_MODEL`                   models to ask, the best first; `heuristic` may be the last
+`JURAT_MODEL_PRICES`            what their tokens cost, for the records
 `JURAT_STATE_DIR`               where the local broker and the context stream keep their notes
 `JURAT_CACHE_DIR`               where Kafka's jars are kept
 ==============================  ====================================================================
@@ -126,15 +130,11 @@ def metrics_address(*, port: int | None = None, host: str | None = None) -> tupl
     """Where a worker serves its health and metrics: what is given, else the environment; None for nowhere.
 
     Raises:
-        ConfigurationError: a host without a port, or what is no port.
+        ConfigurationError: what is named is no port.
     """
     text = os.environ.get(METRICS_PORT, "") if port is None else str(port)
     chosen_host = host or os.environ.get(METRICS_HOST)
     if not text:
-        if host:
-            raise ConfigurationError(
-                f"got the host {host!r} for metrics, but no port: add --metrics-port or {METRICS_PORT}"
-            )
         return None
     if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
         raise ConfigurationError(

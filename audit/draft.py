@@ -2,7 +2,8 @@
 
 A worker knows what it decided long before it knows `seq` and `prev`, which follow from what commits first. A draft is
 checked when it is made, so that signing it later cannot fail for what is in it. One that is too large only with the
-policy engine's errors goes without them, and then without what a shadow said: neither must undo a decision.
+policy engine's errors and the alternatives that a reasoner names goes without them, and then without what a shadow
+said: none of these must undo a decision.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ class Draft:
     decision_id: str
     _pieces: printing.Pieces
 
+    @property
+    def room(self) -> int:
+        """How many bytes longer the record might be."""
+        return MAX_PAYLOAD_BYTES - PLACE_BYTES - sum(map(len, self._pieces))
+
     def finish(self, head: ChainHead) -> bytes:
         """Print the payload for this place in the chain."""
         return printing.joined(self._pieces, seq=head.next_seq, prev=head.prev)
@@ -56,29 +62,30 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
         raise RecordInvalid("got a draft that has its place already, expected seq 0 and prev of zeros")
     check_coherence(record, subject_name, subject_sha256)
     try:
-        pieces = printing.pieces(record, subject_name, subject_sha256)
+        made = Draft(record.decision_id, printing.pieces(record, subject_name, subject_sha256))
     except CanonicalError as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
         ) from error
-    size = sum(map(len, pieces)) + PLACE_BYTES
-    if size > MAX_PAYLOAD_BYTES:
+    if made.room < 0:
         smaller = _smaller(record)
         if smaller is not None:
             return draft(smaller, subject_name, subject_sha256)
         raise RecordInvalid(
-            f"got a record of {size} bytes, expected at most {MAX_PAYLOAD_BYTES}",
+            f"got a record of {MAX_PAYLOAD_BYTES - made.room} bytes, expected at most {MAX_PAYLOAD_BYTES}",
             decision_id=record.decision_id,
         )
-    return Draft(record.decision_id, pieces)
+    return made
 
 
 def _smaller(record: DecisionRecord) -> DecisionRecord | None:
     """The record without the next thing that it can go without; None when there is nothing more."""
     used = record.policy
     shadow = None if used is None else used.shadow
-    if any(judged.errors for judged in record.proposals) or (shadow is not None and shadow.errors):
-        proposals = tuple([judged.model_copy(update={"errors": ()}) for judged in record.proposals])
+    told = any(judged.errors or judged.alternatives for judged in record.proposals)
+    if told or (shadow is not None and shadow.errors):
+        without = {"errors": (), "alternatives": ()}
+        proposals = tuple([judged.model_copy(update=without) for judged in record.proposals])
         record = record.model_copy(update={"proposals": proposals})
         return record if shadow is None else _with_shadow(record, shadow.model_copy(update={"errors": ()}))
     return None if shadow is None else _with_shadow(record, None)

@@ -8,13 +8,15 @@ Layout of the folder (mode 0700)::
 
 Rules upheld here: a private key is never overwritten; a file is written beside its place, synced, and then
 put there in one step, and what could not be written leaves nothing behind; a private key that others can read
-is refused; a key that is trusted for one agent is never taken for another's. An agent's key is trusted where it is
-made; an approver's nowhere, until somebody says so (`trust_approver`).
+is refused, and one that is not encrypted though a passphrase was given is told; a key that is trusted for one agent is
+never taken for another's. An agent's key is trusted where it is made; an approver's nowhere, until somebody says so
+(`trust_approver`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets  # noqa: TID251 - keys come from the operating system; a parameter would let weak ones in
 import stat
@@ -41,6 +43,8 @@ from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 
 if sys.platform != "win32":
     import fcntl
+
+log = logging.getLogger(__name__)
 
 TRUST_FILE = "trust.json"
 KEY_SUFFIX = ".key.pem"
@@ -214,9 +218,22 @@ def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -
             path=str(path),
         )
     try:
-        return PemSigner(pem.read(data, passphrase))
+        signer = PemSigner(pem.read(data, passphrase))
     except KeyRejected as error:
         raise KeyRejected(f"{path}: {error}", path=str(path)) from error
+    if passphrase is not None and not pem.is_encrypted(data):
+        # Told, not refused: what it signs is as good, and a key that was made before must not stop who runs.
+        log.warning(
+            "the signing key %s is not encrypted, though JURAT_KEYS_PASSPHRASE is set: whoever reads the file can use"
+            " it. Encrypt it: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -iter 600000 -in %s"
+            " -out %s.new -passout env:JURAT_KEYS_PASSPHRASE, then chmod 600 %s.new and mv it in place; or"
+            " unset the variable",
+            path,
+            path,
+            path,
+            path,
+        )
+    return signer
 
 
 def load_trust(path: Path) -> Trust:

@@ -85,19 +85,24 @@ def read(pem: bytes, passphrase: bytes | None) -> SigningKey:
     """
     if len(pem) > MAX_PEM_BYTES:
         raise KeyRejected(f"got a key file of {len(pem)} bytes, expected at most {MAX_PEM_BYTES}")
-    is_encrypted = f"-----BEGIN {_LABEL_ENCRYPTED}-----".encode() in pem
-    if is_encrypted and not passphrase:
+    locked = is_encrypted(pem)
+    if locked and not passphrase:
         raise KeyRejected(
             "the private key is encrypted and no passphrase was given; set JURAT_KEYS_PASSPHRASE"
         )
     try:
-        key = serialization.load_pem_private_key(pem, passphrase if is_encrypted else None)
+        key = serialization.load_pem_private_key(pem, passphrase if locked else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        hint = "the passphrase is wrong (JURAT_KEYS_PASSPHRASE), or " if is_encrypted else ""
+        hint = "the passphrase is wrong (JURAT_KEYS_PASSPHRASE), or " if locked else ""
         raise KeyRejected(f"the private key cannot be read: {hint}it is not PKCS#8 PEM") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyRejected("got a private key of another algorithm, expected Ed25519")
     return SigningKey(key.private_bytes_raw())
+
+
+def is_encrypted(pem: bytes) -> bool:
+    """Whether a private key file is encrypted."""
+    return f"-----BEGIN {_LABEL_ENCRYPTED}-----".encode() in pem
 
 
 def public_pem(public_key: bytes) -> bytes:

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jurat.audit.log import LogEntry
-from jurat.audit.record import DecisionRecord, Outcome, Statement
+from jurat.audit.reasoning import ModelAsked, ReasonerUsed, ToolAnswered
+from jurat.audit.record import (
+    DecisionRecord,
+    Outcome,
+    Statement,
+)
 from jurat.schemas import canonical
 from jurat.schemas.decision import Verdict
 
@@ -109,9 +114,42 @@ def _proposals(record: DecisionRecord) -> Iterator[str]:
     for number, each in enumerate(record.proposals, start=1):
         parameters = canonical.dumps(each.parameters).decode()
         yield f"  Proposal {number}: {each.action} {parameters}: {_VERDICTS[each.verdict]}"
+        if each.reasoner:
+            yield f"    proposed by {each.reasoner}, to whom the question was passed on"
+        if each.alternatives:
+            yield f"    rather than {', '.join(each.alternatives)}"
+        yield from _asked(each.call)
         for policy in each.policies:
             yield f"    by policy {policy}"
         for reason in each.reasons:
             yield f"    because: {reason}"
         for error in each.errors:
             yield f"    error in the policies: {error}"
+    if record.reasoner is not None:
+        yield from (line for tool in record.reasoner.tools for line in _tool(tool))
+        yield from _spent(record.reasoner)
+
+
+def _spent(reasoner: ReasonerUsed) -> Iterator[str]:
+    used = reasoner.usage
+    if used is None:
+        return
+    cost = "at no known price"
+    if used.cost_micros is not None:
+        cost = f"for {used.cost_micros // 1_000_000}.{used.cost_micros % 1_000_000:06} {used.currency}"
+    calls = "1 call" if used.calls == 1 else f"{used.calls} calls"
+    yield f"  The answers took {calls}, {used.input_tokens} tokens in and {used.output_tokens} out, {cost}."
+    yield f"  Parameters of the model: SHA-256 {reasoner.parameters_sha256}"
+
+
+def _tool(tool: ToolAnswered) -> Iterator[str]:
+    answered = f"it answered, SHA-256 {tool.result_sha256}" if tool.result_sha256 else "it failed"
+    yield f"  Before that it used the tool {tool.name}: {answered}"
+    yield f"    arguments: SHA-256 {tool.arguments_sha256}"
+    yield from _asked(tool.call)
+
+
+def _asked(call: ModelAsked | None) -> Iterator[str]:
+    if call is not None:
+        yield f"    asked of the model {call.model}: prompt SHA-256 {call.prompt_sha256}"
+        yield f"    its response: SHA-256 {call.response_sha256}"

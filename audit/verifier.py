@@ -17,9 +17,9 @@ Checks, for each entry in the order of the log:
 At the end: 12. every head noted earlier was met; 13. decision events and records have each other, where they
 are checked.
 
-A fault does not stop the reading: everything is counted and the first fault is named. Memory: one bit per
-input, the right edge of each tree, the decisions that wait for people and what budgets' windows hold, beside the
-ledger of decisions where one is given.
+A fault does not stop the reading: everything is counted and the first fault is named. Memory: at most two
+bits per input, the right edge of each tree and what budgets' windows hold, beside the ledger of decisions where one
+is given.
 
 Verdicts: `VALID`; `INVALID`, something does not hold; `UNPROVEN`, nothing is wrong, but there was nothing to
 prove. Not here: whether a log was cut at its end, unless a head or the decisions are given; whether inputs
@@ -96,35 +96,41 @@ class Report:
         }
 
 
-class SeenInputs:
-    """The input offsets of one chain that have a record: one bit each."""
+class OffsetSet:
+    """Offsets of one chain's inputs: one bit each."""
 
     def __init__(self) -> None:
         self._pages: dict[int, bytearray] = {}
 
-    def add(self, offset: int) -> None:
-        """Remember an offset.
-
-        Raises:
-            ChainBroken: it has a record already.
-        """
+    def __contains__(self, offset: int) -> bool:
         number, bit = divmod(offset, PAGE_BITS)
-        page = self._pages.setdefault(number, bytearray(PAGE_BITS // 8))
-        mask = 1 << (bit & 7)
-        if page[bit >> 3] & mask:
-            raise ChainBroken(
-                f"the input at offset {offset} has a record already, expected one for each input"
-            )
-        page[bit >> 3] |= mask
+        page = self._pages.get(number)
+        return page is not None and bool(page[bit >> 3] & 1 << (bit & 7))
+
+    def add(self, offset: int) -> None:
+        """Take an offset in."""
+        number, bit = divmod(offset, PAGE_BITS)
+        self._pages.setdefault(number, bytearray(PAGE_BITS // 8))[bit >> 3] |= 1 << (bit & 7)
+
+    def discard(self, offset: int) -> None:
+        """Leave an offset out."""
+        number, bit = divmod(offset, PAGE_BITS)
+        page = self._pages.get(number)
+        if page is not None:
+            page[bit >> 3] &= ~(1 << (bit & 7))
+            if not any(page):
+                del self._pages[number]
 
 
 @dataclass(slots=True)
 class _Chain:
     partition: int
     head: ChainHead = field(default_factory=ChainHead)
-    seen: SeenInputs = field(default_factory=SeenInputs)
-    escalated: set[int] = field(default_factory=set)
-    """Offsets of inputs that were escalated and not concluded since."""
+    seen: OffsetSet = field(default_factory=OffsetSet)
+    """Offsets of inputs that have a record."""
+    escalated: OffsetSet = field(default_factory=OffsetSet)
+    """Offsets of inputs that were escalated and not concluded since: dry runs, which a record does not tell from
+    others, never are."""
 
 
 @dataclass(slots=True)
@@ -306,7 +312,12 @@ class Verifier:
         # After a break the chain is followed from here, so that one missing record is one fault.
         chain.head = ChainHead(record.seq, record.prev).extend(entry.record.payload)
         check_link(expected, record)
-        chain.seen.add(parse_uri(record.inputs[0].uri).offset)
+        offset = parse_uri(record.inputs[0].uri).offset
+        if offset in chain.seen:
+            raise ChainBroken(
+                f"the input at offset {offset} has a record already, expected one for each input"
+            )
+        chain.seen.add(offset)
 
     def _check_conclusion(self, record: DecisionRecord) -> None:
         at = parse_uri(record.inputs[0].uri)

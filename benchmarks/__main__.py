@@ -29,6 +29,7 @@ from benchmarks import (
     parallelism,
     partitions,
     policies,
+    policies_space,
     restore,
     retail,
     startup,
@@ -51,8 +52,9 @@ NAMES: Final = (
     "latency",
     "partitions",
     "policies",
+    "policies-space",
 )
-WITHOUT_BROKER: Final = frozenset({"policies"})
+WITHOUT_BROKER: Final = frozenset({"policies", "policies-space"})
 BY_NAME_ONLY: Final = ("backlog", "backtest")
 """The backlog takes a quarter of an hour, and some ten gigabytes of the broker's disk; the backtest is no part of a
 decision."""
@@ -172,6 +174,8 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
         _print(partitions.report(rows))
     if "policies" in names:
         _print(policies.report(policies.measure(rounds=size.judging)))
+    if "policies-space" in names:
+        _print(policies_space.report(policies_space.measure(rounds=size.judging)))
     if "backtest" in names:
         _print(backtest.report(await backtest.measure(stage(), inputs=size.payments)))
     if "backlog" in names:

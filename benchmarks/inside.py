@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from benchmarks.payments import WITHOUT_PROFILES as AGENT
-from benchmarks.stage import RUN_S, BenchmarkFailedError, Stage, records_of
+from benchmarks.stage import RUN_S, BenchmarkFailedError, Stage, records_of, until_readable
 from jurat.agents.payment_retrier import AskForNewMethod
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
 from jurat.audit.key_store import load_signer
@@ -155,6 +155,7 @@ async def check_order(stage: Stage, *, inputs: int) -> None:
     """
     last: dict[bytes, int] = {}
     seen = set[tuple[int, int]]()
+    await until_readable(stage, topics.decisions(AGENT.name), records=inputs)
     async for record in records_of(stage, topics.decisions(AGENT.name)):
         decision, key = decode(record.value), record.key or b""
         if not isinstance(decision, Decision) or decision.input.offset <= last.get(key, -1):

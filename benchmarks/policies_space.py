@@ -1,4 +1,4 @@
-"""`python -m benchmarks.policies_space`: what an action space costs, by action, beside one judgement of its base.
+"""What an action space costs, by action, beside one judgement of its base.
 
 Rules upheld here: agents, bundle and engine are those that decide in production; nothing is kept from one round to the
 next; a space and a judgement take turns, so that both see the same machine; what is told is processor time, which who
@@ -7,7 +7,6 @@ else is on the machine does not stretch. No Kafka. Not here: what judging costs 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.marketplace import DisputeCategory, DisputeOpened
 from jurat.schemas.model import Money
 
-ROUNDS: Final = 200
 NOTHING_USED: Final = Assumed({})
 NOW: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 AMOUNT: Final = Money(amount_minor=90_000, currency="EUR")
@@ -66,8 +64,8 @@ class Row:
     space_us: float
 
 
-def measure(rounds: int = ROUNDS) -> list[Row]:
-    """Measure every action with parameters, in the situations above."""
+def measure(*, rounds: int) -> list[Row]:
+    """Measure every action with parameters, in the situations above; `rounds` times each."""
     rows = []
     for name, event in EVENTS.items():
         agent = AGENTS[name]
@@ -104,12 +102,12 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
 
 def report(rows: list[Row]) -> list[str]:
     """The table."""
-    head = f"{'action':<18}{'parameters':>11}{'asked':>7}{'one judgement us':>18}{'ms a parameter':>16}"
+    head = f"  {'action':<18}{'parameters':>11}{'asked':>7}{'one judgement us':>18}{'ms a parameter':>16}"
     return [
-        "action spaces, processor time (median)",
+        "policies-space: processor time (median)",
         head,
         *(
-            f"{row.action:<18}{row.parameters:>11}{row.probes:>7}{row.judge_us:>18.0f}"
+            f"  {row.action:<18}{row.parameters:>11}{row.probes:>7}{row.judge_us:>18.0f}"
             f"{row.space_us / row.parameters / 1000:>16.2f}"
             for row in rows
         ),
@@ -129,7 +127,3 @@ def _timed_us(call: Callable[[], object]) -> float:
     begun = time.thread_time()
     call()
     return (time.thread_time() - begun) * 1e6
-
-
-if __name__ == "__main__":
-    sys.stdout.write("\n".join([*report(measure()), ""]))

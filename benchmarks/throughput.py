@@ -26,6 +26,7 @@ from benchmarks.stage import (
     running,
     shown,
     until_committed,
+    until_readable,
 )
 from jurat.agents.agent import Agent
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
@@ -93,6 +94,8 @@ async def run_bare(stage: Stage, *, inputs: int) -> Run:
     said = json.loads(process.stdout.read()) if process.stdout else {}
     counts = dict.fromkeys((topic.name for topic in BARE_OUTPUTS), 0)
     ended = 0.0
+    for topic in BARE_OUTPUTS[:2]:
+        await until_readable(stage, topic, records=inputs)
     for topic in BARE_OUTPUTS:
         async for record in records_of(stage, topic):
             counts[topic.name] += 1

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from jurat.schemas.errors import BrokerError
 from jurat.streams import broker_data, local_broker
@@ -33,7 +34,7 @@ class Teller:
 
     def say(self, message: str) -> None:
         """Tell a step."""
-        self._console.print(f"{message} ...", highlight=False)
+        self._console.print(f"{message} ...", markup=False, emoji=False, highlight=False)
 
     @contextlib.contextmanager
     def downloading(self, name: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
@@ -181,5 +182,5 @@ def _status_table(broker: RunningBroker, *, serves: bool) -> Table:
         if broker.engine == "java":
             rows.append(("", f"log {broker_data.server_log(broker.data_dir, node.node_id)}"))
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     return table

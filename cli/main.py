@@ -1,7 +1,8 @@
 """The `jurat` command: its groups, loaded when they are asked for, and what becomes of errors.
 
 Rules upheld here: an error of ours is one message on standard error and exit code 1, never a traceback; anything else
-is a defect, shows itself, and ends with a code of its own, as 1 means something to who called.
+is a defect, shows itself, and ends with a code of its own, as 1 means something to who called. A worker ends with 0
+when it is asked to stop, from its first moment on.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 import traceback
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import click
-
-from jurat.schemas.errors import JuratError
 
 COMMANDS: Final = {
     "approvals": "List and answer what agents ask of people.",
@@ -26,14 +27,22 @@ COMMANDS: Final = {
     "dataset": "Publish a data set as events.",
     "dead-letters": "List, replay and drop inputs that could not be decided.",
     "demo": "See the whole way once.",
+    "init": "Write a project with an agent of one's own.",
     "keys": "Make and list signing keys.",
+    "memory": "Show what agents remember.",
     "policy": "Check and test policies.",
     "publish": "Publish events from JSON lines.",
     "simulate": "Publish a simulated marketplace.",
     "subscribe": "Print the events of a topic.",
-    "topics": "Create and compare topics.",
+    "topics": "Create, compare and describe topics.",
     "worker": "Run an agent.",
 }
+WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "simulate"})
+"""Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
+
+WORKER: Final = "worker"
+"""The command that SIGTERM ends well: whoever runs it stops it so."""
+
 EXIT_BROKEN_PIPE: Final = 141
 """What a shell shows for a command that SIGPIPE ended."""
 
@@ -55,6 +64,10 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name not in WITHOUT_A_PROJECT:
+            from jurat import app  # noqa: PLC0415 - a fifth of a second, as in `main`
+
+            app.load(Path.cwd())  # first: a command that names agents names the project's
         module = importlib.import_module(f"jurat.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
@@ -79,6 +92,11 @@ def entry(verbose: int) -> None:
 
 def main() -> None:
     """Run the command line and end the process."""
+    if next((word for word in sys.argv[1:] if not word.startswith("-")), None) == WORKER:
+        # Importing it takes a second or two: until it stops by itself, there is nothing yet that must be ended.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from jurat.schemas.errors import JuratError  # noqa: PLC0415 - a fifth of a second, with the handler in place
+
     try:
         entry(prog_name="jurat")
     except JuratError as error:

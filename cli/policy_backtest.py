@@ -25,8 +25,10 @@ from jurat.cli.bundles import bundle_folder, say
 from jurat.cli.log_entries import log_entries
 from jurat.cli.options import connect_options
 from jurat.policies import PolicyEngine, load_bundle
-from jurat.policies.backtest import DEFAULT_EXAMPLES, MAX_EXAMPLES, Backtest, NotJudged
-from jurat.policies.backtest_report import BacktestReport, Change, Changed, Example, Grouped, Said, Sum
+from jurat.policies.backtest import DEFAULT_EXAMPLES, MAX_EXAMPLES, Backtest
+from jurat.policies.backtest_judging import AsRecorded, Simulated
+from jurat.policies.backtest_past import NotJudged
+from jurat.policies.backtest_report import BacktestReport, Change, Changed, Example, Grouped, Said, Sum, Usage
 from jurat.schemas.decision import Verdict
 from jurat.schemas.moments import parse_moment, print_moment
 from jurat.streams.past_decisions import past_decision, place_of, read
@@ -100,6 +102,11 @@ class Wanted:
     show_default=True,
     help="Decisions to show for each change, the earliest.",
 )
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Work out anew what was used of budgets, from each bundle's own decisions; as recorded without it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def backtest(
     new: str,
@@ -111,6 +118,7 @@ def backtest(
     until: str | None,
     examples: int,
     *,
+    simulate: bool,
     as_json: bool,
 ) -> None:
     """Judge the decisions in the audit log again, by NEW_BUNDLE.
@@ -122,7 +130,8 @@ def backtest(
         raise click.UsageError(f"got --from {since} and --to {until}, expected --from before --to")
     compared = None if old is None else PolicyEngine(load_bundle(bundle_folder(old)))
     judging = PolicyEngine(load_bundle(bundle_folder(new)))
-    made = Backtest(judging, old=compared, examples=examples)
+    by = Simulated if simulate else AsRecorded
+    made = Backtest(judging, old=compared, judging=by, examples=examples)
     asyncio.run(judge_log(log_entries(source, connect), made, Wanted(agent, since, until)))
     report = made.report()
     known = {name for engine in (judging, compared) if engine is not None for name in engine.bundle.agents}
@@ -144,10 +153,8 @@ async def judge_log(entries: AsyncGenerator[LogEntry | Fault, None], made: Backt
             record = read(entry)
             if isinstance(record, NotJudged):
                 made.add(record)
-            elif wanted(record):
-                made.add(past_decision(record, place_of(entry)))
             else:
-                made.outside()
+                (made.add if wanted(record) else made.outside)(past_decision(record, place_of(entry)))
 
 
 def _told(report: BacktestReport) -> Iterator[str]:
@@ -156,6 +163,8 @@ def _told(report: BacktestReport) -> Iterator[str]:
         yield "compared with: the recorded verdicts"
     else:
         yield f"compared with: {report.old[0]}, sha256 {report.old[1]}"
+    if report.usage is Usage.SIMULATED:
+        yield "used of budgets: simulated, from each bundle's own decisions"
     not_judged = sum(counted.records for counted in report.not_judged.values())
     yield (
         f"records: {report.records:,}, of which {report.judged:,} judged, {not_judged:,} not judged,"

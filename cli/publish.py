@@ -13,11 +13,11 @@ import click
 
 from jurat import settings
 from jurat.cli.options import connection_options
+from jurat.cli.topics import carried_by
 from jurat.schemas import avro, catalogue
 from jurat.schemas.cloudevents import MAX_ATTRIBUTE_CHARS
 from jurat.schemas.codec import decode_json
-from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import ConfigurationError, DecodeError, RecordTooLarge, SchemaError
+from jurat.schemas.errors import DecodeError, RecordTooLarge, SchemaError, UnknownSchema
 from jurat.schemas.model import Event
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
@@ -60,7 +60,7 @@ def command(
     bad.
     """
     if not 0 < len(source) <= MAX_ATTRIBUTE_CHARS:
-        raise ConfigurationError(
+        raise click.UsageError(
             f"got a --source of {len(source)} characters, expected 1 to {MAX_ATTRIBUTE_CHARS}: readers refuse others"
         )
     event_type = _event_type(topic, type_name)
@@ -72,21 +72,19 @@ def command(
 
 
 def _event_type(topic: str, type_name: str | None) -> type[Event]:
-    # Signed records are written by workers, in the transaction of the decision, and by nobody else.
-    published = {event: its.name for event, its in topics.TOPIC_OF_EVENT.items() if event is not SignedRecord}
-    carried = [event for event, name in published.items() if name == topic]
-    if not carried:
-        known = ", ".join(sorted(set(published.values())))
-        raise ConfigurationError(f"got the topic {topic!r}, expected one of: {known}")
+    carried = carried_by(topic)
     if type_name is not None:
         full = type_name if "." in type_name else f"jurat.{carried[0].namespace}.{type_name}"
-        event = catalogue.by_name(full)
+        try:
+            event = catalogue.by_name(full)
+        except UnknownSchema as error:
+            raise click.UsageError(str(error)) from error
         if event not in carried:
-            raise ConfigurationError(f"got the type {full}, which is not published to {topic}")
+            raise click.UsageError(f"got the type {full}, which is not published to {topic}")
         return event
     if len(carried) > 1:
         names = ", ".join(event.__name__ for event in carried)
-        raise ConfigurationError(f"{topic} carries several event types: name one with --type ({names})")
+        raise click.UsageError(f"{topic} carries several event types: name one with --type ({names})")
     return carried[0]
 
 

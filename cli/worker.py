@@ -10,8 +10,8 @@ from typing import Final
 
 import click
 
-from jurat import settings
-from jurat.agents.catalogue import AGENTS, REASONERS
+from jurat import models, settings
+from jurat.agents.catalogue import AGENTS
 from jurat.cli.main import LOG_FORMAT
 from jurat.cli.options import DURATION, connection_options
 from jurat.running import run_agent
@@ -28,7 +28,7 @@ GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 @click.command("worker")
 @click.argument("agent", type=click.Choice(sorted(AGENTS)))
-@click.option("--reasoner", type=click.Choice(sorted(REASONERS)), default="heuristic", show_default=True)
+@click.option("--reasoner", type=click.Choice(models.NAMES), default="heuristic", show_default=True)
 @click.option(
     "--until-idle", "until_idle_s", type=DURATION, help="End when nothing came for this long, e.g. 10s."
 )
@@ -85,6 +85,11 @@ def command(
     SIGTERM and Ctrl-C stop it after the decisions in work.
     """
     lines = settings.log_format(log_format)
+    metrics_at = settings.metrics_address(port=metrics_port, host=metrics_host)
+    if metrics_host and metrics_at is None:
+        raise click.UsageError(
+            f"got the host {metrics_host!r} for metrics, but no port: add --metrics-port or {settings.METRICS_PORT}"
+        )
     logs.configure(lines, level=settings.log_level(log_level), text=LOG_FORMAT)
     _collect_seldom()
     try:
@@ -92,11 +97,11 @@ def command(
             run_agent(
                 AGENTS[agent],
                 connection=connection,
-                reasoner=REASONERS[reasoner](),
+                reasoner=models.reasoner(reasoner),
                 keys=keys,
                 until_idle_s=until_idle_s,
                 max_in_flight=max_in_flight,
-                metrics_at=settings.metrics_address(port=metrics_port, host=metrics_host),
+                metrics_at=metrics_at,
             )
         )
     except JuratError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jurat.policies import smt
-from jurat.policies.bundle_tests import DEFAULT_NOW
+from jurat.policies.bundle_tests import DEFAULT_NOW, short_type
 from jurat.policies.cedar_schema import USAGE
 from jurat.policies.smt import Term
 from jurat.policies.smt_literals import datetime_ms
@@ -43,7 +43,7 @@ def as_case(request: JsonObject) -> dict[str, JsonValue]:
         "agent": principal["id"],
         "action": action["id"],
         "resource": {
-            "type": str(resource["type"]).rpartition("::")[2],
+            "type": short_type(str(resource["type"]), str(action["type"]).rpartition("::")[0]),
             "id": resource["id"],
             "attrs": _plain(entity.get("attrs", {})),
         },

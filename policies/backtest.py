@@ -2,10 +2,10 @@
 
 Rules upheld here:
 1. what is judged is the normalised input that stands in the record, by the engine that decides; nothing is looked up
-   or worked out again;
+   or worked out again, but what was used of budgets where that is asked for (`backtest_judging.py`);
 2. every record is counted exactly once: judged, outside of what was asked for, or not judged, with the reason;
-3. the order of the records does not matter, and what is kept while they come does not grow with their number;
-4. an amount is taken only from where a request states one, never guessed; what states none is counted.
+3. what is kept while the records come does not grow with their number; judged as recorded, their order does not matter;
+4. what states no amount is counted beside the amounts.
 
 What counts of a decision is the proposal that became it. Its other proposals, all refused, were judged on inputs that
 no record keeps: they are counted, not judged.
@@ -19,8 +19,8 @@ One past decision, step by step (the numbers come back in the code):
 3. The same verdict is **unchanged**. Another one is **newly** allowed, denied or escalated, and its amount is added up:
    by agent, by action, and by policy.
 
-Not here: reading records (`jurat.streams.past_decisions`), and windows as they would have been under the new
-decisions: what was used up then stands in the recorded input, and is judged as it was.
+Not here: reading records (`jurat.streams.past_decisions`), what they hold (`backtest_past.py`), windows as they would
+have been under the new decisions (`backtest_judging.py`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
+from jurat.policies.backtest_judging import AsRecorded, JudgingBy
+from jurat.policies.backtest_past import NotJudged, PastDecision, Why, amount_of
 from jurat.policies.backtest_report import (
     Amount,
     BacktestReport,
@@ -44,9 +45,8 @@ from jurat.policies.backtest_report import (
     Sum,
 )
 from jurat.policies.engine import PolicyEngine
-from jurat.schemas.canonical import JsonObject
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import ConfigurationError, PolicyInputError
+from jurat.schemas.errors import ConfigurationError
 
 DEFAULT_EXAMPLES: Final = 3
 MAX_EXAMPLES: Final = 100
@@ -68,72 +68,28 @@ CHANGE_TO: Final = {
 }
 
 
-class Why(StrEnum):
-    """Why a record was not judged."""
-
-    UNREADABLE = "the record cannot be read"
-    SKIPPED = "the agent does not decide such events: no policy was asked"
-    REJECTED = "the input was rejected before any policy was asked"
-    EXPIRED = "the input was too old to be decided: no policy was asked"
-    UNJUDGED = "people refused it, or nobody answered in time: no policy was asked again"
-    DUPLICATE = "the input had been decided before: no policy was asked again"
-    MALFORMED = "the recorded policy input is malformed"
-    UNFIT = "the request had no form that policies can see: every bundle denies it"
-    NEW_CANNOT = "the new bundle has no words for it"
-    OLD_CANNOT = "the old bundle has no words for it"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastDecision:
-    """What a record says of one decision.
-
-    Attributes:
-        decision_id: the decision's id.
-        place: where the record stands, in words.
-        time: when it was decided, in a form that sorts by time.
-        agent: who decided.
-        action: the action of the proposal that became the decision.
-        digest: the digest of the bundle that judged it.
-        said: what that bundle said.
-        normalised: the input of which it said so.
-        refused: how many other proposals were refused on the way to it.
-    """
-
-    decision_id: str
-    place: str
-    time: str
-    agent: str
-    action: str
-    digest: str
-    said: Said
-    normalised: JsonObject
-    refused: int
-
-
-@dataclass(frozen=True, slots=True)
-class NotJudged:
-    """A record of nothing that can be judged again: why, more of it in words, and where the record stands."""
-
-    why: Why
-    detail: str
-    place: str
-
-
 class Backtest:
     """Judges past decisions by a bundle, one at a time, and adds up what would have been otherwise.
 
     Args:
         new: the bundle to try.
         old: the bundle to compare with; the recorded verdicts where there is none.
+        judging: how both judge.
         examples: how many examples of each change are kept, the earliest; at most `MAX_EXAMPLES`.
     """
 
     def __init__(
-        self, new: PolicyEngine, *, old: PolicyEngine | None = None, examples: int = DEFAULT_EXAMPLES
+        self,
+        new: PolicyEngine,
+        *,
+        old: PolicyEngine | None = None,
+        judging: JudgingBy = AsRecorded,
+        examples: int = DEFAULT_EXAMPLES,
     ) -> None:
         if not 0 <= examples <= MAX_EXAMPLES:
             raise ConfigurationError(f"got {examples} examples, expected 0 to {MAX_EXAMPLES}")
         self._new, self._old = new, old
+        self._by_new, self._by_old = judging(new), None if old is None else judging(old)
         self._counts = _Counts()
         self._changes = {change: _Changes(_Earliest(examples)) for change in Change}
         self._by_agent, self._by_action, self._by_policy = _Groups(), _Groups(), _Groups()
@@ -142,24 +98,27 @@ class Backtest:
         self._mismatches = _Earliest(examples)
         self._digests: Counter[str] = Counter()
 
-    def outside(self) -> None:
+    def outside(self, record: PastDecision | NotJudged) -> None:
         """Count a record that was not asked for."""
         self._counts.outside += 1
+        if isinstance(record, PastDecision):
+            self._by_new.pass_by(record)
+            if self._by_old is not None:
+                self._by_old.pass_by(record)
 
     def add(self, record: PastDecision | NotJudged) -> None:
         """Judge a past decision again, or count a record of nothing that can be judged."""
         if isinstance(record, NotJudged):
             self._pass_over(record)
             return
-        now = self._rejudged(record, self._new, Why.NEW_CANNOT)  # 1
-        was = record.said
-        if self._old is not None and isinstance(now, Said):
-            before = self._rejudged(record, self._old, Why.OLD_CANNOT)
-            if isinstance(before, NotJudged):
-                now = before
-            else:
+        now, was = self._by_new.judge(record, Why.NEW_CANNOT), record.said  # 1
+        if self._by_old is not None:
+            before = self._by_old.judge(record, Why.OLD_CANNOT)
+            if isinstance(before, Said) and isinstance(now, Said):
                 self._compare(record, before)
                 was = before  # 2
+            elif isinstance(before, NotJudged) and isinstance(now, Said):
+                now = before
         if isinstance(now, NotJudged):
             self._pass_over(now)
             return
@@ -180,6 +139,7 @@ class Backtest:
         return BacktestReport(
             new=(self._new.bundle.name, self._new.digest),
             old=None if old is None else (old.bundle.name, old.digest),
+            usage=self._by_new.usage,
             records=counts.judged + counts.outside + sum(each.records for each in not_judged.values()),
             outside=counts.outside,
             judged=counts.judged,
@@ -197,16 +157,6 @@ class Backtest:
             refused=counts.refused,
             digests=dict(self._digests),
         )
-
-    def _rejudged(self, record: PastDecision, engine: PolicyEngine, cannot: Why) -> Said | NotJudged:
-        try:
-            judgement = engine.rejudge(record.normalised)
-        except PolicyInputError as error:
-            return NotJudged(Why.MALFORMED, str(error), record.place)
-        if judgement.evaluated:
-            return Said(judgement.verdict, judgement.policies, (*judgement.reasons, *judgement.errors))
-        why = Why.UNFIT if "unfit" in record.normalised else cannot
-        return NotJudged(why, "; ".join(judgement.errors), record.place)
 
     def _pass_over(self, record: NotJudged) -> None:
         count, *first = self._not_judged.get(record.why, (0, record.place, record.detail))
@@ -236,26 +186,6 @@ class Backtest:
             if engine is not None and name in engine.bundle.policies:
                 return engine.bundle.policies[name].title
         return "" if name in (OTHERS, NO_POLICY) else min(self._titles.get(name, recorded), recorded)
-
-
-def amount_of(normalised: JsonObject) -> Amount | None:
-    """The amount that a request states: `amount_minor` and `currency` of its context, else of its resource.
-
-    Args:
-        normalised: a policy input. The context holds what would be done, the resource what it is done to.
-    """
-    entities = normalised.get("entities")
-    resources = [
-        entity.get("attrs")
-        for entity in (entities if isinstance(entities, list) else ())
-        if isinstance(entity, dict) and entity.get("uid") == normalised.get("resource")
-    ]
-    for place in (normalised.get("context"), *resources):
-        if isinstance(place, dict):
-            amount, currency = place.get("amount_minor"), place.get("currency")
-            if type(amount) is int and isinstance(currency, str):
-                return Amount(amount, currency)
-    return None
 
 
 @dataclass(slots=True)

@@ -15,6 +15,13 @@ from jurat.schemas.canonical import JsonObject
 from jurat.schemas.decision import Verdict
 
 
+class Usage(StrEnum):
+    """Where what was used of budgets is taken from: the records, or each bundle's own decisions."""
+
+    RECORDED = "recorded"
+    SIMULATED = "simulated"
+
+
 class Change(StrEnum):
     """What a new bundle does to a decision."""
 
@@ -135,6 +142,7 @@ class BacktestReport:
     Attributes:
         new: name and digest of the bundle that was tried.
         old: those of the bundle that it was compared with; None for the recorded verdicts.
+        usage: where what was used of budgets is from.
         records: all that were read: `judged`, `outside` and `not_judged` together.
         outside: records that were not asked for.
         judged: decisions that were judged again.
@@ -156,6 +164,7 @@ class BacktestReport:
 
     new: tuple[str, str]
     old: tuple[str, str] | None
+    usage: Usage
     records: int
     outside: int
     judged: int
@@ -174,11 +183,12 @@ class BacktestReport:
     digests: Mapping[str, int]
 
     def to_json(self) -> JsonObject:
-        """As JSON types, the same for the same records in any order."""
+        """As JSON types; where usage is as recorded, the same for the same records in any order."""
         old = self.old
         return {
             "new": {"bundle": self.new[0], "digest": self.new[1]},
             "old": {"bundle": old[0], "digest": old[1]} if old else None,
+            "usage": self.usage.value,
             "records": self.records,
             "outside": self.outside,
             "judged": self.judged,

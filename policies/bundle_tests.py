@@ -28,7 +28,11 @@ DEFAULT_NOW = "2026-01-01T00:00:00Z"
 
 
 class CaseResource(Model):
-    """The resource of a case: attributes as Cedar's JSON, where the schema tells dates from strings."""
+    """The resource of a case: attributes as Cedar's JSON, where the schema tells dates from strings.
+
+    Attributes:
+        type: the name of an entity type of the bundle's namespace; in full for another one's, after `::` for none's.
+    """
 
     type: str
     id: str
@@ -116,7 +120,7 @@ def run_cases(engine: PolicyEngine) -> CaseReport:
     failures = [
         CaseFailure(file, case.name, message, line)
         for file, line, case in read
-        if (message := _failure(engine, case)) is not None
+        if (message := failure_of(engine, case)) is not None
     ]
     return CaseReport(len(read), tuple(failures))
 
@@ -182,9 +186,25 @@ def _merged(given: Mapping[str, JsonValue], case: Mapping[str, JsonValue]) -> Js
     return merged
 
 
-def _failure(engine: PolicyEngine, case: Case) -> str | None:
+def full_type(type_: str, namespace: str) -> str:
+    """The full name of an entity type that a case of a bundle of this namespace names."""
+    if "::" not in type_:
+        return f"{namespace}::{type_}"
+    return type_.removeprefix("::")
+
+
+def short_type(full: str, namespace: str) -> str:
+    """How a case of a bundle of this namespace names an entity type."""
+    short = full.removeprefix(f"{namespace}::")
+    if "::" not in full:
+        return f"::{full}"
+    return full if "::" in short else short
+
+
+def failure_of(engine: PolicyEngine, case: Case) -> str | None:
+    """Run one case of the engine's bundle; what was got and what was expected, None where it came out as expected."""
     namespace = engine.bundle.namespace
-    uid: JsonObject = {"type": f"{namespace}::{case.resource.type}", "id": case.resource.id}
+    uid: JsonObject = {"type": full_type(case.resource.type, namespace), "id": case.resource.id}
     context: JsonObject = {**case.context, "now": case.now, "approvals": list(case.approvals)}
     budgets = [budget.name for budget in engine.bundle.budgets.of_action.get(case.action, ())]
     unknown = sorted(set(case.usage) - set(budgets))

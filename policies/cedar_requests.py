@@ -1,7 +1,8 @@
 """A Cedar request with its entities as one line of JSON, in the forms that Cedar's own tools and corpora write.
 
 Rules upheld here:
-1. a line is read strictly: one object, no key twice, no field that means nothing here;
+1. a line is read strictly: one object, no key twice, no field that means nothing here, no number and no text that JSON
+   cannot carry from one program to another; an error repeats a bounded part of it;
 2. an entity is named as `{"type", "id"}`, as `{"__entity": {"type", "id"}}` or as `Type::"id"`, and becomes the first;
 3. what a corpus expects of a request (`decision`, `reason`, `errors`) may stand beside it and changes nothing.
 
@@ -12,6 +13,7 @@ Source: https://docs.cedarpolicy.com/auth/entities-syntax.html, https://github.c
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeGuard
 
@@ -19,8 +21,14 @@ from jurat.policies import cedar
 from jurat.policies.faults import did_you_mean, listed
 from jurat.policies.normal import printable
 
-MAX_REQUEST_BYTES: Final = 16_000_000
-"""One request with its entities; corpora need some kilobytes."""
+MAX_REQUEST_BYTES: Final = 8_000_000
+"""One request with its entities; corpora need some kilobytes, the largest record of a log has one million."""
+
+MAX_DEPTH: Final = 100
+"""Lists and objects within each other: Cedar's own reader ends at 128, with a request around them."""
+
+MAX_DIGITS: Final = 100
+"""Digits of an integer that is read at all: Cedar's have 19."""
 
 UIDS: Final = ("principal", "action", "resource")
 EXPECTED: Final = ("decision", "reason", "reasons", "errors", "description")
@@ -56,18 +64,7 @@ def parse(line: bytes) -> CedarRequest:
     Raises:
         LineError: it is no Cedar request.
     """
-    if len(line) > MAX_REQUEST_BYTES:
-        raise LineError(f"got a line of more than {MAX_REQUEST_BYTES} bytes, expected one request")
-    try:
-        value = json.loads(line.decode(), object_pairs_hook=_object, parse_constant=_constant)
-    except UnicodeDecodeError as error:
-        raise LineError(f"got bytes that are not UTF-8 at {error.start}, expected JSON") from error
-    except RecursionError as error:
-        raise LineError("got JSON nested too deeply, expected a request") from error
-    except LineError:
-        raise
-    except ValueError as error:
-        raise LineError(f"got no JSON ({printable(str(error))}), expected one object a line") from error
+    value = _read(line)
     if not isinstance(value, dict):
         raise LineError(
             "got JSON that is no object, expected {principal, action, resource, context, entities}"
@@ -90,6 +87,51 @@ def parse(line: bytes) -> CedarRequest:
         entities=[_entity(entity) for entity in entities or []],
         validated=validated,
     )
+
+
+def _read(line: bytes) -> object:
+    """The JSON of a line, as far as JSON can carry it.
+
+    Raises:
+        LineError: it is none.
+    """
+    if len(line) > MAX_REQUEST_BYTES:
+        raise LineError(f"got a line of more than {MAX_REQUEST_BYTES} bytes, expected one request")
+    try:
+        text = line.decode()
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_int=_integer,
+            parse_float=_number,
+        )
+        _check_depth(value, MAX_DEPTH)
+        if "\\u" in text:  # the only way to write half of a surrogate pair
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise LineError(f"got a text with {half}, half of a surrogate pair, expected Unicode") from error
+    except UnicodeDecodeError as error:
+        raise LineError(f"got bytes that are not UTF-8 at {error.start}, expected JSON") from error
+    except RecursionError as error:
+        raise LineError(
+            f"got JSON nested too deeply, expected a request of at most {MAX_DEPTH} lists and objects within each other"
+        ) from error
+    except json.JSONDecodeError as error:
+        where = f"{error.msg}, at character {error.pos + 1}"
+        raise LineError(f"got no JSON ({where}), expected one object a line") from error
+    return value
+
+
+def _check_depth(value: object, most: int) -> None:
+    """Raise the error that Python's reader raises far deeper."""
+    if not isinstance(value, dict | list):
+        return
+    if most == 0:
+        raise RecursionError
+    for below in value.values() if isinstance(value, dict) else value:
+        _check_depth(below, most - 1)
 
 
 def _entity(entity: object) -> object:
@@ -151,10 +193,25 @@ def _is_uid(value: object) -> TypeGuard[dict[str, str]]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _value in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise LineError(f"got the field {printable(twice)} twice, expected each once")
+        seen: set[str] = set()
+        for name, _value in pairs:
+            if name in seen:
+                raise LineError(f"got the field {printable(name)} twice, expected each once")
+            seen.add(name)
     return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise LineError(f"got an integer of {len(text)} characters, expected one of 64 bits")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise LineError(f"got the number {text[:MAX_DIGITS]}, expected one that 64 bits can hold")
+    return number
 
 
 def _constant(text: str) -> NoReturn:

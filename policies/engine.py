@@ -26,13 +26,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 
 import orjson
 
 from jurat.policies import cedar
 from jurat.policies.bundle import Bundle
+from jurat.policies.cedar_schema import USAGE
 from jurat.policies.normal import UnfitError, instant, printable, record
-from jurat.policies.request import Judgement, PolicyRequest
+from jurat.policies.request import Judgement, PolicyRequest, UsageSource
 from jurat.policies.usage import measure
 from jurat.schemas import canonical
 from jurat.schemas.canonical import JsonObject, JsonValue
@@ -43,6 +45,7 @@ NO_PERMIT = "no policy permits this"
 NOT_EVALUATED = "the policies could not be evaluated"
 
 _KEYS = frozenset({"principal", "action", "resource", "context", "entities"})
+_UNFIT_KEYS = frozenset({"principal", "action", "resource", "unfit"})
 
 
 class PolicyEngine:
@@ -86,11 +89,57 @@ class PolicyEngine:
             return _unfit(asked, str(error))
         asked["context"] = context
         asked["entities"] = [{"uid": resource, "attrs": attributes, "parents": []}]
-        budgets = self._bundle.budgets.of_action.get(request.action)
+        return self._told(asked, context, attributes, source=request.usage, now=request.now)
+
+    def rejudge(self, normalised: JsonObject) -> Judgement:
+        """Judge a recorded input again.
+
+        Args:
+            normalised: the `Judgement.normalised` of an earlier judgement, by this bundle or another one.
+
+        Raises:
+            PolicyInputError: it has not the shape of a normalised input.
+        """
+        if set(normalised) == _UNFIT_KEYS:
+            return _unfit({k: v for k, v in normalised.items() if k != "unfit"}, str(normalised["unfit"]))
+        _check_shape(normalised)
+        return self._judge(normalised)
+
+    def rejudge_told(self, normalised: JsonObject, source: UsageSource, *, now: datetime) -> Judgement:
+        """Judge a recorded input again, told what was used of this bundle's budgets instead of what it was told then.
+
+        Args:
+            normalised: the `Judgement.normalised` of an earlier judgement, by this bundle or another one.
+            source: who knows what was used.
+            now: the moment of the decision.
+
+        Raises:
+            PolicyInputError: it has not the shape of a normalised input.
+        """
+        if set(normalised) == _UNFIT_KEYS:
+            return self.rejudge(normalised)
+        _check_shape(normalised)
+        recorded = normalised["context"]
+        context = dict(recorded) if isinstance(recorded, dict) else {}
+        context.pop(USAGE, None)
+        asked = {**normalised, "context": context}
+        return self._told(asked, context, attributes_of(normalised), source=source, now=now)
+
+    def _told(
+        self,
+        asked: JsonObject,
+        context: JsonObject,
+        attributes: JsonObject,
+        *,
+        source: UsageSource | None,
+        now: datetime,
+    ) -> Judgement:
+        """Judge what is asked, with what was used of the budgets that count it in its context."""
+        budgets = self._bundle.budgets.of_action.get(_uid(asked["action"])["id"])
         if budgets is None:
             return self._judge(asked)
-        usage = measure(budgets, request.usage, attributes=attributes, context=context, now=request.now)
-        context["usage"] = usage.values
+        usage = measure(budgets, source, attributes=attributes, context=context, now=now)
+        context[USAGE] = usage.values
         judgement = self._judge(asked)
         if "unfit" not in judgement.normalised:  # otherwise the record cannot say what it was told
             judgement = replace(judgement, charges=usage.charges)
@@ -106,37 +155,6 @@ class PolicyEngine:
             approvers=(),
             errors=errors,
         )
-
-    def rejudge(self, normalised: JsonObject) -> Judgement:
-        """Judge a recorded input again.
-
-        Args:
-            normalised: the `Judgement.normalised` of an earlier judgement, by this bundle or another one.
-
-        Raises:
-            PolicyInputError: it has not the shape of a normalised input.
-        """
-        if set(normalised) == {"principal", "action", "resource", "unfit"}:
-            return _unfit({k: v for k, v in normalised.items() if k != "unfit"}, str(normalised["unfit"]))
-        if set(normalised) != _KEYS:
-            raise PolicyInputError(
-                f"got a policy input with the fields {sorted(normalised)}, expected {sorted(_KEYS)}"
-            )
-        for name in ("principal", "action", "resource"):
-            uid = normalised[name]
-            if not isinstance(uid, dict) or set(uid) != {"type", "id"} or not _texts(uid.values()):
-                raise PolicyInputError(
-                    f"got a policy input whose {name} is no identity, expected {{type, id}}"
-                )
-        if not isinstance(normalised["context"], dict) or not isinstance(normalised["entities"], list):
-            raise PolicyInputError(
-                "got a policy input whose context is no object or whose entities are no list"
-            )
-        try:
-            canonical.dumps(normalised)
-        except CanonicalError as error:
-            raise PolicyInputError(f"got a policy input that is not canonical: {error}") from error
-        return self._judge(normalised)
 
     def _judge(self, asked: JsonObject) -> Judgement:
         uids = cedar.Uids(
@@ -205,6 +223,33 @@ class PolicyEngine:
 
 def _uid(value: JsonValue) -> cedar.Uid:
     return value  # type: ignore[return-value]  # rejudge checked the shape, judge made it
+
+
+def attributes_of(normalised: JsonObject) -> JsonObject:
+    """The attributes of the resource of a normalised input; none where it has none."""
+    entities = normalised.get("entities")
+    for entity in entities if isinstance(entities, list) else ():
+        if isinstance(entity, dict) and entity.get("uid") == normalised.get("resource"):
+            attributes = entity.get("attrs")
+            return attributes if isinstance(attributes, dict) else {}
+    return {}
+
+
+def _check_shape(normalised: JsonObject) -> None:
+    if set(normalised) != _KEYS:
+        raise PolicyInputError(
+            f"got a policy input with the fields {sorted(normalised)}, expected {sorted(_KEYS)}"
+        )
+    for name in ("principal", "action", "resource"):
+        uid = normalised[name]
+        if not isinstance(uid, dict) or set(uid) != {"type", "id"} or not _texts(uid.values()):
+            raise PolicyInputError(f"got a policy input whose {name} is no identity, expected {{type, id}}")
+    if not isinstance(normalised["context"], dict) or not isinstance(normalised["entities"], list):
+        raise PolicyInputError("got a policy input whose context is no object or whose entities are no list")
+    try:
+        canonical.dumps(normalised)
+    except CanonicalError as error:
+        raise PolicyInputError(f"got a policy input that is not canonical: {error}") from error
 
 
 def _granted(context: JsonValue, roles: set[str | None]) -> str:

@@ -23,6 +23,9 @@ from jurat.schemas.canonical import JsonObject
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import PolicyInputError
 
+MAX_MESSAGE: Final = 500
+"""Characters of an error that are told."""
+
 _ERRED: Final = re.compile(r"error while evaluating policy `(.*?)`: ", re.DOTALL)
 
 
@@ -57,8 +60,9 @@ def answer_line(evaluator: Evaluator, number: int, line: bytes) -> Answered:
     try:
         return Answered({"line": number, **evaluator.answer(parse(line))}, bad=False)
     except LineError as error:
-        value = _answer(Verdict.DENY, decision=None, reasons=(), messages=(str(error),))
-        return Answered({"line": number, **value, "error": str(error)}, bad=True)
+        told = _cut(str(error))
+        value = _answer(Verdict.DENY, decision=None, reasons=(), messages=(told,))
+        return Answered({"line": number, **value, "error": told}, bad=True)
 
 
 class JuratEvaluator:
@@ -124,8 +128,9 @@ class PlainEvaluator:
 def _answer(
     verdict: Verdict, *, decision: str | None, reasons: Iterable[str], messages: Iterable[str]
 ) -> JsonObject:
-    said = [*messages]
-    erred = sorted({match[1] if (match := _ERRED.match(message)) else message for message in said})
+    given = [*messages]
+    said = [_cut(message) for message in given]
+    erred = sorted({match[1] if (match := _ERRED.match(message)) else _cut(message) for message in given})
     answer: JsonObject = {
         "verdict": str(verdict),
         "decision": decision,
@@ -133,3 +138,8 @@ def _answer(
         "errors": [*erred],
     }
     return answer if erred == said else {**answer, "messages": [*said]}
+
+
+def _cut(message: str) -> str:
+    """Errors repeat what they object to, which may be anything; what is no Unicode cannot be printed."""
+    return message.encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]

@@ -5,7 +5,8 @@ Rules upheld here:
 2. what cannot be told is not guessed: the usage is left out, which denies, and the reason is told;
 3. an action counts while the moment of its decision lies within the window before now, or after now: a clock that goes
    back forgets nothing. It may go back by `CLOCK_SLACK`, for so long is kept what has left the window; further back,
-   what was used cannot be told;
+   what was used cannot be told. How far the clock went is told by what was taken alone: a moment at which nothing was
+   taken leaves no trace, so nothing may be forgotten because of it;
 4. what is kept is bounded: `MAX_TAKES` for each budget and partition, after which nothing more is taken.
 
 Not here: where it is kept beyond memory (`streams/usage.py`).
@@ -157,7 +158,7 @@ class Window:
                 " went back, or was ahead before"
             )
         in_window = len(self._takes)
-        if in_window >= MAX_TAKES:
+        if in_window >= MAX_TAKES and not self.gives_way(now):
             raise UsageUnknownError(
                 f"got {in_window} actions in one partition's window, expected fewer than {MAX_TAKES}"
             )
@@ -192,26 +193,26 @@ class Window:
         if not takes:
             del self._by_key[key], self._totals[key]
 
-    def expire(self, now: datetime, *, most: int) -> list[str]:
-        """Forget what no window will reach any more, whatever the clock does within its slack; the earliest first.
+    def expire(self, *, most: int) -> list[str]:
+        """Forget what no window will reach after the latest action, whatever the clock does within its slack.
 
-        The latest stays: it tells when the clock went back.
+        The latest action itself stays: it tells when the clock went back.
 
         Args:
-            now: the present moment.
-            most: how many at once.
+            most: how many at once, the earliest first.
 
         Returns:
             The names of what was forgotten.
         """
-        latest = now if self._latest is None else max(now, self._latest)
-        until = latest - self._length - CLOCK_SLACK
         gone: list[str] = []
-        while len(self._takes) > 1 and self._heap[0][0] <= until and len(gone) < most:
-            at, name = heapq.heappop(self._heap)
-            if name in self._takes and self._takes[name][0] == at:
-                self.drop(name)
-                gone.append(name)
-        if gone:
-            self._latest = latest
+        while self._latest is not None and len(gone) < most and self.gives_way(self._latest):
+            _at, name = heapq.heappop(self._heap)
+            self.drop(name)
+            gone.append(name)
         return gone
+
+    def gives_way(self, now: datetime) -> bool:
+        """Whether no window will reach the earliest action any more, once something is taken at this moment."""
+        while self._heap and self._takes.get(self._heap[0][1], (None,))[0] != self._heap[0][0]:
+            heapq.heappop(self._heap)  # it was dropped, or taken anew
+        return bool(self._heap) and self._heap[0][0] <= now - self._length - CLOCK_SLACK

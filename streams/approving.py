@@ -38,6 +38,7 @@ from jurat.schemas.decision import Decision, Verdict, decision_id
 from jurat.schemas.errors import AuditError, InputRejected
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
+from jurat.streams import remembering
 from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.recording import MAX_RATIONALE_CHARS
 from jurat.streams.state import Entry
@@ -45,7 +46,8 @@ from jurat.streams.verdicted import Asked, Verdicted
 from jurat.streams.waiting import APPROVAL, TIME_OUT, KeptInput, Waiting
 
 if TYPE_CHECKING:
-    from jurat.streams.deciding import Deciding
+    from jurat.streams.deciding import Decider, Deciding
+    from jurat.streams.state import PartitionState
 
 Changes = tuple[tuple[Entry, ...], Asked | None]
 """What of the changelog changes, and of the requests for approval."""
@@ -87,6 +89,23 @@ def ask(case: Deciding, decided: Decided, decision: Decision) -> Changes:
     return _wait(case, waiting)
 
 
+def about(by: Decider, decoded: Decoded, state: PartitionState) -> tuple[ContextRead, ...]:
+    """How the record of an answer, or of the end of waiting for one, names the decision; nothing for other inputs."""
+    event = decoded.event
+    if decoded.record.topic == state.input_topic:
+        return ()  # only the agent's own topic brings them
+    if isinstance(event, ApprovalAnswered):
+        name = event.decision_id
+    elif isinstance(event, TimerFired) and event.name == TIME_OUT:
+        name = decision_id(by.agent.name, event.set_by, cluster_id=by.cluster_id)
+    else:
+        return ()
+    waiting = state.waiting.get(name)
+    if waiting is None or (event.agent, event.event_key) != (by.agent.name, waiting.event_key):
+        return (ContextRead(name=APPROVAL_OF, key=name, uri=None, sha256=None),)
+    return (_named(by, waiting, decoded.record.partition),)
+
+
 async def answered(case: Deciding, event: Event) -> Verdicted | None:
     """How an answer ends, or the end of waiting for one; None for every other input.
 
@@ -105,8 +124,8 @@ async def answered(case: Deciding, event: Event) -> Verdicted | None:
         missing = InputRejected(
             f"got an answer about {name}, which does not wait for one: it ended, or never was asked"
         )
-        read = ContextRead(name=APPROVAL_OF, key=name, uri=None, sha256=None)
-        return case.ended(Outcome.REJECTED, context=(read,), rejection=Rejection.of(missing))
+        read = about(case.by, case.decoded, case.state)
+        return case.ended(Outcome.REJECTED, context=read, rejection=Rejection.of(missing))
     trust = case.by.trust()  # a trust file that cannot be read is no fault of the answer: it ends the worker
     try:
         verified = _verified(event, waiting, trust)
@@ -167,13 +186,14 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
     grants = (*_still_trusted(waiting.granted, trust), verified.recorded) if unchanged else ()
     original, event = _original(case, waiting)
     before = replace(case, decoded=original)
-    situation, read = await before.situation(event)
+    # What the input taught was written when it was escalated; since then its key may have learned more.
+    situation, read = await before.situation(event, remembering.known(case, event))
     # Looking up may have waited, and a time-out of this decision been written meanwhile; nothing waits from here on.
     held = case.state.waiting.get(decision.id)
     if held is None:
         raise InputRejected(f"{decision.id} ended while this answer was looked at")
     waiting = held
-    proposal = Proposal(action=_action(by.agent, decision), rationale=decision.rationale)
+    proposal = Proposal(action_of(by.agent, decision), decision.rationale, decision.confidence)
     roles = frozenset(one.role for one in grants)
     decided = judge_approved(by.agent, before.judge(situation), situation, proposal, approvals=roles)
     judgement = decided.chosen.judgement
@@ -305,11 +325,15 @@ def _key(case: Deciding, waiting: Waiting) -> str:
 
 def _of(case: Deciding, waiting: Waiting) -> ContextRead:
     """How a record names the decision that it is about."""
-    value = waiting.input.record(case.decoded.record.partition).value or b""
+    return _named(case.by, waiting, case.decoded.record.partition)
+
+
+def _named(by: Decider, waiting: Waiting, partition: int) -> ContextRead:
+    value = waiting.input.record(partition).value or b""
     return ContextRead(
         name=APPROVAL_OF,
         key=waiting.decision.id,
-        uri=case.by.uri(waiting.decision.input),
+        uri=by.uri(waiting.decision.input),
         sha256=hashlib.sha256(value).hexdigest(),
     )
 
@@ -321,8 +345,12 @@ def _original(case: Deciding, waiting: Waiting) -> tuple[Decoded, Event]:
     return original, original.event
 
 
-def _action(agent: Agent[Any], decision: Decision) -> Action:
-    """The exact action that waits."""
+def action_of(agent: Agent[Any], decision: Decision) -> Action:
+    """The exact action of a decision.
+
+    Raises:
+        InputRejected: it is none of this agent's any more.
+    """
     for kind in agent.actions:
         if kind.action_name == decision.action:
             try:

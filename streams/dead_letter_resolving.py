@@ -277,11 +277,13 @@ class Resolver:
 
     async def _write(self, producer: AIOKafkaProducer, how: How, batch: Sequence[Item]) -> list[Resolution]:
         sent = [
-            (letter.place, await _send_back(producer, letter, record))
+            (letter, await _send_back(producer, letter, record))
             for letter, record in batch
             if record is not None
         ]
-        now_at = {place: await self._acknowledged(place, future, len(sent)) for place, future in sent}
+        now_at = {
+            letter.place: await self._acknowledged(letter, future, len(sent)) for letter, future in sent
+        }
         done = [
             Resolution(
                 letter=letter.place,
@@ -297,13 +299,13 @@ class Resolver:
         return done
 
     async def _acknowledged(
-        self, place: Place, sent: asyncio.Future[Coordinates], together: int
+        self, letter: Letter, sent: asyncio.Future[Coordinates], together: int
     ) -> Coordinates:
         try:
-            with in_our_words(self._connection):
+            with in_our_words(self._connection, topic=letter.origin.topic):
                 return await sent
         except RecordTooLarge as error:
-            raise _LetterTooLarge(str(error), place, alone=together == 1) from error
+            raise _LetterTooLarge(str(error), letter.place, alone=together == 1) from error
 
 
 async def _send_back(

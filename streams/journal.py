@@ -1,17 +1,18 @@
-"""The journal of model calls of one partition: no answer that was paid for is bought again.
+"""The journal of model calls and uses of tools of one partition: no answer that was paid for is bought again.
 
 The protocol of one call (the numbers come back in the code):
 
 1. **Look.** A finished call for the same input and question is used again. One that was under way when a worker ended
    is counted and told: it may now be paid twice.
 2. **Intent.** What is about to be asked is written, and acknowledged by all in-sync replicas, before it is asked.
-3. **Ask** the reasoner, with an idempotency key that is the same after a restart.
+3. **Ask** the reasoner, with an idempotency key that is the same after a restart; or use the tool.
 4. **Answer.** It is written and acknowledged before it is used. A cancelled worker still tries to write what it has.
 5. **Use** what was written, read back: the first use and one after a crash see the same.
 
 The entries of an input are tombstoned in the transaction that commits its end, by whoever commits. Deterministic
-reasoners are not journalled. Specified in `docs/spec/journal.md`. Not here: that transaction (`committing.py`), the
-bytes (`journal_entry.py`), Kafka's producer (`journal_writer.py`).
+reasoners are not journalled, tools always are. Specified in `docs/spec/journal.md`. Not here: that transaction
+(`committing.py`), the bytes (`journal_entry.py`), which call answers a question (`journal_held.py`), Kafka's producer
+(`journal_writer.py`).
 """
 
 from __future__ import annotations
@@ -19,15 +20,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from jurat.agents.agent import Agent
+from jurat.agents.kernel import Use
 from jurat.agents.proposals import checked
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, request_digest
+from jurat.agents.reasoner import (
+    Proposal,
+    ProposalRequest,
+    Reasoner,
+    ToolCall,
+    ToolResult,
+    request_digest,
+)
+from jurat.agents.tools import raw
 from jurat.audit.record import format_time
 from jurat.schemas import canonical
 from jurat.schemas.decision import InputRef
@@ -41,18 +52,23 @@ from jurat.schemas.errors import (
     StreamError,
 )
 from jurat.streams import topics
+from jurat.streams.asking import used
 from jurat.streams.journal_entry import (
     CallKey,
     Entry,
     Kind,
+    answer_of,
     answered,
+    entry_of_use,
     failed,
     parse_entry,
     parse_key,
     print_entry,
-    proposal_of,
+    result_of,
+    use_intent,
     where_of,
 )
+from jurat.streams.journal_held import Held, finished_call, tell_unanswered
 from jurat.streams.journal_writer import JournalWriter
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.reading import Progress, read_to_end
@@ -60,6 +76,8 @@ from jurat.streams.reading import Progress, read_to_end
 __all__ = ["CallMeters", "EntryWriter", "Journal", "JournalWriter"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LAST_WRITE_S: Final = 2.0
 """How long a cancelled worker goes on writing an answer that it has. A closing partition cancels what is in work when
@@ -88,28 +106,6 @@ class CallMeters(Protocol):
     def possibly_paid_twice(self) -> None:
         """A call is made again of which nobody knows whether it was paid for."""
         ...
-
-
-@dataclass(slots=True)
-class _Held:
-    """One call in memory.
-
-    Attributes:
-        entry: what is known of it.
-        made: whether the reasoner may have been asked.
-        unwritten: the answer's bytes, while the journal is not known to hold them.
-        told: whether it was counted as possibly paid twice.
-    """
-
-    entry: Entry
-    made: bool = False
-    unwritten: bytes | None = None
-    told: bool = False
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether nobody knows if it was paid for."""
-        return self.made and self.entry.kind is Kind.INTENT
 
 
 class Journal:
@@ -144,7 +140,7 @@ class Journal:
         self._clock = clock
         self._meters = meters
         self._name = secrets.token_hex(4)
-        self._inputs: dict[tuple[str, int], dict[CallKey, _Held]] = {}
+        self._inputs: dict[tuple[str, int], dict[CallKey, Held]] = {}
 
     def __len__(self) -> int:
         """How many calls are held."""
@@ -204,7 +200,7 @@ class Journal:
         decision_id: str,
         attempt: int,
         ask: int,
-    ) -> Proposal | None:
+    ) -> Proposal | ToolCall | None:
         """Ask a reasoner, or use what it answered before.
 
         Args:
@@ -231,54 +227,99 @@ class Journal:
             event=canonical.digest(request.situation.event.model_dump(mode="json")),
             asked_at=format_time(self._clock()),
         )
+        asking = partial(self._ask, reasoner, replace(request, call_id=intent.call_id))
+        reading = partial(answer_of, agent=self._agent)
+        return await self._once(intent, asking, reading, where=where, attempt=attempt, ask=ask)
+
+    async def use(self, use: Use, *, where: InputRef, decision_id: str, attempt: int, ask: int) -> ToolResult:
+        """Use a tool, or what it answered before to the same arguments; the names are those of `propose`.
+
+        Raises:
+            StreamError: as for `propose`.
+            CanonicalError: the event has no canonical form.
+        """
+        intent = use_intent(
+            use,
+            call_id=f"{decision_id}/{attempt}/{ask}",
+            event=canonical.digest(use.situation.event.model_dump(mode="json")),
+            at=format_time(self._clock()),
+        )
+        using, reading = partial(self._use, use), partial(result_of, use=use)
+        return await self._once(intent, using, reading, where=where, attempt=attempt, ask=ask)
+
+    async def _once(
+        self,
+        intent: Entry,
+        make: Callable[[Held], Awaitable[T | JuratError]],
+        read: Callable[[Entry], T],
+        *,
+        where: InputRef,
+        attempt: int,
+        ask: int,
+    ) -> T:
+        """The protocol; `make` makes the call and holds what came of it, `read` reads an entry's answer."""
         calls = self._inputs.setdefault((where.topic, where.offset), {})
-        finished = self._finished(calls, intent, ask=ask)  # 1
+        finished = finished_call(calls, intent, ask=ask)  # 1
         if finished is not None:
-            return await self._again(*finished, intent)
-        self._tell_unanswered(calls, intent, ask=ask)
+            return read(await self._again(*finished, intent))
+        if tell_unanswered(calls, intent, ask=ask):
+            self._meters.possibly_paid_twice()
         self._check_ours()
         key = CallKey(where.topic, where.offset, attempt, ask, self._name)
         # Held before it is written: its key must be tombstoned even if the acknowledgement gets lost.
-        held = calls[key] = _Held(intent)
+        held = calls[key] = Held(intent)
         await self._writer.write(self._partition, key.encode(), print_entry(intent))  # 2
         self._check_ours()
         held.made = True
-        answer = await self._ask(reasoner, replace(request, call_id=intent.call_id), held)  # 3
+        answer = await make(held)  # 3
         await self._write_answer(key, held)  # 4
         if isinstance(answer, JuratError):
             raise answer
         return answer  # 5
 
+    async def _use(self, use: Use, held: Held) -> ToolResult:
+        """Use a tool, and hold what came of it; returns the result as it is read back."""
+        result = await used(use)
+        held.entry = entry_of_use(held.entry, result, format_time(self._clock()))
+        held.unwritten = print_entry(held.entry)
+        return result_of(held.entry, use)
+
     async def _ask(
-        self, reasoner: Reasoner, request: ProposalRequest, held: _Held
-    ) -> Proposal | JuratError | None:
-        """Ask, and hold what came of it; returns the proposal as it is read back, or the failure."""
+        self, reasoner: Reasoner, request: ProposalRequest, held: Held
+    ) -> Proposal | ToolCall | JuratError | None:
+        """Ask, and hold what came of it; returns the answer as it is read back, or the failure."""
         intent = held.entry
         failure: JuratError
         try:
             given = await reasoner.propose(request)
-            held.entry, held.unwritten, proposal = self._read_back(intent, given)
+            held.entry, held.unwritten, answer = self._read_back(intent, given)
         except InputRejected as error:
             kind, failure = Kind.REJECTED, error
         except ReasonerError as error:
             kind, failure = (Kind.UNAVAILABLE if isinstance(error, Retryable) else Kind.INVALID), error
         else:
-            return proposal
+            return answer
         held.entry = failed(intent, kind, str(failure), format_time(self._clock()))
         held.unwritten = print_entry(held.entry)
         return failure
 
-    def _read_back(self, intent: Entry, given: Proposal | None) -> tuple[Entry, bytes, Proposal | None]:
+    def _read_back(
+        self, intent: Entry, given: Proposal | ToolCall | None
+    ) -> tuple[Entry, bytes, Proposal | ToolCall | None]:
         """An answer as it is journalled and used; what could not be used after a crash is refused now."""
-        sure = None if given is None else checked(self._agent, given)
+        sure: Proposal | ToolCall | None = None
+        if isinstance(given, ToolCall):
+            sure = raw(given)
+        elif given is not None:
+            sure = checked(self._agent, given)
         try:
             entry = answered(intent, sure, format_time(self._clock()))
             value = print_entry(entry)
         except (CanonicalError, StreamError) as error:
             raise ProposalInvalid(f"got a proposal that cannot be journalled: {error}") from error
-        return entry, value, proposal_of(entry, self._agent)
+        return entry, value, answer_of(entry, self._agent)
 
-    async def _write_answer(self, key: CallKey, held: _Held) -> None:
+    async def _write_answer(self, key: CallKey, held: Held) -> None:
         value = held.unwritten
         if value is None:
             return
@@ -297,7 +338,8 @@ class Journal:
             raise
         held.unwritten = None
 
-    async def _again(self, key: CallKey, held: _Held, intent: Entry) -> Proposal | None:
+    async def _again(self, key: CallKey, held: Held, intent: Entry) -> Entry:
+        """A finished call that is used again."""
         await self._write_answer(key, held)  # an attempt before this one may have failed at that
         self._meters.reused_call()
         entry = held.entry
@@ -313,41 +355,7 @@ class Journal:
             raise InputRejected(entry.message or "", call_id=entry.call_id)
         if entry.kind is Kind.INVALID:
             raise ProposalInvalid(entry.message or "", call_id=entry.call_id)
-        return proposal_of(entry, self._agent)
-
-    def _finished(
-        self, calls: dict[CallKey, _Held], intent: Entry, *, ask: int
-    ) -> tuple[CallKey, _Held] | None:
-        found: tuple[CallKey, _Held] | None = None
-        for key, held in calls.items():
-            # Of whichever attempt: an input that failed may come back with a lower count, if it was not committed.
-            if key.ask != ask or not held.entry.kind.finished:
-                continue
-            if held.entry.event != intent.event:
-                log.warning(
-                    "the journal holds call=%s for another event at this offset, which is not used; was the topic made"
-                    " anew?",
-                    held.entry.call_id,
-                )
-            elif found is None or key.attempt >= found[0].attempt:
-                found = key, held
-        return found
-
-    def _tell_unanswered(self, calls: dict[CallKey, _Held], intent: Entry, *, ask: int) -> None:
-        """Count this call if one before it may have been paid for; each of those is told once."""
-        unanswered = [
-            held for key, held in calls.items() if key.ask == ask and held.unanswered and not held.told
-        ]
-        for held in unanswered:
-            held.told = True
-            log.warning(
-                "possibly paid twice: call=%s of %s was under way when a worker ended, and is made again as call=%s",
-                held.entry.call_id,
-                held.entry.asked_at,
-                intent.call_id,
-            )
-        if unanswered:
-            self._meters.possibly_paid_twice()
+        return entry
 
     def _restore_one(self, record: KafkaRecord) -> None:
         try:
@@ -365,6 +373,6 @@ class Journal:
         calls = self._inputs.setdefault(place, {})
         calls.pop(key, None)  # so that the order is that of the last records
         if entry is not None:
-            calls[key] = _Held(entry, made=True)
+            calls[key] = Held(entry, made=True)
         elif not calls:
             del self._inputs[place]

@@ -193,7 +193,7 @@ def _too_large(connection: Connection, error: BaseException, names: list[str]) -
         f"the broker at {connection.bootstrap_servers} refused records for {topic} as too large ({_said(error)});"
         f" raise the topic's max.message.bytes (`jurat topics apply` does where it is declared; else `kafka-configs.sh"
         f" --alter --entity-type topics --entity-name {names[0] if names else 'TOPIC'} --delete-config"
-        " max.message.bytes`) and start the worker again",
+        " max.message.bytes`), then start the worker, or run the command, again",
         topics=names,
     )
 

@@ -9,13 +9,16 @@ Not here: writing records (`recording.py`), judging (`jurat.policies.backtest`).
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
+from jurat.audit.coordinates import parse_uri
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import DecisionRecord, Outcome, is_unjudged, parse
-from jurat.policies.backtest import NotJudged, PastDecision, Why
+from jurat.audit.record import DecisionRecord, Outcome, concluded, is_unjudged, parse
+from jurat.audit.usage import BudgetUsed
+from jurat.policies.backtest_past import NotJudged, PastDecision, Took, Why
 from jurat.policies.backtest_report import Said
-from jurat.schemas.decision import Verdict
+from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import RecordInvalid
 
 VERDICT_OF: Final = {
@@ -69,6 +72,39 @@ def past_decision(record: DecisionRecord, place: str) -> PastDecision | NotJudge
         said=Said(verdict, chosen.policies, (*chosen.reasons, *chosen.errors)),
         normalised=record.policy.input,
         refused=len(record.proposals) - 1,
+        chain=record.chain,
+        seq=record.seq,
+        partition=parse_uri(record.inputs[0].uri).partition,
+        about=_about(record),
+        effective=_is_effective(record),
+        took=tuple([_took(used) for used in record.policy.budgets if used.taken]),
+    )
+
+
+def _about(record: DecisionRecord) -> str:
+    """The decision that a record ends: that of the escalated input where people answered."""
+    asked = concluded(record)
+    if asked is None:
+        return record.decision_id
+    return decision_id_at(
+        record.agent, asked.cluster_id, topic=asked.topic, partition=asked.partition, offset=asked.offset
+    )
+
+
+def _is_effective(record: DecisionRecord) -> bool:
+    """Whether an allowed decision took of the budgets that count it; a record of anything else does not tell."""
+    budgets = record.policy.budgets if record.policy is not None else ()
+    return not budgets or record.outcome is not Outcome.DECIDED or any(used.taken for used in budgets)
+
+
+def _took(used: BudgetUsed) -> Took:
+    return Took(
+        budget=used.budget,
+        by=used.by,
+        key=used.key,
+        of=used.of,
+        window=timedelta(seconds=used.window_s),
+        amount=used.taken,
     )
 
 

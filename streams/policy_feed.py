@@ -8,8 +8,9 @@ One activation, step by step (the numbers come back in the code):
    `jurat.policies.trial` says, its own cases included. That happens in a thread, while decisions go on.
 3. **Swap**, in one turn of the event loop: inputs that are taken into work from now on are judged by it. What is in
    work is judged to its end by what it began with.
-4. One that cannot be taken is told once and counted, and the one before it is tried: in a worker that runs, that is the
-   one that judges already. The next activation, or bundle, tries again.
+4. One whose bundle is missing or unfit is told once and counted, and the one before it is tried: in a worker that
+   runs, that is the one that judges already. The next activation, or bundle, tries again. What is no fault of the
+   bundle, as a trust file that cannot be read, is waited out where it may pass, and else ends the worker.
 
 Rules upheld here: what judges follows from the topic alone, so that a worker that starts anew judges as the others do;
 a partition is not opened before everything that stands on the topic was heard and tried, so that a decision is never
@@ -30,7 +31,14 @@ from jurat.audit.keys import Trust
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.publication import Activation, PublishedBundle, bundle_key
 from jurat.policies.trial import try_bundle
-from jurat.schemas.errors import BrokerUnreachable, BundleError, BundleUnfit, JuratError, Retryable
+from jurat.schemas.errors import (
+    BrokerUnreachable,
+    BundleError,
+    BundleUnfit,
+    JuratError,
+    PolicyError,
+    Retryable,
+)
 from jurat.streams.following import Follower
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.kafka_ending import end_tasks
@@ -115,6 +123,8 @@ class PolicyFeed:
         """Read what stands there, judge by it, and go on following.
 
         Raises:
+            ConfigurationError: the trust file cannot be read.
+            KeyRejected: it is not what a trust file should be.
             TopicMissing: there is no topic of policies.
             BrokerUnreachable: the reading got nowhere.
         """
@@ -162,8 +172,11 @@ class PolicyFeed:
             )
 
     def _hear(self, record: KafkaRecord) -> None:
+        trust = (
+            self._trust()
+        )  # a trust file that cannot be read is no fault of the record: it ends the worker
         try:
-            taken = self._log.take(record, self._trust())
+            taken = self._log.take(record, trust)
         except JuratError as error:
             self._refuse(error, f"offset={record.offset}")
             return
@@ -214,10 +227,9 @@ class PolicyFeed:
         except Retryable:
             self._changed.set()
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a bundle brings about, the worker keeps the one it has
+        except PolicyError as error:  # the bundle's fault; every other error is not, and ends the worker
             self._unfit[activation.seq] = activation
-            told = error if isinstance(error, JuratError) else _defect(error)
-            self._refuse(told, f"activation={activation.key}")  # 4
+            self._refuse(error, f"activation={activation.key}")  # 4
             return None
         log.info("policies activated activation=%s by=%s", activation.key, signed.by)
         return Judges(engines[0] or self._given, engines[1], activation)
@@ -236,9 +248,14 @@ class PolicyFeed:
                 f"{bundle_key(digest)} is not on {self._where.topic}, or does not verify", digest=digest
             )
         agents = {self._agent.name: self._agent.actions}
-        return await asyncio.to_thread(
-            try_bundle, self._agent.bundle, found.wanted, digest=digest, agents=agents
-        )
+        try:
+            return await asyncio.to_thread(
+                try_bundle, self._agent.bundle, found.wanted, digest=digest, agents=agents
+            )
+        except PolicyError:
+            raise
+        except Exception as error:  # whatever a bundle brings about, the worker keeps the one it has
+            raise _defect(error) from error
 
     def _refuse(self, error: JuratError, where: str) -> None:
         self._meters.policy_refused(type(error).__name__)

@@ -21,14 +21,14 @@ from typing import Final
 
 from jurat.agents.agent import ContextTable, View
 from jurat.schemas.codec import SchemaIds
-from jurat.schemas.errors import StreamError, TopicMismatch
-from jurat.schemas.model import Event
+from jurat.schemas.errors import StreamError
 from jurat.streams.decoding import decode_record
-from jurat.streams.documents import HOT_BYTES, VIEW_BYTES, Document, Documents, digest_of
+from jurat.streams.documents import HOT_BYTES, VIEW_BYTES, Document, Documents, digest_of, keys_of
 from jurat.streams.following import Follower
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.kafka_ending import to_its_end
 from jurat.streams.reading import Progress, partitions_of, read_to_end
+from jurat.streams.topic_checks import check_joined
 
 __all__ = ["Document", "Tables", "digest_of"]
 
@@ -203,16 +203,7 @@ class Tables:
         topics = self._topics_of(self._context.values())
         found = await partitions_of(self._connection, sorted({self._input_topic, *topics}))
         counts = Counter(partition.topic for partition in found)
-        expected = counts[self._input_topic]
-        wrong = [topic for topic in topics if counts[topic] != expected]
-        if wrong:
-            said = ", ".join(f"{topic} has {counts[topic]}" for topic in wrong)
-            raise TopicMismatch(
-                f"the context tables {', '.join(self._context)} are joined by key with {self._input_topic}, which has"
-                f" {expected} partitions, but {said}; make them anew with the same number, or declare the view as a"
-                " GlobalTable",
-                topics=wrong,
-            )
+        check_joined(self._input_topic, counts, views=self._context)
 
     async def _read(
         self,
@@ -232,7 +223,7 @@ class Tables:
                     starts[where] = max(starts[where], record.offset + 1)
         finally:
             del self.restoring[what]
-        log.info("views read in %.1f s: %s", progress.elapsed_s, what)
+        log.info("views read seconds=%.1f topics=%s", progress.elapsed_s, what)
         follower.add(starts)
 
     def _fold_global(self, record: KafkaRecord) -> None:
@@ -258,7 +249,7 @@ class Tables:
         for view in views:
             documents = self._documents[view.name, place]
             try:
-                documents.fold(received.event, _keys(view, received.event), record)
+                documents.fold(received.event, keys_of(view, received.event), record)
             except StreamError:
                 raise  # the disk's fault, not the record's
             except Exception as error:  # noqa: BLE001 - one odd record must not blind every agent; it is counted
@@ -273,10 +264,3 @@ class Tables:
             record.offset,
             error,
         )
-
-
-def _keys(view: View, event: Event) -> tuple[str, ...]:
-    keys = view.keys(event)
-    if isinstance(view, ContextTable) and any(key != event.key() for key in keys):
-        raise TypeError(f"the context table {view.name} names another key than that of the event")
-    return keys

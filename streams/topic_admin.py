@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from jurat.agents.agent import Agent
+from jurat.agents.agent import Agent, ContextTable
 from jurat.schemas.errors import StreamError, TopicMismatch
 from jurat.streams import topics
 from jurat.streams.kafka import (
@@ -27,6 +27,7 @@ from jurat.streams.kafka import (
     in_our_words,
 )
 from jurat.streams.refused import Operation, Resource, not_authorized
+from jurat.streams.topic_checks import check_joined
 from jurat.streams.topics import Topic
 
 MAX_REPLICATION: Final = 3
@@ -115,7 +116,8 @@ async def ensure_agent_topics(connection: Connection, agent: Agent[Any]) -> tupl
         The full names of the topics that were created.
 
     Raises:
-        TopicMismatch: a topic has another number of partitions than that.
+        TopicMismatch: a topic has another number of partitions than that, or what is joined by key has; nothing is
+            created then.
         NotAuthorized: topics may not be asked for, or one is missing and may not be created.
     """
     read = {agent.topic, topics.POLICIES.name, *(name for view in agent.views for name in view.topics)}
@@ -128,6 +130,19 @@ async def ensure_agent_topics(connection: Connection, agent: Agent[Any]) -> tupl
         count = found[input_topic]
     else:
         count = shared[agent.topic].partitions if agent.topic in shared else topics.DEFAULT_PARTITIONS
+    joined = {name for view in agent.views if isinstance(view, ContextTable) for name in view.topics} - {
+        agent.topic
+    }
+    if joined:
+        full = {name: connection.topic(name) for name in joined}
+        async with admin_client(connection) as client:
+            there = await describe_topic_partitions(client, sorted(full.values()))
+        counts = {name: there.get(name, shared[plain].partitions) for plain, name in full.items()}
+        check_joined(
+            input_topic,
+            {input_topic: count, **counts},
+            views=[view.name for view in agent.views if isinstance(view, ContextTable)],
+        )
     own = [
         topic if topic in topics.OF_ALL_AGENTS else replace(topic, partitions=count)
         for topic in topics.of_agent(agent.name)

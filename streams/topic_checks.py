@@ -1,14 +1,14 @@
 """Whether the topics that a worker reads are still those that it began with.
 
 Rules upheld here: no event is taken for another one that stood at its offset before; a topic that is gone is told by
-name. Not here: making topics (`topic_admin.py`).
+name; what is joined by key has the same partitions. Not here: making topics (`topic_admin.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from jurat.schemas.errors import Retryable, StreamError, TopicMismatch, TopicMissing
@@ -58,6 +58,28 @@ async def check_topics(connection: Connection, names: Sequence[str]) -> None:
                     topics=missing,
                 )
         await asyncio.sleep(ASK_EVERY_S)
+
+
+def check_joined(input_topic: str, counts: Mapping[str, int], *, views: Iterable[str]) -> None:
+    """Check that context tables are partitioned as the input that they are joined with.
+
+    Args:
+        input_topic: its full name.
+        counts: partitions of the input and of each topic of the tables, by full name.
+        views: the tables' names.
+
+    Raises:
+        TopicMismatch: they are not.
+    """
+    expected = counts[input_topic]
+    wrong = sorted(topic for topic, count in counts.items() if count != expected)
+    if wrong:
+        said = ", ".join(f"{topic} has {counts[topic]}" for topic in wrong)
+        raise TopicMismatch(
+            f"the context tables {', '.join(views)} are joined by key with {input_topic}, which has {expected}"
+            f" partitions, but {said}; make them anew with the same number, or declare the view as a GlobalTable",
+            topics=wrong,
+        )
 
 
 async def check_start(

@@ -6,16 +6,18 @@ proves or decides is never deleted by Kafka. Not here: creating topics (`topic_a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final
 
 from jurat.schemas import commerce, marketplace, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import UnknownSchema
+from jurat.schemas.errors import ConfigurationError, UnknownSchema
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 
@@ -80,6 +82,8 @@ CUSTOMERS: Final = Topic("commerce.customers", compacted=True)
 PRODUCTS: Final = Topic("commerce.products", compacted=True)
 WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
 DISPUTES: Final = Topic("marketplace.disputes")
+SEARCHES: Final = Topic("marketplace.searches")
+SELLERS: Final = Topic("marketplace.sellers")
 ACCOUNTS: Final = Topic("subscriptions.accounts")
 BILLING: Final = Topic("subscriptions.billing")
 USAGE: Final = Topic("subscriptions.usage")
@@ -119,7 +123,7 @@ STATE_SETTINGS: Final = {
 """Bounds what is read at a restart beyond what lives: with Kafka's own settings, 1 GiB a partition or a week of it. Why
 each has its value stands in docs/spec/changelog.md."""
 
-TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
+_TOPIC_OF_EVENT: Final[dict[type[Event], Topic]] = {
     commerce.AfterSalesRequested: AFTER_SALES_REQUESTS,
     commerce.CustomerProfile: CONTEXT_CUSTOMERS,
     commerce.CustomerRegistered: CUSTOMERS,
@@ -133,6 +137,9 @@ TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
     commerce.ProductListed: PRODUCTS,
     commerce.WarehouseReported: WAREHOUSES,
     marketplace.DisputeOpened: DISPUTES,
+    marketplace.SearchPerformed: SEARCHES,
+    marketplace.SellerActivityReported: SELLERS,
+    marketplace.SettlementAnswered: DISPUTES,
     simulation.DisputeOutcome: SIMULATED_OUTCOMES,
     simulation.FulfilmentOutcome: SIMULATED_OUTCOMES,
     simulation.RetryOutcome: SIMULATED_OUTCOMES,
@@ -150,7 +157,35 @@ TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
     subscriptions.UsageReported: USAGE,
     SignedRecord: AUDIT,
 }
+TOPIC_OF_EVENT: Final[Mapping[type[Event], Topic]] = MappingProxyType(_TOPIC_OF_EVENT)
 """Where an event of this type is published. A `Decision` goes to its agent's own topic (`decisions`)."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_OWN: Final = ("approvals.", "audit.", "dead-letters.", "decisions.", "journal.", "state.", "timers.")
+"""Topics that jurat writes begin so."""
+
+
+def declare(topic: Topic, events: Iterable[type[Event]]) -> None:
+    """Publish events of these types to this topic, from now on in this process.
+
+    Raises:
+        ConfigurationError: the name is no topic's or one of jurat's own, the topic is declared otherwise, or a type is
+            published elsewhere.
+    """
+    if not _NAME.fullmatch(topic.name) or topic.name.startswith(_OWN) or topic.name == POLICIES.name:
+        raise ConfigurationError(
+            f"got the topic {topic.name!r} for events, expected at most 100 letters, digits, `.`, `_` and `-`, and none"
+            f" that jurat writes ({POLICIES.name}, {', '.join(f'{start}*' for start in _OWN)})"
+        )
+    for known in _TOPIC_OF_EVENT.values():
+        if known.name == topic.name and known != topic:
+            raise ConfigurationError(f"got {topic}, expected it as it is declared already: {known}")
+    for event in events:
+        held = _TOPIC_OF_EVENT.setdefault(event, topic)
+        if held != topic:
+            raise ConfigurationError(
+                f"got {event.event_type()} on the topic {topic.name}, expected it on {held.name} alone"
+            )
 
 
 def decisions(agent: str) -> Topic:

@@ -78,7 +78,6 @@ class PartitionUsage:
         self._partition = partition
         self._windows: dict[Ledger, Window] = {}
         self._ledger_of: dict[str, Ledger] = {}
-        self._ended: list[str] = []
 
     def used(self, budget: Budget, key: str | None, *, now: datetime) -> int:
         """What was taken of a budget here.
@@ -94,7 +93,6 @@ class PartitionUsage:
         window = self._windows.get(Ledger.of_budget(budget))
         if window is None:
             return 0
-        self._expire(window, now)
         return window.used(key, now=now)
 
     def take(
@@ -128,9 +126,7 @@ class PartitionUsage:
             entries.append((name, entry.printed()))
         if entries:
             for window in self._windows.values():
-                self._expire(window, at)
-            entries += [(name, None) for name in self._ended]
-            self._ended.clear()
+                entries += [(name, None) for name in self._expire(window)]
         return entries
 
     def restore(self, name: str, value: bytes | None) -> None:
@@ -157,10 +153,11 @@ class PartitionUsage:
         window.take(name, key=entry.key, amount=entry.taken, at=entry.at)
         self._ledger_of[name] = ledger
 
-    def _expire(self, window: Window, now: datetime) -> None:
-        for name in window.expire(now, most=MAX_EXPIRED):
+    def _expire(self, window: Window) -> list[str]:
+        gone = window.expire(most=MAX_EXPIRED)
+        for name in gone:
             del self._ledger_of[name]
-            self._ended.append(name)
+        return gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Rules upheld here: everything that deciding again needs is in the changelog, the escalated input included, so that
 waiting survives restarts and Kafka's retention; a decision leaves in the transaction that ends it; its time-out is
-written once. What waits is bounded. Not here: what an answer does (`approving.py`).
+written once. What waits is bounded, and leaves room for the record that ends it. Not here: what an answer does
+(`approving.py`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from jurat.audit.answered import Approval
+from jurat.audit.draft import Draft
+from jurat.audit.record import MAX_PAYLOAD_BYTES
 from jurat.schemas import canonical
 from jurat.schemas.approvals import ApprovalRequested
-from jurat.schemas.decision import Decision, InputRef
+from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.errors import InputRejected
 from jurat.schemas.model import Count, FreeJson, Identifier, Model, Text, Timestamp
 from jurat.streams.kafka import KafkaRecord
@@ -36,6 +39,12 @@ MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
 
 MAX_GRANTS: Final = 32
 """Grants of one decision; as many as a person has roles."""
+
+
+ROOM_TO_END: Final = 16 * 1024
+"""Bytes that the record of a decision that waits leaves free. The record that ends it says the same and names a second
+input, some 5 KiB at most, and where somebody refuses, that answer: 500 characters of reason and two names, signed, take
+some 8 KiB at most."""
 
 
 class KeptInput(Model):
@@ -178,6 +187,11 @@ class WaitingDecisions:
         Raises:
             InputRejected: it is too large to be written.
         """
+        if len(waiting.granted) > MAX_GRANTS:
+            raise InputRejected(
+                f"policies ask more people about this decision, but {len(waiting.granted)} approved it, expected at"
+                f" most {MAX_GRANTS} approvals that wait for others; ask fewer roles"
+            )
         value = canonical.dumps(waiting.model_dump(mode="json"))
         if len(value) > MAX_ENTRY_BYTES:
             raise InputRejected(
@@ -233,3 +247,16 @@ class WaitingDecisions:
         self._bytes += size
         if not waiting.timed_out and before is None:
             heapq.heappush(self._heap, (waiting.due_at, name))  # `due_at` never changes
+
+
+def check_end_fits(decision: Decision, made: Draft) -> None:
+    """Refuse to let a decision wait whose end would find no room in a record: it would wait for ever.
+
+    Raises:
+        InputRejected: its record is too large.
+    """
+    if decision.verdict is Verdict.ESCALATE and decision.effective and made.room < ROOM_TO_END:
+        raise InputRejected(
+            f"policies hand this decision to people, but its record leaves {made.room} bytes of {MAX_PAYLOAD_BYTES} for"
+            f" their answers, expected at least {ROOM_TO_END}: give the action and its facts fewer or shorter values"
+        )

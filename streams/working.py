@@ -90,7 +90,7 @@ class Workbench:
         attempts = work.attempt + 1
         delay_s = shared.retry.next_delay_s(attempts, draw=shared.draw())
         if delay_s is None or not fits(record):
-            verdicted = shared.decider.given_up(record, error, attempts=attempts)
+            verdicted = shared.decider.given_up(record, error, self._opened.state, attempts=attempts)
             shared.meters.finished(verdicted.outcome.value, 0.0)
             return self._finished(work, verdicted)
         shared.meters.retried()
@@ -119,7 +119,7 @@ class Workbench:
             f" headers, expected at most {MAX_RECORD_BYTES} bytes, headers included, {MAX_HEADERS} headers, and"
             f" {MAX_ENTRY_BYTES} bytes when printed: a larger one cannot wait"
         )
-        verdicted = self._shared.decider.given_up(record, error, attempts=0)
+        verdicted = self._shared.decider.given_up(record, error, self._opened.state, attempts=0)
         self._shared.meters.finished(verdicted.outcome.value, 0.0)
         self._shared.meters.dead_lettered()
         return Ended(verdicted=verdicted, done=[record])

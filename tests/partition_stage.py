@@ -110,7 +110,9 @@ class FakeDecider:
         self.ended.append((one.topic, one.offset))
         return told(one, changelog=self.changes)
 
-    def given_up(self, one: KafkaRecord, _error: JuratError, *, attempts: int) -> Verdicted:
+    def given_up(
+        self, one: KafkaRecord, _error: JuratError, _state: PartitionState, *, attempts: int
+    ) -> Verdicted:
         self.given += 1
         self.ended.append((one.topic, one.offset))
         return told(one, Outcome.REJECTED)

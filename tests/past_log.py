@@ -13,13 +13,14 @@ from jurat.agents.reasoner import Reasoner
 from jurat.audit.chain import ChainHead
 from jurat.audit.log import Fault, LogEntry
 from jurat.policies import PolicyEngine
-from jurat.policies.backtest import NotJudged, PastDecision
+from jurat.policies.backtest_past import NotJudged, PastDecision
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.errors import Retryable
 from jurat.schemas.model import Event, Model
-from jurat.streams.deciding import Calls, Decider, Verdicted
+from jurat.streams.asking import Calls
+from jurat.streams.deciding import Decider, Verdicted
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.past_decisions import past_decision, place_of, read
@@ -109,7 +110,7 @@ class PastLog:
         try:
             one = await self.decider.decide(record, self.state, calls=Asked() if calls is None else calls)
         except Retryable as error:
-            one = self.decider.given_up(record, error, attempts=1)  # as a worker does in the end
+            one = self.decider.given_up(record, error, self.state, attempts=1)  # as a worker does in the end
         payload = one.draft.finish(self.head)
         signed = SignedRecord(
             chain=f"{self.agent.name}/{self.topic}/0",

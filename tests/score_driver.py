@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from jurat.agents.agent import Action, Situation
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.kernel import decide
-from jurat.agents.memory import NOTHING, Fact, Learned, Memory
+from jurat.agents.memory import NOTHING, Memory, remember
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.schemas.decision import InputRef, Verdict
@@ -39,29 +38,6 @@ def engine_of(bundle: str) -> PolicyEngine:
     return PolicyEngine(load_bundle(shipped_bundle(bundle)))
 
 
-def taught(memory: Memory, learned: Iterable[Learned], *, where: InputRef, at: datetime) -> Memory:
-    """What is remembered after a lesson: a newer fact ends the one of its name."""
-    for one in learned:
-        facts = tuple(
-            fact.model_copy(update={"ended_at": at})
-            if fact.name == one.name and fact.ended_at is None
-            else fact
-            for fact in memory.facts
-        )
-        if one.value is not None:
-            new = Fact(
-                name=one.name,
-                value=one.value,
-                since=one.since,
-                learned_at=at,
-                source=where,
-                purpose=one.purpose,
-            )
-            facts = (*facts, new)
-        memory = Memory(facts=facts)
-    return memory
-
-
 def played(world: World, *, seed: int, cases: int, by: HeuristicReasoner | Rule) -> Tally:
     """What a run of the world comes to."""
     engine = engine_of(world.agent.bundle)
@@ -80,7 +56,7 @@ def played(world: World, *, seed: int, cases: int, by: HeuristicReasoner | Rule)
             memory = memories.get(key, NOTHING)
             teaches = remembers.from_events.get(type(step.event)) if remembers else None
             if teaches is not None:
-                memory = taught(memory, teaches(step.event, step.at), where=where, at=step.at)
+                memory = remember(memory, teaches(step.event, step.at), source=where, learned_at=step.at)
                 memories[key] = memory
             if not world.agent.decides(step.event):
                 step = play.send(None)
@@ -93,7 +69,8 @@ def played(world: World, *, seed: int, cases: int, by: HeuristicReasoner | Rule)
                 state=states.get(key),
                 memory=memory,
             )
-            steps = decide(world.agent, Counted(engine, usage, key), seen)
+            aims = engine.bundle.objectives.get(world.agent.name)
+            steps = decide(world.agent, Counted(engine, usage, key), seen, objectives=aims)
             ask = next(steps)
             try:
                 while True:
@@ -108,7 +85,7 @@ def played(world: World, *, seed: int, cases: int, by: HeuristicReasoner | Rule)
                     states[key] = world.agent.effect(seen, done)
                 if remembers is not None:
                     learned = remembers.from_decisions(seen, done)
-                    memories[key] = taught(memory, learned, where=where, at=step.at)
+                    memories[key] = remember(memory, learned, source=where, learned_at=step.at)
             step = play.send(done)
     except StopIteration as stop:
         tally: Tally = stop.value

@@ -63,6 +63,7 @@ def test_a_short_run_prints_every_figure_of_complete_runs(kafka: Kafka) -> None:
     assert len(re.findall(r"\d ms$", figures["latency"], re.MULTILINE)) == 6
     assert re.findall(r"^ +(\d+) +\d+\.\d\d ", figures["partitions"], re.MULTILINE) == ["1", "4"]
     assert re.search(r"504 policies over 12: \d\.\d\dx$", figures["policies"], re.MULTILINE)
+    assert len(re.findall(r"\d\.\d\d$", figures["policies-space"], re.MULTILINE)) == 4
     assert re.search(r"100% +0 ", figures["backlog"])
     assert re.search(r"\d times the least$", figures["backlog"])
 
@@ -81,6 +82,14 @@ def test_judging_is_measured_without_a_broker() -> None:
     rows = re.findall(r"^  (.+?) +\d+\.\d +\d+\.\d +(\d+\.\d\d)x$", done.stdout, re.MULTILINE)
     assert rows[0][0] == "bare cedarpy, all of it parsed"
     assert len(rows) == 7
+
+
+def test_action_spaces_are_measured_without_a_broker() -> None:
+    done = benchmarks("policies-space", "--short", address="127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
+    assert "no Kafka" in done.stdout
+    rows = re.findall(r"^  (\w+) +\d+ +\d+ +\d+ +\d+\.\d+$", done.stdout, re.MULTILINE)
+    assert set(rows) == {"refund_buyer", "partial_refund", "request_evidence", "retry_charge"}
 
 
 def test_an_unknown_name_is_said() -> None:

@@ -33,12 +33,14 @@ DAY = replace(HOUR, name="day", by=None, window=timedelta(days=1), shares=3)
 CAP = {"hour": 100, "day": 600}
 PARTITION = 2
 KEYS = st.sampled_from(["a", "b", "c"])
+COUNTED = st.sampled_from([(DAY, HOUR), (DAY,), (HOUR,)])
 
 
 @dataclass(frozen=True)
 class Took:
-    """One action of the naive list."""
+    """What one action took, in the naive list; `offset` is that of its input."""
 
+    offset: int
     at: datetime
     key: str | None
     charge: Charge
@@ -49,7 +51,7 @@ class Partition(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.seen_at = datetime(2026, 1, 1, tzinfo=UTC)
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.offset = 0
         self.usage = PartitionUsage(partition=PARTITION)
         self.took: list[Took] = []
@@ -65,6 +67,7 @@ class Partition(RuleBasedStateMachine):
         )
 
     def known(self, budget: Budget) -> bool:
+        """The clock went back by no more than its slack since something was taken of this very budget."""
         latest = max((one.at for one in self.took if one.charge.budget is budget), default=self.now)
         return self.now >= latest - CLOCK_SLACK
 
@@ -76,28 +79,36 @@ class Partition(RuleBasedStateMachine):
     def clock_goes_back_too_far(self, minutes: int) -> None:
         self.now -= timedelta(minutes=minutes)
 
-    @rule(key=KEYS, amount=st.integers(0, 60), effective=st.booleans())
-    def decide(self, key: str, amount: int, effective: bool) -> None:
+    @rule(minutes=st.integers(61, 60 * 72), key=KEYS, effective=st.booleans(), counted=COUNTED)
+    def clock_jumps_ahead_and_is_set_right(
+        self, minutes: int, key: str, *, effective: bool, counted: tuple[Budget, ...]
+    ) -> None:
+        """Something is decided meanwhile, and takes of some budgets, or of none."""
+        self.now += timedelta(minutes=minutes)
+        self.decide(key, 1, effective=effective, counted=counted)
+        self.now -= timedelta(minutes=minutes)
+
+    @rule(key=KEYS, amount=st.integers(0, 60), effective=st.booleans(), counted=COUNTED)
+    def decide(self, key: str, amount: int, *, effective: bool, counted: tuple[Budget, ...]) -> None:
         """Measure, judge by the cap, take: in one turn, as a worker does; what has no effect takes nothing."""
         self.offset += 1
         source = Counted(None, self.usage, key)  # type: ignore[arg-type]  # nobody is asked to judge
         charges = []
-        for budget, name in ((DAY, None), (HOUR, key)):
+        for budget in counted:
+            name = None if budget.by is None else key
             try:
                 used = source.used(budget, name, now=self.now)
             except UsageUnknownError:
-                # It says so only if the clock went back, and goes on to say so until it is opened anew.
-                assert self.now < self.seen_at
+                assert not self.known(budget)
                 return
-            assert used == self.naive(budget, name)
             assert self.known(budget)
+            assert used == self.naive(budget, name)
             charges.append(Charge(budget, name, amount, used))
-        self.seen_at = max(self.seen_at, self.now)
         if not effective or any(c.stated + c.amount > CAP[c.budget.name] for c in charges):
             return
         where = InputRef(topic="t", partition=PARTITION, offset=self.offset)
         self.pending += self.usage.take(charges, where=where, at=self.now)
-        self.took += [Took(self.now, c.key, c) for c in charges if amount]
+        self.took += [Took(self.offset, self.now, c.key, c) for c in charges if amount]
 
     @rule()
     def commit(self) -> None:
@@ -117,12 +128,11 @@ class Partition(RuleBasedStateMachine):
         self.usage = PartitionUsage(partition=PARTITION)
         for name in sorted(self.changelog, reverse=True):
             self.usage.restore(name, self.changelog[name])
-        self.seen_at = max((one.at for one in self.took), default=self.now)
 
     @invariant()
     def no_cap_is_exceeded(self) -> None:
         """No window that ends at a decision holds more than the cap, or than this partition's share of it."""
-        for last in self.took[-2:]:
+        for last in [one for one in self.took[-2:] if one.offset == self.took[-1].offset]:
             budget = last.charge.budget
             total = sum(
                 one.charge.amount

@@ -11,17 +11,13 @@ from jsonschema import Draft202012Validator
 
 from jurat.agents.action_schema import action_schema, decision_schema
 from jurat.agents.action_space import ActionSpace, LazySpace, action_space, decision_space
-from jurat.agents.action_words import to_json
+from jurat.agents.action_words import lines, to_json
 from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.after_sales_actions import ModifyPendingOrderItems, ModifyPendingOrderPayment
 from jurat.agents.after_sales_judged import found
 from jurat.agents.agent import Action, Agent
-from jurat.agents.dispute_mediator import (
-    DISPUTE_MEDIATOR,
-    PartialRefund,
-    RefundBuyer,
-    RequestEvidence,
-)
+from jurat.agents.dispute_actions import PartialRefund, RefundBuyer, RequestEvidence
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER, ShipFrom, SplitShipment
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.kernel import decide
@@ -73,12 +69,17 @@ def test_a_partial_refund_is_bounded_by_the_dispute_and_by_the_payments_lead() -
 def test_what_is_refused_whatever_is_chosen_is_not_offered() -> None:
     space = decision_space(DISPUTE_MEDIATOR, DISPUTE, shop_engine(), usage=NOTHING_USED)
     assert [one.name for one in space.actions] == [one.action_name for one in DISPUTE_MEDIATOR.actions]
-    assert [one.name for one in space.offered] == ["refund_buyer", "partial_refund", "request_evidence"]
+    assert [one.name for one in space.offered] == [
+        "refund_buyer",
+        "partial_refund",
+        "request_evidence",
+        "offer_settlement",
+    ]
     names = [
         branch["properties"]["name"]["enum"]
         for branch in decision_schema(space)["properties"]["action"]["anyOf"]  # type: ignore[index,call-overload]
     ]
-    assert names == [["refund_buyer"], ["partial_refund"], ["request_evidence"]]
+    assert names == [["refund_buyer"], ["partial_refund"], ["request_evidence"], ["offer_settlement"]]
 
 
 def test_a_full_refund_has_one_amount() -> None:
@@ -164,6 +165,40 @@ def test_of_a_request_only_what_the_customer_asks_for_is_known_to_be_allowed() -
         Only("gift_ann"): Verdict.DENY,
         AnythingElse(): None,
     }
+
+
+def test_what_the_customer_did_not_ask_for_is_not_offered() -> None:
+    """The agent refuses every other action, whatever the policies say of it: a model is not led to propose one."""
+    driver = shop_desk.shop(shop_desk.order("W1"))
+    asked = {"order_id": "W1", "payment_method_id": "paypal_ann"}
+    event = AfterSalesRequested(
+        request_id="r1", customer_id="ann", action=ModifyPendingOrderPayment.action_name, args=asked
+    )
+    space = decision_space(AFTER_SALES, driver.situation(event), shop_desk.ENGINE)
+    assert [one.name for one in space.offered] == [ModifyPendingOrderPayment.action_name]
+    takes = Draft202012Validator(decision_schema(space))
+    named = {"name": ModifyPendingOrderPayment.action_name, "parameters": asked}
+    assert takes.is_valid({"action": named})
+    assert not takes.is_valid({"action": {"name": "cancel_pending_order", "parameters": asked}})
+    other = next(one for one in space.actions if not one.is_offered)
+    first, second = lines(other)
+    assert first.endswith(" (not offered)")
+    assert second.startswith("  deny: got a proposal of")
+    assert to_json(other)["offered"] is False
+    # An agent that takes other actions too is not held to what was asked for.
+    free = decision_space(UNHELD, driver.situation(event), shop_desk.ENGINE)
+    assert len(free.offered) > 1
+
+
+@pytest.mark.parametrize("category", DisputeCategory)
+def test_of_one_cent_there_is_no_part(category: DisputeCategory) -> None:
+    """The agent has no candidate for it, so that an example is made up; every amount is refused all the same."""
+    seen = situation(DISPUTE_MEDIATOR, dispute(category, amount=euros(1)))
+    space = action_space(DISPUTE_MEDIATOR, seen, shop_engine(), PartialRefund, usage=NOTHING_USED)
+    assert not space.is_offered
+    two = situation(DISPUTE_MEDIATOR, dispute(category, amount=euros(2)))
+    space = action_space(DISPUTE_MEDIATOR, two, shop_engine(), PartialRefund, usage=NOTHING_USED)
+    assert offered(space.parameters[0].spans) == [Range(1, 1)]
 
 
 def test_a_payment_method_is_one_of_the_customers_own_and_another_than_now() -> None:
@@ -269,7 +304,12 @@ def test_a_reasoner_gets_the_space_when_it_asks_and_only_then() -> None:
     proposal = asyncio.run(HeuristicReasoner().propose(request))
     assert asked == [], "a rule of thumb never looks"
     space = request.space()
-    assert [one.name for one in space.offered] == ["refund_buyer", "partial_refund", "request_evidence"]
+    assert [one.name for one in space.offered] == [
+        "refund_buyer",
+        "partial_refund",
+        "request_evidence",
+        "offer_settlement",
+    ]
     count = len(asked)
     assert request.space() is space
     assert len(asked) == count > 10

@@ -8,17 +8,20 @@ from datetime import timedelta
 import pytest
 
 from jurat.audit.approval import Answer, action_digest
+from jurat.audit.chain import ChainHead
 from jurat.audit.keys import Trust, TrustedKey
-from jurat.audit.record import Outcome
+from jurat.audit.record import APPROVAL_OF, Outcome, parse
+from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.approvals import ApprovalAnswered
 from jurat.schemas.envelope import Signature
-from jurat.schemas.errors import KeyRejected
+from jurat.schemas.errors import BrokerUnreachable, KeyRejected
 from jurat.schemas.timers import TimerFired
 from jurat.streams import waiting as waiting_module
 from jurat.streams.waiting import TIME_OUT
-from tests.approval_stage import Desk, refused, signer, trust
+from tests.approval_stage import Desk, Wants, refused, signer, trust
 from tests.deciding_stage import (
     KEY,
+    STATEFUL,
     Asked,
     Kept,
     failed,
@@ -151,3 +154,79 @@ async def test_a_trust_file_that_cannot_be_read_is_no_fault_of_the_answer() -> N
     with pytest.raises(KeyRejected):
         await one.decide(desk.on_own_topic(signed), desk.state, calls=Asked())
     assert len(desk.state.waiting) == 1
+
+
+async def test_an_answer_that_is_given_up_names_the_decision() -> None:
+    desk = Desk()
+    request = await desk.escalate()
+    answer = desk.on_own_topic(await desk.answer(request, Answer.GRANT, "alice"))
+    fired = desk.on_own_topic(
+        TimerFired(
+            agent=STATEFUL.name, event_key=KEY, name=TIME_OUT, due_at=request.due_at, set_by=request.input
+        )
+    )
+    for record in (answer, fired):
+        result = desk.decider.given_up(record, BrokerUnreachable("away"), desk.state, attempts=10)
+        (read,) = parse(result.draft.finish(ChainHead())).predicate.context
+        assert (read.name, read.key) == (APPROVAL_OF, request.decision_id)
+        assert read.uri == "kafka://cluster/commerce.payments/2/7"
+    desk.state.waiting.end(request.decision_id)
+    result = desk.decider.given_up(answer, BrokerUnreachable("away"), desk.state, attempts=10)
+    (read,) = parse(result.draft.finish(ChainHead())).predicate.context
+    assert (read.name, read.key, read.uri) == (APPROVAL_OF, request.decision_id, None)
+
+
+class Wordy(Wants):
+    """Says as much beside its verdict as it is told to, and asks for roles."""
+
+    chars: int = 0
+
+    def judge(self, request: PolicyRequest) -> Judgement:
+        said = super().judge(request)
+        return replace(said, normalised={**said.normalised, "facts": "x" * self.chars})
+
+
+@pytest.mark.parametrize("refusal", [True, False], ids=["refused", "timed-out"])
+async def test_whatever_waits_ends(*, refusal: bool) -> None:
+    """However large its record is: it never waits, or its end has room, the longest answer included."""
+    waited = 0
+    for chars in range(40_000, 66_000, 200):
+        desk = Desk(Wordy(BOTH))
+        desk.judge.chars = chars  # type: ignore[attr-defined]  # it is a wordy one
+        result, record = await desk.take(record_of(failed()))
+        if record.outcome is not Outcome.ESCALATED:
+            assert result.rejection is not None
+            assert "leaves" in result.rejection.message or "got a record of" in result.rejection.message
+            assert len(desk.state.waiting) == 0
+            continue
+        assert result.asked is not None
+        request = result.asked.request
+        assert request is not None
+        waited += 1
+        if refusal:
+            answer = await desk.answer(request, Answer.REFUSE, "alice", why="\U0001f6ab" * 500)
+            _result, record = await desk.send(answer)
+        else:
+            ((_result, record),) = await desk.wait(2 * DAY)
+        assert record.outcome is Outcome.DENIED
+        assert len(desk.state.waiting) == 0
+    assert waited > 5
+
+
+async def test_a_grant_that_leaves_no_room_for_the_end_does_not_count() -> None:
+    desk = Desk(Wordy(BOTH))
+    desk.judge.chars = 46_000  # type: ignore[attr-defined]  # it is a wordy one
+    request = await desk.escalate()
+    desk.judge.chars = 48_000  # type: ignore[attr-defined]  # the facts are longer by now
+    refused(await desk.grant(request, "alice"), "for their answers", of=request.decision_id)
+    ((_result, record),) = await desk.wait(2 * DAY)
+    assert record.outcome is Outcome.DENIED
+
+
+async def test_more_grants_than_can_be_kept_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_module, "MAX_GRANTS", 0)
+    desk = Desk(Wants(BOTH))
+    request = await desk.escalate()
+    refused(await desk.grant(request, "alice"), "at most 0 approvals", of=request.decision_id)
+    desk.kill()
+    assert len(desk.state.waiting) == 1, "what was written can be read again"

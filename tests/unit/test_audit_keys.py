@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from jurat import settings
+from jurat.agents.catalogue import AGENTS
 from jurat.audit import ed25519, key_store, keys, pem
-from jurat.cli.keys import DEFAULT_AGENTS, command
+from jurat.cli.keys import command
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 from tests.golden.audit import sample_log
 
@@ -171,9 +172,9 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = runner.invoke(command, ["init"], catch_exceptions=False)
     assert made.exit_code == 0
     assert "NOT encrypted" in made.output
-    assert all((tmp_path / "from-env" / f"{agent}.key.pem").exists() for agent in DEFAULT_AGENTS)
+    assert all((tmp_path / "from-env" / f"{agent}.key.pem").exists() for agent in AGENTS)
     listed = runner.invoke(command, ["list"], catch_exceptions=False)
-    assert all(agent in listed.output for agent in DEFAULT_AGENTS)
+    assert all(agent in listed.output for agent in AGENTS)
     shown = runner.invoke(command, ["show", "after-sales"], catch_exceptions=False)
     assert shown.output.startswith("-----BEGIN PUBLIC KEY-----\n")
     unknown = runner.invoke(command, ["show", "nobody"])
@@ -224,3 +225,26 @@ def test_a_trust_file_that_cannot_be_replaced_leaves_nothing_behind(
 def test_a_passphrase_of_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JURAT_KEYS_PASSPHRASE", os.fsdecode(b"\xff\xfe"))
     assert settings.keys_passphrase() == b"\xff\xfe"
+
+
+def test_a_passphrase_that_protects_nothing_is_told_once_with_what_mends_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key_store.init_keys(tmp_path, ["a"])
+    keyid = key_store.load_signer(tmp_path, "a").keyid
+    assert caplog.messages == []
+    assert key_store.load_signer(tmp_path, "a", b"secret").keyid == keyid
+    (said,) = caplog.messages
+    path = key_store.key_path(tmp_path, "a")
+    assert f"{path} is not encrypted, though JURAT_KEYS_PASSPHRASE is set" in said
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: the advice is not tried")
+    advised = said.partition("Encrypt it: ")[2].partition(", then")[0]
+    subprocess.run(advised.split(), env={**os.environ, "JURAT_KEYS_PASSPHRASE": "secret"}, check=True)
+    Path(f"{path}.new").chmod(0o600)
+    Path(f"{path}.new").replace(path)
+    caplog.clear()
+    assert key_store.load_signer(tmp_path, "a", b"secret").keyid == keyid
+    assert caplog.messages == []
+    with pytest.raises(KeyRejected, match="encrypted"):
+        key_store.load_signer(tmp_path, "a")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 from click.testing import CliRunner
 
 from jurat.cli import dead_letters as command
 from jurat.cli.main import entry
-from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.errors import ConfigurationError, RecordTooLarge
 from jurat.streams import dead_letter_box as box
 from jurat.streams.dead_letter_box import Coordinates, How, Letter, Place, Resolution, Survey, Wanted
 from jurat.streams.dead_letter_resolving import MAX_BY_CHARS, Resolver, resolution_headers
@@ -272,3 +274,14 @@ def test_letters_of_the_context_stream_are_not_replayed() -> None:
 def test_an_operator_has_a_name(by: str) -> None:
     with pytest.raises(ConfigurationError, match="an operator's name"):
         Resolver(CONNECTION, agent="x", inputs=[], by=by, clock=lambda: NOW)
+
+
+async def test_a_letter_that_is_too_large_names_the_topic_that_it_came_from() -> None:
+    resolver = Resolver(CONNECTION, agent="x", inputs=[ORIGIN.topic], by="anna", clock=lambda: NOW)
+    letter = Letter(Place(2, 17), 7, ORIGIN, "DecodeError", "bad", 9, None)
+    sent: asyncio.Future[Coordinates] = asyncio.get_running_loop().create_future()
+    sent.set_exception(MessageSizeTooLargeError())
+    with pytest.raises(RecordTooLarge, match=f"for {ORIGIN.topic} as too large") as caught:
+        await resolver._acknowledged(letter, sent, 1)
+    assert "or run the command, again" in str(caught.value)
+    assert "a topic" not in str(caught.value)

@@ -242,3 +242,10 @@ def test_every_message_says_where_and_what(kind: type[KafkaError]) -> None:
 
 def test_every_end_is_an_error_of_ours() -> None:
     assert all(getattr(ours, end.__name__) is end for end in ENDS)
+
+
+def test_what_is_too_large_is_named_with_what_mends_it_for_workers_and_commands() -> None:
+    said = str(words_for(Connection("h:1"), client.MessageSizeTooLargeError(), topic="commerce.payments"))
+    assert "refused records for commerce.payments as too large" in said
+    assert "--entity-name commerce.payments" in said
+    assert said.endswith("then start the worker, or run the command, again")

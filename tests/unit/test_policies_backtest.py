@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, RefundBuyer
+from jurat.agents.dispute_actions import RefundBuyer
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.audit.record import Outcome
 from jurat.policies import PolicyEngine, backtest, load_bundle, shipped_bundle
-from jurat.policies.backtest import Backtest, NotJudged, PastDecision, Why, amount_of
+from jurat.policies.backtest import Backtest
+from jurat.policies.backtest_past import NotJudged, PastDecision, Why, amount_of
 from jurat.policies.backtest_report import Amount, BacktestReport, Change, Counted, Said
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import ConfigurationError

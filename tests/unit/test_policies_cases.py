@@ -118,3 +118,14 @@ def test_a_hostile_file_name_does_not_steer_the_terminal(folder: Path) -> None:
     assert result.exit_code == 1
     assert "\x1b" not in result.output
     assert "\\x1b[2J.txt: got an unknown file" in result.output
+
+
+def test_words_of_a_bundle_are_printed_as_they_are(folder: Path) -> None:
+    """Neither emoji codes nor markup are anything but text."""
+    name = "a smile :smile: costs [bold red]300 EUR[/bold red] [link=https://example.org]more[/link]"
+    path = folder / "tests" / "refunds.yaml"
+    text = CASES.replace("[refund.cap-200]", "[]")
+    assert "300 EUR to a standard customer is not" in text
+    path.write_text(text.replace("300 EUR to a standard customer is not", f'"{name}"'), encoding="utf-8")
+    result = jurat("test", str(folder))
+    assert f"{name}: got deny by refund.cap-200" in result.output

@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from jurat.cli.policy import command
-from jurat.policies import Bundle, load_bundle, shipped_bundle, shipped_bundles
+from jurat.policies import Bundle, PolicyEngine, load_bundle, run_cases, shipped_bundle, shipped_bundles
 from jurat.policies.analysis import Example, Proved
 from jurat.policies.analysis_ask import answer, parse
 from jurat.policies.analysis_check import analyse
 from jurat.policies.analysis_diff import compare
 from jurat.policies.analysis_witness import as_case
+from jurat.policies.bundle_tests import full_type, short_type
 from jurat.schemas.decision import Verdict
 from tests.analysis_stage import ROLES, SCHEMA, bundle, forbid, newly
 
@@ -62,7 +63,8 @@ def test_a_higher_limit_allows_exactly_what_lies_between(tmp_path: Path) -> None
     back = newly(new, old, "partial_refund")
     assert isinstance(back[Verdict.ESCALATE], Example)
     assert (back[Verdict.ALLOW], back[Verdict.DENY]) == (Proved(), Proved())
-    assert all(one.equivalent for one in compare(old, new).actions if "refund" not in one.action)
+    refunds = ("refund_buyer", "partial_refund", "offer_settlement", "settle_as_agreed")
+    assert all(one.equivalent != (one.action.endswith(refunds)) for one in compare(old, new).actions)
 
 
 def test_a_refusal_that_nobody_can_lift_any_more_is_newly_denied(tmp_path: Path) -> None:
@@ -191,3 +193,31 @@ def test_a_resource_of_another_namespace_is_analysed_like_any(tmp_path: Path) ->
     assert isinstance(denied, Example)
     assert denied.requests[0]["resource"] == {"type": "Other::Thing", "id": "example-1"}
     assert isinstance(answer(old, parse(old, "refund where resource is Other::Thing")), Example)
+    assert as_case(denied.requests[0])["resource"] == {"type": "Other::Thing", "id": "example-1", "attrs": {}}
+
+
+@pytest.mark.parametrize("named", ["Other::Thing", "::Bare", "Order"])
+def test_an_example_of_any_namespace_is_a_case(named: str, tmp_path: Path) -> None:
+    """What diff shows is pasted as a case, and found again."""
+    schema = "entity Bare;\nnamespace Other { entity Thing; }\n" + SCHEMA.replace(
+        "[Order], context: { amount", "[Order, Other::Thing, Bare], context: { amount"
+    )
+    new = bundle(tmp_path / "new", forbid("cap", "context.amount > 5"), schema=schema)
+    full = full_type(named, new.namespace)
+    assert short_type(full, new.namespace) == named
+    (found,) = [
+        one.newly[Verdict.DENY]
+        for one in compare(bundle(tmp_path / "old", schema=schema), new).actions
+        if one.action == "refund" and one.resource == full.removeprefix(f"{new.namespace}::")
+    ]
+    assert isinstance(found, Example)
+    case = {
+        **as_case(found.requests[1]),
+        "name": "as found",
+        "expect": {"verdict": "deny", "policies": ["cap"]},
+    }
+    assert case["resource"]["type"] == named  # type: ignore[index,call-overload]
+    (tmp_path / "new" / "tests").mkdir(exist_ok=True)
+    (tmp_path / "new" / "tests" / "found.yaml").write_text(json.dumps({"cases": [case]}), encoding="utf-8")
+    report = run_cases(PolicyEngine(load_bundle(tmp_path / "new")))
+    assert report.failures == ()

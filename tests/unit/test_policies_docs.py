@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -34,7 +35,7 @@ def test_the_bundle_of_the_spec_loads_and_judges_as_it_says(tmp_path: Path) -> N
     report = run_cases(engine)
     assert (report.run, report.failures) == (2, ())
     assert engine.bundle.objectives["refunder-1"].weights == {"goodwill": 40, "money_kept": 60}
-    asked, answered = blocks(EVAL_SPEC, "json")
+    asked, answered = blocks(EVAL_SPEC, "json")[:2]
     result = CliRunner().invoke(command, ["eval", "--bundle", str(tmp_path), "--input", "-"], input=asked)
     assert (result.exit_code, result.output) == (0, answered)
     (normalised,) = blocks(SPEC, "json")
@@ -43,7 +44,7 @@ def test_the_bundle_of_the_spec_loads_and_judges_as_it_says(tmp_path: Path) -> N
 
 def test_the_rule_of_the_guide_holds_with_its_cases(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(REFUNDS, tmp_path / "refunds"))
-    rule, escalation, _capped = blocks(GUIDE, "cedar")
+    rule, escalation, _thin, _capped = blocks(GUIDE, "cedar")
     cases, _budgets, objectives = blocks(GUIDE, "yaml")
     (folder / "tests" / "retries.yaml").write_text(cases, encoding="utf-8")
     (folder / "objectives.yaml").write_text(objectives, encoding="utf-8")
@@ -66,9 +67,11 @@ def test_the_budget_of_the_guide_is_that_of_the_shop(tmp_path: Path) -> None:
     (folder / "budgets.yaml").write_text(blocks(GUIDE, "yaml")[1], encoding="utf-8")
     path, id_ = folder / "disputes.cedar", "dispute.refund.buyer-day"
     text = path.read_text(encoding="utf-8")
+    *_others, thin, capped = blocks(GUIDE, "cedar")
+    assert thin in text
     kept = re.sub(rf'@id\("{re.escape(id_)}"\).*?;\n', "", text, flags=re.DOTALL)
     assert id_ not in kept
-    path.write_text(f"{kept}\n{blocks(GUIDE, 'cedar')[2]}", encoding="utf-8")
+    path.write_text(f"{kept}\n{capped}", encoding="utf-8")
     shown = load_bundle(folder)
     assert shown.budgets == load_bundle(shipped_bundle("shop")).budgets
     report = run_cases(PolicyEngine(shown))
@@ -100,3 +103,54 @@ def test_the_questions_of_the_guide_are_answered_as_it_says() -> None:
         assert lines[0] == shown[0]
         # Which of many examples a solver comes upon is its own affair.
         assert [line.partition(":")[0] for line in lines] == [line.partition(":")[0] for line in shown]
+
+
+def test_the_test_of_a_corpus_is_answered_as_the_specification_says(tmp_path: Path) -> None:
+    """Laid out by the code that stands there, with the requests, policies and answers that stand there."""
+    doors = tmp_path / "corpus" / "tests" / "doors"
+    doors.mkdir(parents=True)
+    test, (policies,) = blocks(EVAL_SPEC, "json")[2], blocks(EVAL_SPEC, "cedar")
+    (doors / "gate.json").write_text(test, encoding="utf-8")
+    (doors / "policies.cedar").write_text(policies, encoding="utf-8")
+    (doors / "entities.json").write_text(json.dumps(DOOR_ENTITIES), encoding="utf-8")
+    (doors / "schema.json").write_text(json.dumps(DOOR_SCHEMA), encoding="utf-8")
+    (code,) = blocks(EVAL_SPEC, "python")
+    told: dict[str, Any] = {}
+    exec(code, told)  # it is the document's
+    folder = tmp_path / "folder"
+    expected = told["lay_out"](tmp_path / "corpus", "tests/doors/gate.json", folder)
+    arguments = ["eval", "--bundle", str(folder), "--input", str(folder / "requests.jsonl")]
+    result = CliRunner().invoke(command, arguments)
+    (answered,) = blocks(EVAL_SPEC, "jsonl")
+    assert (result.exit_code, result.stdout) == (0, answered)
+    answers = [json.loads(line) for line in answered.splitlines()]
+    assert [told["agrees"](*pair) for pair in zip(expected, answers, strict=True)] == [True, True]
+    turned = [{**one, "reason": [*one["reason"], "policy9"]} for one in expected]
+    assert not any(told["agrees"](*pair) for pair in zip(turned, answers, strict=True))
+
+
+DOOR_ENTITIES = [
+    {"uid": {"type": "Person", "id": "gina"}, "attrs": {"banned": False}, "parents": []},
+    {"uid": {"type": "Door", "id": "gate"}, "attrs": {}, "parents": []},
+]
+DOOR_SCHEMA = {
+    "": {
+        "entityTypes": {
+            "Person": {"shape": {"type": "Record", "attributes": {"banned": {"type": "Boolean"}}}},
+            "Robot": {"shape": {"type": "Record", "attributes": {"banned": {"type": "Boolean"}}}},
+            "Door": {},
+        },
+        "actions": {
+            "open": {
+                "appliesTo": {
+                    "principalTypes": ["Person"],
+                    "resourceTypes": ["Door"],
+                    "context": {
+                        "type": "Record",
+                        "attributes": {"from": {"type": "Extension", "name": "ipaddr"}},
+                    },
+                }
+            }
+        },
+    }
+}

@@ -144,7 +144,19 @@ BAD: list[tuple[object, str]] = [
     (asked(1, principal='A::"a", action, resource) when { true };//'), "got the principal"),
     (asked(1, principal="?principal"), "more than the name"),
     (asked(1, principal="A::" + "(" * 100_000), "got the principal"),
-    (b'{"context": {"amount": ' + b"9" * 5_000 + b"}}", "got no JSON"),
+    (b'{"context": {"amount": ' + b"9" * 5_000 + b"}}", "got an integer of 5000 characters"),
+    (b'{"context": {"amount": -1e400}}', "got the number -1e400"),
+    (b'{"context": {"amount": ' + b"1" * 5_000 + b"e5000}}", "got the number 1111"),
+    (b'{"context": {"name": "\\ud800"}}', "got a text with \\ud800, half of a surrogate pair"),
+    (b'{"context": {"a\\uDFFF": 1}}', "got a text with \\udfff, half of a surrogate pair"),
+    (b'{"context": {"deep": ' + b"[" * 99 + b"]" * 99 + b"}}", "at most 100 lists and objects"),
+    (
+        b'{"context": {' + b", ".join(b'"%d": 1' % (n % 49_999) for n in range(50_000)) + b"}}",
+        "field 0 twice",
+    ),
+    (asked(1, schema=None), "got the field schema, expected one of"),
+    (asked(1, **{"x" * 100_000: 1}), "got the field xxx"),
+    (b'{"context": {"name": "' + b"x" * 10_000_000 + b'"}}', "got a line of more than 8000000 bytes"),
 ]
 
 
@@ -155,13 +167,14 @@ def test_a_bad_line_is_answered_in_its_place_and_stops_nothing(line: object, tol
         first, second, third = answers(result)
         assert (first["line"], second["line"], third["line"]) == (1, 2, 4)
         assert told in second["error"]
+        assert max(map(len, [*second["errors"], second["error"]])) <= 500
         assert (second["verdict"], second["decision"], second["reasons"]) == ("deny", None, [])
         assert "error" not in first
         assert "error" not in third
         assert result.exit_code == 1
 
 
-@pytest.mark.parametrize("value", [1.5, 2**53, 2**63, 10**30, "\ud800"])
+@pytest.mark.parametrize("value", [1.5, 2**53, 2**63, 10**30, 10**99, {"é": 1}])
 def test_what_a_record_cannot_hold_is_a_bad_line_for_our_bundles(value: object) -> None:
     line = asked(1)
     line["context"] = {**line["context"], "amount_minor": value}
@@ -171,7 +184,7 @@ def test_what_a_record_cannot_hold_is_a_bad_line_for_our_bundles(value: object) 
     assert "canonical" in answer["error"]
 
 
-@pytest.mark.parametrize("value", [1.5, 2**63, "\ud800", {"__extn": {"fn": "ip", "arg": "x"}}])
+@pytest.mark.parametrize("value", [1.5, 1e308, 2**63, 10**99, {"__extn": {"fn": "ip", "arg": "x"}}])
 def test_what_plain_cedar_cannot_be_asked_has_no_decision(value: object) -> None:
     line = json.loads((ROOT / "tests/golden/cedar/photos/requests.jsonl").read_text().splitlines()[0])
     line["context"]["mfa"] = value
@@ -180,6 +193,21 @@ def test_what_plain_cedar_cannot_be_asked_has_no_decision(value: object) -> None
     assert (answer["verdict"], answer["decision"], answer["reasons"]) == ("deny", None, [])
     assert answer["errors"]
     assert result.exit_code == 0  # the line was a request
+
+
+def test_what_errors_repeat_is_bounded() -> None:
+    """Cedar quotes names whole; which policy could not be evaluated is told all the same."""
+    folder = ROOT / "tests/golden/cedar/photos"
+    line = json.loads((folder / "requests.jsonl").read_text().splitlines()[0])
+    line["principal"] = {"type": "User", "id": "x" * 100_000}
+    (answer,) = answers(evaluate(folder, line))
+    assert answer["errors"] == ["policy3", "policy4"]
+    assert [len(message) for message in answer["messages"]] == [500, 500]
+    odd = asked(1)
+    odd["context"] = {**odd["context"], "x" * 100_000 + "é": 1}
+    (answer,) = answers(evaluate(REFUNDS, odd))
+    assert len(answer["error"]) == 500
+    assert "canonical" in answer["error"]
 
 
 def test_a_line_that_is_too_long_is_one_bad_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,9 @@ from jurat.cli.policy import command
 from jurat.cli.policy_backtest import backtest
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.policies.backtest import Backtest
+from tests.past_log import PastLog
+from tests.shop import shop_engine
+from tests.unit import test_backtest_simulated as simulated
 from tests.unit import test_policies_backtest as past
 
 NEXT = "shop-next"
@@ -80,6 +83,26 @@ def test_the_text_says_the_same_in_words(folder: Path) -> None:
     assert "NOT REPRODUCED: of 12 decisions the old bundle says what the record does not." in turned
 
 
+def test_budgets_are_simulated_on_request(folder: Path) -> None:
+    """400, 450 and 300 to one buyer: where 450 needs a person, the third is within the day's 1000."""
+    log = PastLog(past.ALONE, shop_engine(), past.FullRefund())
+    log.decide(simulated.of_buyer(number, cents) for number, cents in enumerate((40_000, 45_000, 30_000)))
+    (folder / "day.jsonl").write_bytes(b"".join(export.print_entry(one) + b"\n" for one in log.entries))
+    rules = folder / NEXT / "disputes.cedar"
+    rules.write_text(rules.read_text().replace(f"> {past.LOWER}", "> 42000"))
+    arguments = (NEXT, "--input", "day.jsonl")
+    assert found(*arguments)["usage"] == "recorded"
+    assert "newly allowed            0" in run(*arguments).output
+    report = found(*arguments, "--simulate")
+    assert report["usage"] == "simulated"
+    assert report["newlyAllowed"]["moneyMinor"] == {"EUR": 30_000}
+    text = run(*arguments, "--simulate", "--old", "shop").output.splitlines()
+    assert text[2] == "used of budgets: simulated, from each bundle's own decisions"
+    assert "newly allowed            1  1 were escalated; EUR 30,000 minor units" in text
+    # What stands before --from took what it took: 400 and 450.
+    assert found(*arguments, "--simulate", "--from", "2026-03-02T09:00:02Z")["unchanged"] == 1
+
+
 def test_what_was_not_asked_for_is_counted(folder: Path) -> None:
     log = ("--input", "log.jsonl")
     nobody = found(NEXT, *log, "--agent", "payment-retrier")
@@ -137,7 +160,7 @@ def test_the_guide_names_every_option_and_no_other() -> None:
 
 
 def test_a_bundle_that_is_none_is_told(folder: Path) -> None:
-    with pytest.raises(Exception, match="expected a folder or one of the shipped ones"):
+    with pytest.raises(Exception, match="expected a folder or one of: "):
         run("nothing", "--input", "log.jsonl")
 
 

@@ -12,7 +12,7 @@ import pytest
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.audit.keys import Trust
 from jurat.policies.folder import digest_of
-from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.errors import ConfigurationError, NotAuthorized
 from jurat.streams import policy_feed
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.metrics import Meters
@@ -97,6 +97,12 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
 
 def active(seq: int, enforce: str | None = None, shadow: str | None = None) -> KafkaRecord:
     return active_record(activation(seq=seq, enforce=enforce, shadow=shadow))
+
+
+async def ended(feed: PolicyFeed) -> None:
+    async with asyncio.timeout(5):
+        while feed.failure is None:  # noqa: ASYNC110 - the worker looks at it in its turns, too
+            await asyncio.sleep(0)
 
 
 async def test_without_an_activation_what_came_with_the_worker_judges(stage: Stage) -> None:
@@ -226,19 +232,43 @@ async def test_who_is_trusted_is_asked_for_each_record(stage: Stage) -> None:
     assert stage.judging == {"enforce": FIRST}
 
 
-async def test_a_trust_file_that_cannot_be_read_is_told(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("readable", [0, 2], ids=["when-it-is-heard", "when-it-is-tried"])
+async def test_a_trust_file_that_cannot_be_read_ends_the_worker_and_refuses_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, readable: int
 ) -> None:
     feed = await stage.start()
+    asked = 0
 
     def unreadable() -> Trust:
+        nonlocal asked
+        asked += 1
+        if asked <= readable:
+            return TRUST
         raise ConfigurationError("the trust file cannot be read")
 
     monkeypatch.setattr(feed, "_trust", unreadable)
     stage.put(bundle_record(ONE), active(1, FIRST))
-    await feed.settled()
+    await ended(feed)
+    assert isinstance(feed.failure, ConfigurationError)
     assert stage.judging == {"enforce": GIVEN}
-    assert stage.counted("refused_total") == {("ConfigurationError",): 2}
+    assert stage.counted("refused_total") == {}
+    await stage.start()
+    assert stage.judging == {"enforce": FIRST}, "the next one takes it"
+
+
+async def test_a_bundle_that_kafka_refuses_to_hand_out_is_not_unfit(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = await stage.start()
+
+    async def refused(*_arguments: object, **_named: object) -> None:
+        raise NotAuthorized("an ACL is missing")
+
+    monkeypatch.setattr(policy_feed, "read_survey", refused)
+    stage.put(bundle_record(ONE), active(1, FIRST))
+    await ended(feed)
+    assert isinstance(feed.failure, NotAuthorized)
+    assert stage.counted("refused_total") == {}
 
 
 async def test_a_defect_in_trying_leaves_the_old_one_too(

@@ -187,7 +187,7 @@ async def test_what_was_rejected_is_not_remembered_so_that_it_can_be_replayed() 
     state = fresh_state()
     broken = decider(replace(STATEFUL, candidates=raising(KeyError("x"))), engine=Says(Verdict.ALLOW))
     assert (await broken.decide(record_of(failed()), state, calls=Asked())).outcome is Outcome.REJECTED
-    broken.given_up(record_of(failed()), ReasonerUnavailable("down"), attempts=3)
+    broken.given_up(record_of(failed()), ReasonerUnavailable("down"), fresh_state(), attempts=3)
     again = replace(record_of(failed()), offset=9)
     assert (
         await decider(engine=Says(Verdict.ALLOW)).decide(again, state, calls=Asked())
@@ -230,19 +230,28 @@ async def test_an_input_that_is_too_old_expires_without_asking_anybody(age: int,
 
 
 async def test_giving_up_says_how_often_and_what_at_last() -> None:
-    result = decider().given_up(record_of(failed()), ReasonerUnavailable("got no answer"), attempts=10)
+    result = decider().given_up(
+        record_of(failed()), ReasonerUnavailable("got no answer"), fresh_state(), attempts=10
+    )
     assert result.rejection is not None
     assert result.rejection.error == "ReasonerUnavailable"
     assert result.rejection.message == "tried 10 times; at last: got no answer"
     record = parse(result.draft.finish(ChainHead())).predicate
     assert record.outcome is Outcome.REJECTED
-    never = decider().given_up(record_of(failed()), RecordTooLarge("got a large one"), attempts=0)
+    never = decider().given_up(
+        record_of(failed()), RecordTooLarge("got a large one"), fresh_state(), attempts=0
+    )
     assert never.rejection is not None
     assert never.rejection.message == "got a large one"
-    long = decider().given_up(record_of(failed()), ReasonerUnavailable("x" * 9_000), attempts=10)
+    long = decider().given_up(
+        record_of(failed()), ReasonerUnavailable("x" * 9_000), fresh_state(), attempts=10
+    )
     parse(long.draft.finish(ChainHead()))
     decider().given_up(
-        replace(record_of(failed()), value=b"{", headers=()), ReasonerUnavailable("x"), attempts=1
+        replace(record_of(failed()), value=b"{", headers=()),
+        ReasonerUnavailable("x"),
+        fresh_state(),
+        attempts=1,
     )
 
 

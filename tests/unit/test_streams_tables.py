@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from jurat.schemas.errors import BrokerUnreachable, StreamError, TopicMismatch
 from jurat.schemas.model import Event, Model
 from jurat.streams import tables as tables_module
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
+from jurat.streams.logs import fields_of
 from jurat.streams.tables import Tables, digest_of
 from tests.fake_consumer import FakeConsumer
 from tests.shop import profile
@@ -288,3 +290,14 @@ async def test_a_context_table_holds_documents_of_the_events_key_only(
 def test_a_digest_is_that_of_the_canonical_form() -> None:
     assert digest_of(profile(orders=1)) == digest_of(cast("Any", profile(orders=1)).model_copy())
     assert digest_of(profile(orders=1)) != digest_of(profile(orders=2))
+
+
+async def test_what_was_read_and_how_long_it_took_are_fields_of_the_log_line(
+    tables_of: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = tables_of(GLOBAL)
+    with caplog.at_level(logging.INFO, "jurat.streams.tables"):
+        await tables.start()
+    (line,) = [fields_of(record) for record in caplog.records if "views read" in record.message]
+    assert line["topics"] == f"{TOPIC}/0"
+    assert isinstance(line["seconds"], float)

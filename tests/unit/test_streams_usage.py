@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, RefundBuyer, RequestEvidence
+from jurat.agents.dispute_actions import RefundBuyer, RequestEvidence
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.audit.chain import ChainHead
 from jurat.audit.record import DecisionRecord, Outcome, parse
@@ -245,11 +246,22 @@ def test_the_clock_may_go_back_by_its_slack() -> None:
 
 
 def test_the_latest_action_stays_so_that_a_restart_still_knows_when_the_clock_went_back() -> None:
+    usage, later = PartitionUsage(partition=0), NOW + SHARED.window + CLOCK_SLACK
+    took(usage, SHARED, 1, at=NOW)
+    assert took(usage, SHARED, 2, at=later) == [f"shared/{TOPIC}/1"]
+    usage.restore(f"shared/{TOPIC}/1", None)
+    with pytest.raises(UsageUnknownError):
+        usage.used(SHARED, None, now=NOW)
+
+
+def test_a_clock_that_was_ahead_forgets_nothing_where_nothing_was_taken() -> None:
+    """Another budget is used three days ahead; then the clock is set right, and the worker restarts or not."""
     usage, later = PartitionUsage(partition=0), NOW + timedelta(days=3)
     took(usage, SHARED, 1, at=NOW - timedelta(seconds=1))
     took(usage, SHARED, 2, at=NOW)
-    gone = took(usage, DAY, 3, at=later)
-    assert gone == [f"shared/{TOPIC}/1"]
+    assert usage.used(SHARED, None, now=later) == 0
+    assert took(usage, DAY, 3, at=later) == []
+    assert usage.used(SHARED, None, now=NOW) == 2
     with pytest.raises(UsageUnknownError):
         usage.used(SHARED, None, now=NOW - CLOCK_SLACK - timedelta(seconds=1))
 

@@ -16,12 +16,14 @@ from aiokafka.protocol.admin import (
 from aiokafka.protocol.metadata import MetadataResponse_v1
 from click.testing import CliRunner
 
+from jurat.agents.agent import ContextTable
+from jurat.agents.catalogue import AGENTS
 from jurat.cli import topics as topics_command
 from jurat.cli.main import entry
-from jurat.schemas.errors import StreamError
+from jurat.schemas.errors import StreamError, TopicMismatch
 from jurat.streams import topic_admin, topics
 from jurat.streams.kafka import ConfigResource, Connection, _Admin, describe_topic_partitions
-from jurat.streams.topic_admin import Change, ChangeKind, apply_topics, diff_topics
+from jurat.streams.topic_admin import Change, ChangeKind, apply_topics, diff_topics, ensure_agent_topics
 
 NOWHERE = Connection("nowhere:1")
 ON_TOPIC, ON_BROKER, BY_DEFAULT = 1, 4, 5
@@ -186,3 +188,28 @@ async def test_what_the_first_broker_knows_costs_one_request() -> None:
     client = Brokers({1: {"old"}})
     assert set(await describe_topic_partitions(client, ["old"])) == {"old"}
     assert len(client.asked) == 1
+
+
+@pytest.mark.parametrize("partitions", [3, 6])
+async def test_nothing_is_created_where_what_is_joined_is_laid_out_otherwise(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, partitions: int
+) -> None:
+    (agent,) = [one for one in AGENTS.values() if any(isinstance(v, ContextTable) for v in one.views)][:1]
+    there = {agent.topic: partitions}  # the table's topic is missing yet, and would have six
+    created: list[str] = []
+
+    async def found(_client: object, names: Sequence[str]) -> dict[str, int]:
+        return {name: there[name] for name in names if name in there}
+
+    async def create(_client: object, _connection: object, missing: Sequence[topics.Topic]) -> None:
+        created.extend(topic.name for topic in missing)
+
+    monkeypatch.setattr(topic_admin, "describe_topic_partitions", found)
+    monkeypatch.setattr(topic_admin, "_create", create)
+    if partitions == topics.DEFAULT_PARTITIONS:
+        await ensure_agent_topics(NOWHERE, agent)
+        assert f"state.{agent.name}" in created
+    else:
+        with pytest.raises(TopicMismatch, match="are joined by key with"):
+            await ensure_agent_topics(NOWHERE, agent)
+        assert created == []

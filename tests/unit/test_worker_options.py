@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,11 +37,6 @@ def test_metrics_are_served_where_the_flag_says_then_the_environment(monkeypatch
     monkeypatch.setenv(settings.METRICS_PORT, "9464")
     assert settings.metrics_address() == ("::1", 9464)
     assert settings.metrics_address(port=1, host="0.0.0.0") == ("0.0.0.0", 1)
-
-
-def test_a_host_without_a_port_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="--metrics-port"):
-        settings.metrics_address(host="0.0.0.0")
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "65536", "1.5", " 1", "\u0661", "9464\n"])
@@ -114,7 +112,13 @@ def test_the_options_reach_the_agent(
 
 @pytest.mark.parametrize(
     "words",
-    [("--metrics-port", "65536"), ("--max-in-flight", "0"), ("--log-format", "xml"), ("--log-level", "7")],
+    [
+        ("--metrics-port", "65536"),
+        ("--metrics-host", "::1"),
+        ("--max-in-flight", "0"),
+        ("--log-format", "xml"),
+        ("--log-level", "7"),
+    ],
 )
 def test_wrong_usage(
     monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], handler: logging.StreamHandler[Any]
@@ -143,3 +147,21 @@ def test_an_error_in_text_is_left_to_the_command_line(
 ) -> None:
     result, _given = run(monkeypatch, failure=BrokerUnreachable("no broker at h:1"))
     assert isinstance(result.exception, BrokerUnreachable)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("-v", "worker", "payment-retrier"), 0), (("publish", "worker"), -signal.SIGTERM)],
+    ids=["worker", "another"],
+)
+def test_a_worker_that_is_stopped_before_it_began_ends_well(words: tuple[str, ...], code: int) -> None:
+    """The signal comes while its module is imported, which takes a second or two."""
+    program = (
+        "import os, signal, sys\n"
+        "from jurat.cli import main\n"
+        "main.LazyGroup.get_command = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"sys.argv = ['jurat', *{words!r}]\n"
+        "main.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (code, b"")

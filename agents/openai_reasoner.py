@@ -1,0 +1,116 @@
+"""The reasoner that asks a language model over OpenAI's chat completions, whoever serves them.
+
+Rules upheld here: a call is made once (`retrying.py` tries again) and every way in which it can end is one of: a
+proposal, a wish for a tool, `ReasonerUnavailable` (may pass), `ProposalInvalid` (an answer, but none to use) or
+`ConfigurationError` (the key, the address or the model's name is wrong: the worker ends, the input stays). What the
+call took is in the proposal, or as `call` or `spent` in the error's details.
+
+Not here: the words (`model_prompt.py`), the wire (`openai_client.py`), reading (`model_answer.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from jurat.agents.model_answer import Asked, Price, read_answer
+from jurat.agents.model_prompt import answer_schema, messages, sent
+from jurat.agents.openai_client import Answered
+from jurat.agents.reasoner import Proposal, ProposalRequest, Spent, ToolCall
+from jurat.schemas import canonical
+from jurat.schemas.errors import ConfigurationError, ProposalInvalid, ReasonerUnavailable
+
+MAX_ANSWER_TOKENS: Final = 2_000
+"""Tokens of one answer: four times the longest of ours, with room for servers that count reasoning."""
+
+WITHIN_S: Final = 60.0
+"""Seconds for one call: large models take ten to thirty; whoever takes longer holds up an order's next event."""
+
+NOT_SPENT: Final = Spent(calls=0, input_tokens=0, output_tokens=0)
+MAYBE_SPENT: Final = Spent(calls=1, input_tokens=0, output_tokens=0)
+"""What a call took that got no answer: nobody said."""
+
+_PASSING: Final = frozenset({408, 409, 425, 429})
+_SETTINGS: Final = {
+    401: "the key is not taken; set OPENAI_API_KEY",
+    403: "the key may not use this model; set OPENAI_API_KEY or JURAT_MODEL",
+    404: "there is no such model or address; set JURAT_MODEL, or OPENAI_BASE_URL up to and with /v1",
+}
+_MAX_WAIT_DIGITS: Final = 6
+
+
+class Completes(Protocol):
+    """Who asks a server; `OpenAIClient` does."""
+
+    async def complete(self, sent: canonical.JsonObject, *, call_id: str) -> Answered:
+        """Ask once.
+
+        Raises:
+            ReasonerUnavailable: no whole answer came.
+        """
+        ...
+
+
+class OpenAIReasoner:
+    """Proposes what a model says.
+
+    Args:
+        client: who asks.
+        model: the model's name, as the server knows it.
+        price: what its tokens cost; None where it is not known.
+    """
+
+    deterministic = False
+
+    def __init__(self, client: Completes, *, model: str, price: Price | None = None) -> None:
+        self._client, self._model, self._price = client, model, price
+
+    @property
+    def name(self) -> str:
+        """`openai/` and the model's name as it is asked for; what the server called it is in each record's call."""
+        return f"openai/{self._model}"
+
+    async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
+        """Ask the model, once; nothing is asked where nothing is left to propose."""
+        schema = answer_schema(request)
+        if schema is None:
+            return None
+        asking = messages(request)
+        settings: canonical.JsonObject = {
+            "model": self._model,
+            "max_completion_tokens": MAX_ANSWER_TOKENS,
+        }
+        beside = sent(request, schema, settings)
+        asked = Asked(self._model, canonical.digest(beside), canonical.digest(asking), self._price)
+        try:
+            answered = await self._client.complete({**beside, "messages": asking}, call_id=request.call_id)
+        except ReasonerUnavailable as error:
+            raise ReasonerUnavailable(str(error), spent=MAYBE_SPENT) from error
+        if answered.status == 200:
+            return read_answer(request.agent, asked, answered.body)
+        raise _refused(answered, self._model)
+
+
+def _refused(answered: Answered, model: str) -> Exception:
+    """What a status that is not 200 means; the body is not quoted, as it may quote the prompt or the key."""
+    status = answered.status
+    if status in _PASSING or status >= 500:
+        return ReasonerUnavailable(
+            f"the model's server answered with status {status}, expected 200",
+            spent=NOT_SPENT if status == 429 else MAYBE_SPENT,
+            retry_after_s=_seconds(answered.retry_after),
+        )
+    if status in _SETTINGS:
+        return ConfigurationError(
+            f"the server of the model {model!r} answered with status {status}: {_SETTINGS[status]}"
+        )
+    return ProposalInvalid(
+        f"the server of the model {model!r} answered with status {status}, expected 200: it does not take what"
+        " was asked; see which response formats it supports",
+        spent=NOT_SPENT,
+    )
+
+
+def _seconds(header: str | None) -> int | None:
+    """Retry-After in seconds; None for a date, which is of no use without a clock, or for nonsense."""
+    text = (header or "").strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_WAIT_DIGITS else None

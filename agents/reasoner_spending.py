@@ -1,0 +1,58 @@
+"""What calls took that came to nothing, carried on to the answer or the error that stands in the end.
+
+Rules upheld here: nothing that was paid for is dropped on the way through wrappers; amounts of two currencies are not
+added: then no cost is known. Not here: what a call took (`model_answer.py`), counting it (`jurat.streams`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jurat.agents.reasoner import ModelCall, Proposal, Spent, ToolCall
+from jurat.schemas.errors import ReasonerError
+
+
+def together(first: Spent, second: Spent) -> Spent:
+    """What both took."""
+    if not first.calls or not second.calls:
+        priced = first if first.calls else second
+        cost, currency = priced.cost_micros, priced.currency
+    else:
+        same = first.currency == second.currency
+        known = first.cost_micros is not None and second.cost_micros is not None and same
+        cost = (first.cost_micros or 0) + (second.cost_micros or 0) if known else None
+        currency = first.currency if known else None
+    return Spent(
+        calls=first.calls + second.calls,
+        input_tokens=first.input_tokens + second.input_tokens,
+        output_tokens=first.output_tokens + second.output_tokens,
+        cost_micros=cost,
+        currency=currency,
+    )
+
+
+NOTHING = Spent(calls=0, input_tokens=0, output_tokens=0)
+
+
+def call_of(error: ReasonerError) -> ModelCall | None:
+    """The call whose answer was of no use, where there was an answer."""
+    call = error.details.get("call")
+    return call if isinstance(call, ModelCall) else None
+
+
+def spent_by(error: ReasonerError) -> Spent:
+    """What a failure took, as its details say."""
+    call, spent = call_of(error), error.details.get("spent")
+    if call is not None:
+        return call.spent
+    return spent if isinstance(spent, Spent) else NOTHING
+
+
+def with_before(
+    answer: Proposal | ToolCall, before: Spent, failed: ModelCall | None = None
+) -> Proposal | ToolCall:
+    """An answer whose call holds what calls before it took; `failed` stands in where no model gave the answer."""
+    call = answer.call
+    if call is not None:
+        return replace(answer, call=replace(call, spent=together(before, call.spent)))
+    return answer if failed is None else replace(answer, call=replace(failed, spent=before))

@@ -1,0 +1,194 @@
+"""Every way in which a model server can fail, over real HTTP: what becomes of the call, and that its usage survives."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jurat.agents.action_space import LazySpace
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, PartialRefund
+from jurat.agents.model_answer import Price
+from jurat.agents.openai_client import MAX_BODY_BYTES, OpenAIClient
+from jurat.agents.openai_reasoner import OpenAIReasoner
+from jurat.agents.reasoner import Proposal, ProposalRequest
+from jurat.policies.usage import Assumed
+from jurat.schemas.errors import ConfigurationError, JuratError, ProposalInvalid, ReasonerUnavailable
+from jurat.schemas.marketplace import DisputeCategory
+from tests.llmock import HANG_S, LLMock, Reply, completion, says
+from tests.shop import euros, shop_engine, situation
+from tests.unit.test_agents_disputes import dispute
+
+KEY = "sk-a-key-that-nobody-may-see"
+WITHIN_S = 0.5
+GOOD = says("partial_refund", amount_minor=45_000, currency="EUR")
+CHARGE = Price(input_micros=2_000_000, output_micros=8_000_000, currency="USD")
+SPENT_MICROS = (1_000 * 2_000_000 + 50 * 8_000_000) // 1_000_000
+
+
+def request() -> ProposalRequest:
+    seen = situation(DISPUTE_MEDIATOR, dispute(DisputeCategory.NOT_RECEIVED, amount=euros(90_000)))
+    space = LazySpace(DISPUTE_MEDIATOR, seen, shop_engine(), usage=Assumed({}))
+    return ProposalRequest(DISPUTE_MEDIATOR, seen, call_id="decision-1/0/0", space=space)
+
+
+async def ask(reply: Reply) -> tuple[Any, LLMock]:
+    """What the reasoner makes of a reply: an answer or the error that it raised."""
+    async with LLMock(lambda _number, _got: reply) as server:
+        client = OpenAIClient(base_url=server.base_url, api_key=KEY, within_s=WITHIN_S)
+        try:
+            answer: object = await OpenAIReasoner(client, model="mock", price=CHARGE).propose(request())
+        except JuratError as error:
+            answer = error
+        finally:
+            await client.close()
+    assert KEY not in f"{answer!r} {answer} {client!r} {getattr(answer, '__cause__', '')!r}"
+    return answer, server
+
+
+async def test_a_good_answer_is_a_proposal_with_what_it_took() -> None:
+    got, server = await ask(Reply(completion(GOOD)))
+    assert isinstance(got, Proposal)
+    assert got.action == PartialRefund(amount_minor=45_000, currency="EUR")
+    assert (got.confidence, got.rationale) == (70, "The case says so.")
+    assert got.call is not None
+    assert got.call.model == "mock-1"
+    assert (got.call.spent.calls, got.call.spent.input_tokens, got.call.spent.output_tokens) == (1, 1_000, 50)
+    assert (got.call.spent.cost_micros, got.call.spent.currency) == (SPENT_MICROS, "USD")
+    [asked] = server.got
+    assert asked.headers["idempotency-key"] == "decision-1/0/0"
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+    form = asked.sent["response_format"]["json_schema"]
+    assert form["strict"] is True
+    bounds = [
+        one["properties"]["parameters"]["properties"]["amount_minor"]
+        for one in form["schema"]["properties"]["action"]["anyOf"]
+        if one["properties"]["name"]["enum"] == ["partial_refund"]
+    ]
+    assert bounds == [{"type": "integer", "minimum": 1, "maximum": 89_999}], "narrowed by the policies"
+
+
+ANSWERED = {
+    "no-json": b"Certainly! Here is the action that you asked for:",
+    "json-but-no-object": b"[]",
+    "html": b"<html><body>Please log in</body></html>",
+    "choices-none": json.dumps({**json.loads(completion(GOOD)), "choices": None}).encode(),
+    "choices-empty": json.dumps({**json.loads(completion(GOOD)), "choices": []}).encode(),
+    "message-none": json.dumps({**json.loads(completion(GOOD)), "choices": [{"message": None}]}).encode(),
+    "length": completion('{"action": {"na', finish="length"),
+    "length-that-parses": completion(GOOD, finish="length"),
+    "content-filter": completion(GOOD, finish="content_filter"),
+    "refusal": completion(None, refusal="I cannot help with that."),
+    "content-none": completion(None),
+    "content-empty": completion("  \n"),
+    "content-no-json": completion("```json\n{}\n```"),
+    "content-no-object": completion("7"),
+    "content-too-deep": completion("[" * 5_000),
+    "no-such-action": completion(says("ship_a_pony")),
+    "parameters-of-another-type": completion(says("partial_refund", amount_minor="much", currency="EUR")),
+    "parameters-missing": completion(says("partial_refund", currency="EUR")),
+    "parameters-unknown": completion({**GOOD, "action": {**GOOD["action"], "parameters": {"x": 1}}}),  # type: ignore[dict-item]
+    "float-for-an-integer": completion(says("partial_refund", amount_minor=450.5, currency="EUR")),
+    "confidence-out-of-bounds": completion({**GOOD, "confidence": 101}),
+    "confidence-as-text": completion({**GOOD, "confidence": "high"}),
+    "rationale-missing": completion({key: value for key, value in GOOD.items() if key != "rationale"}),
+    "action-null": completion({**GOOD, "action": None}),
+}
+
+
+@pytest.mark.parametrize("body", ANSWERED.values(), ids=ANSWERED)
+async def test_an_answer_that_is_no_proposal_is_invalid_and_its_usage_survives(body: bytes) -> None:
+    got, _server = await ask(Reply(body))
+    assert type(got) is ProposalInvalid
+    call = got.details["call"]
+    assert call.spent.calls == 1  # type: ignore[attr-defined]
+    if b'"usage"' in body:
+        assert call.spent.cost_micros == SPENT_MICROS  # type: ignore[attr-defined]
+    assert "pony" not in str(got), "what a model makes up is not quoted"
+
+
+async def test_an_action_that_the_space_leaves_out_is_left_to_the_policies() -> None:
+    got, _server = await ask(
+        Reply(completion(says("partial_refund", amount_minor=10_000_000, currency="EUR")))
+    )
+    assert isinstance(got, Proposal)
+    assert got.action == PartialRefund(amount_minor=10_000_000, currency="EUR")
+
+
+FAILED = {
+    "reset": Reply(reset=True),
+    "cut-body": Reply(completion(GOOD), cut_at=40),
+    "closed-before-a-body": Reply(completion(GOOD), cut_at=0),
+    "stall": Reply(completion(GOOD), delay_s=HANG_S),
+    "drip": Reply(completion(GOOD), drip_s=0.05),
+    "flood": Reply(flood=True),
+    "flood-of-an-error": Reply(flood=True, status=500),
+    "zipped": Reply(gzip.compress(b" " * 10_000_000), headers={"Content-Encoding": "gzip"}),
+    "bigger-than-the-bound": Reply(b" " * (MAX_BODY_BYTES + 1)),
+    "500": Reply(b"oh", status=500),
+    "502-html": Reply(b"<html>", status=502, headers={"Content-Type": "text/html"}),
+    "503": Reply(b"busy", status=503),
+    "408": Reply(status=408),
+    "429": Reply(status=429),
+}
+
+
+@pytest.mark.parametrize("reply", FAILED.values(), ids=FAILED)
+async def test_a_server_that_fails_is_unavailable_and_asked_once(reply: Reply) -> None:
+    got, server = await ask(reply)
+    assert type(got) is ReasonerUnavailable
+    assert got.details["spent"].calls == (0 if reply.status == 429 else 1)  # type: ignore[attr-defined]
+    assert len(server.got) == 1, "the client tries nothing again by itself"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("86400", 86_400), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-1", None), ("9" * 50, None)],
+)
+async def test_how_long_to_wait_is_passed_on(header: str, seconds: int | None) -> None:
+    got, _server = await ask(Reply(status=429, headers={"Retry-After": header}))
+    assert got.details["retry_after_s"] == seconds
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_setting_that_is_wrong_says_which(status: int) -> None:
+    got, _server = await ask(Reply(b'{"error": {"message": "no, sk-a-key"}}', status=status))
+    assert type(got) is ConfigurationError
+    assert any(name in str(got) for name in ("OPENAI_API_KEY", "JURAT_MODEL"))
+
+
+@pytest.mark.parametrize("status", [301, 400, 413, 422])
+async def test_a_question_that_the_server_does_not_take_is_invalid(status: int) -> None:
+    got, server = await ask(Reply(status=status, headers={"Location": "http://127.0.0.1:1/"}))
+    assert type(got) is ProposalInvalid
+    assert len(server.got) == 1
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    client = OpenAIClient(base_url="http://127.0.0.1:1/v1", api_key=KEY, within_s=WITHIN_S)
+    with pytest.raises(ReasonerUnavailable, match="no whole answer"):
+        await OpenAIReasoner(client, model="mock").propose(request())
+    await client.close()
+
+
+async def test_nothing_is_asked_where_nothing_is_left() -> None:
+    asked = request()
+    nothing = replace(asked.space(), actions=())
+    async with LLMock(lambda _number, _got: Reply(completion(GOOD))) as server:
+        client = OpenAIClient(base_url=server.base_url, api_key=KEY, within_s=WITHIN_S)
+        assert (
+            await OpenAIReasoner(client, model="mock").propose(replace(asked, space=lambda: nothing)) is None
+        )
+        await client.close()
+    assert server.got == []
+
+
+async def test_what_counts_is_the_body_and_not_what_the_server_calls_it() -> None:
+    got, _server = await ask(Reply(completion(GOOD), headers={"Content-Type": "text/plain"}))
+    assert isinstance(got, Proposal)
+    stream = b"data: " + completion(GOOD) + b"\n\ndata: [DONE]\n\n"
+    got, _server = await ask(Reply(stream, headers={"Content-Type": "text/event-stream"}))
+    assert type(got) is ProposalInvalid
