@@ -1,8 +1,8 @@
 """The retention agent: an intervention for this account, from what is remembered of it.
 
-Rules upheld here: why an account would leave is mostly learned long before it does (a hard start, a regulated industry, a
-champion who rose or went), so it is remembered; every offer names the facts that it rests on, its grounds, and a fact that
-was given for another purpose scores nothing; what may be a ground, and what may be offered, stands in
+Rules upheld here: why an account would leave is mostly learned long before it does (a hard start, a regulated industry,
+a champion who rose or went), so it is remembered; every offer names the facts that it rests on, its grounds, and a fact
+that was given for another purpose scores nothing; what may be a ground, and what may be offered, stands in
 `policies/subscriptions/retention.cedar`. Not here: calling, and changing the price.
 """
 
@@ -19,7 +19,7 @@ from jurat.agents.agent import Action, Agent, Candidate, Judged, Signal, Situati
 from jurat.agents.memory import Learned, Remembering
 from jurat.policies.request import Entity, Facts
 from jurat.schemas.errors import ConfigurationError
-from jurat.schemas.model import Count, Event, Identifier, MinorUnits, Percent
+from jurat.schemas.model import Count, Identifier, MinorUnits, Percent
 from jurat.schemas.subscriptions import (
     CancellationRequested,
     CancelReason,
@@ -214,7 +214,6 @@ def judged(situation: Situation[Risk], action: Action) -> Judged:
 def candidates(situation: Situation[Risk]) -> tuple[Candidate, ...]:
     """Score a call by each, a training, discounts, and no offer."""
     event = situation.event
-    cancelling = isinstance(event, CancellationRequested)
     reason = event.reason if isinstance(event, CancellationRequested) else None
     risk = Signal("how near the end is", _risk(event), "revenue_kept")
     worth = Signal("what the account pays", _worth(event), "revenue_kept")
@@ -226,7 +225,7 @@ def candidates(situation: Situation[Risk]) -> tuple[Candidate, ...]:
                 Signal(about, 60 if about in known else -25, "cause_mended"),
                 Signal("what the call takes", CALL_COST[role], "cost"),
                 Signal("asked to end", -15 if reason is CancelReason.PRICE else 0, "cause_mended"),
-                *((Signal("offered before", -40),) if _offered(situation, role.value) else ()),
+                *((Signal("offered before", -60),) if _offered(situation, role.value) else ()),
                 risk,
                 worth,
             ),
@@ -243,7 +242,7 @@ def candidates(situation: Situation[Risk]) -> tuple[Candidate, ...]:
                 Signal("seats that nobody uses", idle, "cause_mended"),
                 Signal("too hard", 45 if reason is CancelReason.TOO_HARD else 0, "cause_mended"),
                 Signal("what a training takes", -30, "cost"),
-                *((Signal("offered before", -40),) if _offered(situation, "training") else ()),
+                *((Signal("offered before", -60),) if _offered(situation, "training") else ()),
                 risk,
                 worth,
             ),
@@ -261,14 +260,9 @@ def candidates(situation: Situation[Risk]) -> tuple[Candidate, ...]:
         )
         for percent in DISCOUNTS
     ]
-    if cancelling:
-        closing = 60 if reason is CancelReason.CLOSING else 0
-        final = 200 if isinstance(event, CancellationRequested) and event.final else 0
-        found.append(
-            Candidate(
-                LetGo(), (Signal("the account's own word", final + closing), Signal("offers annoy", 10))
-            )
-        )
+    if isinstance(event, CancellationRequested):
+        own_word = 200 if event.final else 60 if reason is CancelReason.CLOSING else -45
+        found.append(Candidate(LetGo(), (Signal("the account's own word", own_word),)))
     else:
         found.append(Candidate(LeaveAlone(), (Signal("offers annoy", 15),)))
     return tuple(found)

@@ -1,9 +1,9 @@
 """The upgrade adviser: when an account's usage earns a suggestion, and which.
 
 Rules upheld here: a suggestion is scored by what it saves or costs the account, not by what it earns; one month alone
-is a peak, and what came back every year is a season, neither is growth; who may be told at all, and how often, stands in
-`policies/subscriptions/upgrades.cedar`. All of it is integer arithmetic over the report. Not here: telling the account,
-and changing its plan.
+is a peak, what came back every year is a season, and neither is growth; who may be told at all, and how often, stands
+in `policies/subscriptions/upgrades.cedar`. All of it is integer arithmetic over the report. Not here: telling the
+account, and changing its plan.
 """
 
 from __future__ import annotations
@@ -22,6 +22,15 @@ from jurat.schemas.subscriptions import AddOn, Plan, SuggestionAnswered, UsageRe
 CLOSE_PERCENT: Final = 80
 """From this part of its limit on a month counts as close to it: growth of a fifth would pass it."""
 
+ALIKE_PERCENT: Final = 12
+"""A quarter that differs by less than this from the one a year ago is taken to go on as that one did."""
+
+STEADY_PERCENT: Final = 105
+"""Up to this, in percent of the quarter before, usage counts as steady: months differ by as much for no reason."""
+
+FULL_PERCENT: Final = 78
+"""From so full a limit on, a larger one is worth hearing of."""
+
 RECENT: Final = 3
 """Months that show where usage is now: fewer are chance, more hide a turn."""
 
@@ -35,8 +44,11 @@ FELL_PERCENT: Final = 80
 AFTER_PEAK: Final = 5
 """Months within which a season ends: half a year of it would be a level."""
 
-MAX_POINTS: Final = 60
+MAX_POINTS: Final = 30
 """Points that money may give or take: beside it, growth and seasons keep a say."""
+
+MAX_GROWTH: Final = 130
+"""Growth from quarter to quarter that is taken to go on, in percent: what grew faster has seldom done so for long."""
 
 DECLINED: Final = "suggestion_declined"
 PURPOSE: Final = "advice"
@@ -50,16 +62,15 @@ class Trend:
 
     Attributes:
         months_close: of the last three, how many are close to the plan's limit or above it.
-        growth_percent: the mean of the last three months over that of the three before, 100 for no change; 100
-            where there are fewer than six months.
-        expected_units: what a month of the coming ones will take: the median of the last three.
+        expected_units: what a month takes now: the median of the last three.
+        units_ahead: what a month of the coming half year will take, on its mean.
         one_off: whether the last month alone stands out.
         seasonal: whether the same rise came a year ago and went.
     """
 
     months_close: int
-    growth_percent: int
     expected_units: int
+    units_ahead: int
     one_off: bool
     seasonal: bool
 
@@ -143,14 +154,13 @@ class Wait(Action):
 def trend_of(report: UsageReported) -> Trend:
     """Read the months of a report."""
     months, limit = report.months, report.plan.limit_units
-    recent, before = months[-RECENT:], months[-2 * RECENT : -RECENT]
-    whole = len(before) == RECENT
+    recent = months[-RECENT:]
     last = months[-1]
     others = months[-(RECENT + 1) : -1]
     return Trend(
         months_close=sum(units * 100 >= limit * CLOSE_PERCENT for units in recent),
-        growth_percent=sum(recent) * 100 // max(1, sum(before)) if whole else 100,
         expected_units=sorted(recent)[len(recent) // 2],
+        units_ahead=_ahead(months),
         one_off=bool(others) and all(last * 100 > other * 130 for other in others),
         seasonal=_seasonal(months),
     )
@@ -159,7 +169,7 @@ def trend_of(report: UsageReported) -> Trend:
 def judged(situation: Situation[UsageReported], action: Action) -> Judged:
     """State the facts by which policies judge a suggestion."""
     report = situation.event
-    account = _account(situation)
+    account, now = _account(situation), situation.once(_trend).expected_units
     if isinstance(action, SuggestUpgrade):
         plan = next((one for one in report.plans if one.plan_id == action.plan_id), None)
         return Judged(
@@ -169,7 +179,7 @@ def judged(situation: Situation[UsageReported], action: Action) -> Judged:
                 offered=plan is not None,
                 limit_units=plan.limit_units if plan else 0,
                 price_minor=plan.price.amount_minor if plan else 0,
-                saves_minor=saved_by_plan(report, plan) if plan else 0,
+                saves_minor=saved_by_plan(report, plan, now) if plan else 0,
             ),
         )
     if isinstance(action, SuggestAddOn):
@@ -181,7 +191,7 @@ def judged(situation: Situation[UsageReported], action: Action) -> Judged:
                 offered=add_on is not None,
                 extra_units=add_on.extra_units if add_on else 0,
                 price_minor=add_on.price.amount_minor if add_on else 0,
-                saves_minor=saved_by_add_on(report, add_on) if add_on else 0,
+                saves_minor=saved_by_add_on(report, add_on, now) if add_on else 0,
             ),
         )
     if isinstance(action, Wait):
@@ -197,14 +207,19 @@ def candidates(situation: Situation[UsageReported]) -> tuple[Candidate, ...]:
     trend = situation.once(_trend)
     need = (
         Signal("months close to the limit", 20 * trend.months_close - 25, "fits"),
-        Signal("growth", max(-20, min(30, trend.growth_percent - 100)), "fits"),
+        Signal("how full in the coming half year", _fullness(trend, report.plan.limit_units), "fits"),
         Signal("a single peak", -60 if trend.one_off else 0, "trust"),
         Signal("comes back every year", -50 if trend.seasonal else 0, "trust"),
     )
     plans = [
         Candidate(
             SuggestUpgrade(plan_id=plan.plan_id),
-            (*need, _money(saved_by_plan(report, plan), report.plan.price), _room(trend, plan.limit_units)),
+            (
+                *need,
+                _money(saved_by_plan(report, plan, trend.units_ahead), report.plan.price),
+                _room(trend, plan.limit_units),
+                Signal("a plan is for what lasts", -20 if trend.seasonal else 20, "fits"),
+            ),
         )
         for plan in report.plans
         if plan.limit_units > report.plan.limit_units
@@ -214,8 +229,9 @@ def candidates(situation: Situation[UsageReported]) -> tuple[Candidate, ...]:
             SuggestAddOn(add_on_id=one.add_on_id),
             (
                 *need,
-                _money(saved_by_add_on(report, one), report.plan.price),
+                _money(saved_by_add_on(report, one, trend.units_ahead), report.plan.price),
                 _room(trend, report.plan.limit_units + one.extra_units),
+                Signal("an add-on is for what passes", 40 if trend.seasonal else 0, "fits"),
             ),
         )
         for one in report.add_ons
@@ -234,21 +250,45 @@ def declined(event: SuggestionAnswered, at: datetime) -> tuple[Learned, ...]:
     return (Learned(DECLINED, None if event.accepted else True, at, PURPOSE),)
 
 
-def saved_by_plan(report: UsageReported, plan: Plan) -> int:
-    """What an account would pay less on a plan in a month like the last ones, in minor units; negative for more."""
-    now = report.plan.price.amount_minor + _overage(report, report.plan.limit_units)
-    return now - plan.price.amount_minor - _overage(report, plan.limit_units)
+def saved_by_plan(report: UsageReported, plan: Plan, units: int) -> int:
+    """What an account would pay less on a plan in a month that takes so many units; negative where it pays more."""
+    now = report.plan.price.amount_minor + _overage(report, units, report.plan.limit_units)
+    return now - plan.price.amount_minor - _overage(report, units, plan.limit_units)
 
 
-def saved_by_add_on(report: UsageReported, add_on: AddOn) -> int:
-    """What an account would pay less with an add-on in a month like the last ones."""
+def saved_by_add_on(report: UsageReported, add_on: AddOn, units: int) -> int:
+    """What an account would pay less with an add-on in a month that takes so many units."""
     limit = report.plan.limit_units
-    return _overage(report, limit) - _overage(report, limit + add_on.extra_units) - add_on.price.amount_minor
+    without, beside = _overage(report, units, limit), _overage(report, units, limit + add_on.extra_units)
+    return without - beside - add_on.price.amount_minor
 
 
-def _overage(report: UsageReported, limit: int) -> int:
-    above = max(0, trend_of(report).expected_units - limit)
-    return above * max(0, report.overage_per_thousand.amount_minor) // 1_000
+def _overage(report: UsageReported, units: int, limit: int) -> int:
+    return max(0, units - limit) * max(0, report.overage_per_thousand.amount_minor) // 1_000
+
+
+def _growth(months: tuple[int, ...]) -> int:
+    """The last quarter in percent of the one before; 100 where there are fewer than six months."""
+    recent, before = months[-RECENT:], months[-2 * RECENT : -RECENT]
+    return sum(recent) * 100 // max(1, sum(before)) if len(before) == RECENT else 100
+
+
+def _ahead(months: tuple[int, ...]) -> int:
+    """Units of a month of the coming half year, on its mean."""
+    growth, recent, year_ago = _growth(months), months[-RECENT:], months[:-YEAR]
+    as_last_year = (
+        len(year_ago) >= RECENT
+        and abs(sum(recent) - sum(year_ago[-RECENT:])) * 100 <= sum(recent) * ALIKE_PERCENT
+        and (growth <= STEADY_PERCENT or _growth(year_ago) > STEADY_PERCENT)
+    )
+    if as_last_year:
+        return sum(months[-YEAR : -YEAR + 2 * RECENT]) // (2 * RECENT)
+    if growth > STEADY_PERCENT:
+        goes_on = min(MAX_GROWTH, growth)
+        # The middle of the coming half year is one and a half quarters from that of the last three months.
+        return sum(recent) * goes_on * (goes_on + 100) // (len(recent) * 20_000)
+    half = months[-2 * RECENT :]
+    return sum(half) // len(half)
 
 
 def _seasonal(months: tuple[int, ...]) -> bool:
@@ -265,14 +305,19 @@ def _trend(situation: Situation[UsageReported]) -> Trend:
 
 
 def _money(saves_minor: int, price: Money) -> Signal:
-    """What an account saves, in percent of what it pays for its plan."""
-    percent = saves_minor * 100 // max(1, price.amount_minor)
+    """What an account saves in the coming half year, in half percents of what it pays for its plan."""
+    percent = saves_minor * 50 // max(1, price.amount_minor)
     return Signal("what the account saves", max(-MAX_POINTS, min(MAX_POINTS, percent)), "saves")
+
+
+def _fullness(trend: Trend, limit: int) -> int:
+    """Speaks for a suggestion from `FULL_PERCENT` of the present limit on."""
+    return max(-60, min(30, 3 * (trend.units_ahead * 100 // max(1, limit) - FULL_PERCENT)))
 
 
 def _room(trend: Trend, limit: int) -> Signal:
     """Speaks for what leaves room to grow, and against what is far too large."""
-    used = trend.expected_units * 100 // max(1, limit)
+    used = trend.units_ahead * 100 // max(1, limit)
     points = -30 if used > 100 else 10 if used >= 50 else 0 if used >= 25 else -30
     return Signal("room to grow", points, "fits")
 
