@@ -182,7 +182,7 @@ def candidates(situation: Situation[SellerActivityReported]) -> tuple[Candidate,
                 (
                     Signal("closer to what the seller did", 2 * (off - left) - 2 * SETTLED, "accuracy"),
                     Signal("buyers are safer", 10 if score < now else 0, "safety"),
-                    Signal("moves far at once", -4 * max(0, abs(score - now) - STEP), "stability"),
+                    Signal("moves far at once", -8 * max(0, abs(score - now) - STEP), "stability"),
                     doubt,
                 ),
             )

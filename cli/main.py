@@ -32,12 +32,13 @@ COMMANDS: Final = {
     "memory": "Show what agents remember.",
     "policy": "Check and test policies.",
     "publish": "Publish events from JSON lines.",
+    "score": "Score agents in simulated worlds.",
     "simulate": "Publish a simulated marketplace.",
     "subscribe": "Print the events of a topic.",
     "topics": "Create, compare and describe topics.",
     "worker": "Run an agent.",
 }
-WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "simulate"})
+WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "score", "simulate"})
 """Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
 
 WORKER: Final = "worker"

@@ -71,7 +71,7 @@ def play(seed: int, cases: int) -> Generator[Step, Action | None, Tally]:
     while due:
         at, _turn, talk = heapq.heappop(due)
         action = yield Step(talk.event, at)
-        paid = _paid(action, talk)
+        paid = _paid(action)
         if (
             paid is None
             and isinstance(action, RequestEvidence | OfferSettlement)
@@ -108,7 +108,7 @@ def _disputes(seed: int, cases: int) -> Iterator[tuple[DisputeOpened, DisputeOut
                 return
 
 
-def _paid(action: Action | None, talk: _Talk) -> int | None:
+def _paid(action: Action | None) -> int | None:
     """What the buyer gets; None where the dispute is not settled."""
     match action:
         case RefundBuyer(amount_minor=amount) | PartialRefund(amount_minor=amount):
