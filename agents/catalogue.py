@@ -17,6 +17,7 @@ from jurat.agents.dunning import DUNNING
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
+from jurat.agents.promise_negotiator import PROMISE_NEGOTIATOR
 from jurat.agents.ranker import RANKER
 from jurat.agents.reasoner import Reasoner
 from jurat.agents.requested import RequestedReasoner
@@ -32,6 +33,7 @@ SHIPPED: Final[Mapping[str, Agent[Any]]] = {
         DUNNING,
         FULFILMENT_ROUTER,
         PAYMENT_RETRIER,
+        PROMISE_NEGOTIATOR,
         RANKER,
         RETENTION,
         TRUST_SCORER,
