@@ -2,8 +2,8 @@
 
 Rules upheld here: what is offered is held until the offer ends, and what is promised is what the customer has agreed to
 in time; a report that cuts capacity withdraws offers, never promises, and a shortage is told as such; who may be
-offered what stands in `policies/promises`. Not here: the ledger (`promise_ledger.py`), what to offer (`promise_talks.py`), and
-telling the customer, which is the business of who reads the decisions.
+offered what stands in `policies/promises`. Not here: the ledger (`promise_ledger.py`), what to offer
+(`promise_talks.py`), and telling the customer, which is the business of who reads the decisions.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _case(situation: Situation[Input]) -> _Case:
     if isinstance(event, DeliveryPromiseRequested):
         offer = ledger.offer(event.request_id)
         fresh = event.request_id not in ledger.ended
-        wanted = offer.wanted if offer else _wanted(event)
+        wanted = offer.wanted if offer else wanted_of(event)
         return _Case(wanted, offer, open=fresh, asked=fresh and offer is None)
     if isinstance(event, PromiseAnswered):
         offer = ledger.offer(event.request_id)
@@ -268,9 +268,8 @@ def _capacity_facts(situation: Situation[Input], withdrawn: tuple[str, ...]) -> 
 def _request(situation: Situation[Input]) -> PromiseRequest:
     event, case, ledger = situation.event, situation.once(_case), _ledger(situation)
     wanted, at = case.wanted, ledger.reported_at
-    named = event.request_id if isinstance(event, DeliveryPromiseRequested | PromiseAnswered) else event.key()
     return PromiseRequest(
-        id=named,
+        id=_subject(event),
         zone_id=event.key(),
         customer_id=wanted.customer_id if wanted else "",
         order_id=wanted.order_id if wanted else "",
@@ -293,7 +292,8 @@ def _zone(situation: Situation[Input]) -> DeliveryZone:
     )
 
 
-def _wanted(event: DeliveryPromiseRequested) -> Wanted:
+def wanted_of(event: DeliveryPromiseRequested) -> Wanted:
+    """A request in numbers and kinds."""
     return Wanted(
         request_id=event.request_id,
         customer_id=event.customer_id,
@@ -312,8 +312,7 @@ def _ledger(situation: Situation[Input]) -> ZoneLedger:
 
 
 def _subject(event: Input) -> str:
-    asked = isinstance(event, DeliveryPromiseRequested | PromiseAnswered)
-    return event.request_id if asked else event.key()
+    return event.request_id if isinstance(event, DeliveryPromiseRequested | PromiseAnswered) else event.key()
 
 
 PROMISE_NEGOTIATOR: Agent[Input] = Agent(
