@@ -101,14 +101,14 @@ def countered(
     found = [stays]
     if answer.fee_minor is not None and floor <= answer.fee_minor <= ceiling(slot):
         agreed = CommitPromise(slot_id=slot.slot_id, fee_minor=answer.fee_minor, currency=ledger.currency)
-        gained = Signal("what it costs less than asked", -_percent(ask - answer.fee_minor, slot), MARGIN)
+        gained = Signal("what it costs less than asked", -2 * _percent(ask - answer.fee_minor, slot), MARGIN)
         found.append(Candidate(agreed, (Signal("the customer has said yes to it", 60, SPEED), gained)))
     if offer.round < MAX_ROUNDS:
         named = ask if answer.fee_minor is None else max(floor, (ask + answer.fee_minor) // 2)
         fee = min(named, ceiling(slot))
         if not same or fee != offer.fee_minor:
             again = OfferPromise(slot_id=slot.slot_id, fee_minor=fee, currency=ledger.currency)
-            gained = Signal("what it costs less than asked", -_percent(ask - fee, slot), MARGIN)
+            gained = Signal("what it costs less than asked", -_percent(ask - fee, slot) // 2, MARGIN)
             found.append(Candidate(again, (Signal("talks go on", 20 - 10 * offer.round, SPEED), gained)))
     else:
         found.append(Candidate(DeclinePromise(), (Signal("no offer is left", -10, SPEED),)))

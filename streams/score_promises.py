@@ -1,17 +1,17 @@
 """A world of delivery promises: a zone, three days of slots, customers who know what their time is worth.
 
 Rules upheld here: who a customer is, which vans will break down and whose luck runs out is drawn before anything is
-offered and never shown; a customer answers an offer, not the reason for it. Money, in cents: a fifth of what is delivered
-and its fee, less what late and broken promises cost. Not here: running an agent (`score.py`).
+offered and never shown; a customer answers an offer, not the reason for it. Money, in cents: a fifth of what is
+delivered and its fee, less what late and broken promises cost. Not here: running an agent (`score.py`).
 
 The truth, chosen before any agent was run. A delivery by the wished time is worth 1.00 to 9.00 to a customer, and half
 of them lose 5 to 15 cents with each hour after it, the others 20 to 60. They accept what is worth its fee. Where it is
 not, but by 2.00 at most, seven in ten name another slot that they would rather take, once, else the fee that they would
 pay; of those whose offer is then left to stand every third accepts it. All others decline. One in twelve never answers.
 In a slot that is filled to 60 % or less 3 % of deliveries come late, and 0.9 % more for each percent above: a full van
-has no slack. A late one costs 12.00, and twice that with a customer who was let down before, as they leave. Each morning
-capacity is reported; on one day of three a van breaks down at noon, and that day's slots lose a quarter. A promise that
-has no room then costs 20.00 a unit.
+has no slack. A late one costs 12.00, and twice that with a customer who was let down before, as they leave. Capacity is
+reported each morning; on one day of three a van breaks down at noon, and that day's slots lose a quarter. A promise
+that has no room then costs 20.00 a unit.
 """
 
 from __future__ import annotations
