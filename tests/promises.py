@@ -64,7 +64,12 @@ def request(name: str = "r-1", **changes: Any) -> DeliveryPromiseRequested:
 
 
 def says(
-    answer: PromiseAnswer, name: str = "r-1", *, to: int = 1, slot_id: str | None = None, fee: int | None = None
+    answer: PromiseAnswer,
+    name: str = "r-1",
+    *,
+    to: int = 1,
+    slot_id: str | None = None,
+    fee: int | None = None,
 ) -> PromiseAnswered:
     return PromiseAnswered(
         zone_id="z-1", request_id=name, answer=answer, to_round=to, slot_id=slot_id, fee_minor=fee

@@ -36,13 +36,13 @@ from jurat.agents.promise_ledger import (
 from jurat.agents.promise_negotiator import PROMISE_NEGOTIATOR, wanted_of
 from jurat.agents.promise_talks import asked_fee
 from jurat.agents.reasoner import Reasoner
-from jurat.testing import Stage, rehearse
 from jurat.audit.record import Outcome
 from jurat.schemas.commerce_promises import PromiseAnswer, PromiseAnswered, SlotCapacity, Tier
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import InputRejected
 from jurat.schemas.model import Event
 from jurat.streams.usage import Counted, PartitionUsage
+from jurat.testing import Stage, rehearse
 from tests.promises import (
     EVENING,
     MORNING,
@@ -317,7 +317,9 @@ def test_more_slots_than_a_ledger_holds_are_refused() -> None:
         for number in range(64)
     )
     with pytest.raises(InputRejected, match="65 slots"):
-        ZoneLedger(slots=many).reported(WIDE.model_copy(update={"slots": WIDE.slots[:1]}), now=MORNING, withdrawn=())
+        ZoneLedger(slots=many).reported(
+            WIDE.model_copy(update={"slots": WIDE.slots[:1]}), now=MORNING, withdrawn=()
+        )
 
 
 # What people decide
