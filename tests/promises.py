@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from jurat.agents.agent import Action, Situation
+from jurat.agents.promise_actions import CommitPromise, OfferPromise
 from jurat.agents.promise_ledger import OFFER_STANDS, TIMER, ZoneLedger
 from jurat.agents.promise_negotiator import PROMISE_NEGOTIATOR
 from jurat.agents.reasoner import Reasoner
@@ -18,10 +22,13 @@ from jurat.schemas.commerce_promises import (
     SlotCapacity,
     Tier,
 )
-from jurat.schemas.decision import InputRef
+from jurat.schemas.decision import InputRef, Verdict
+from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 from jurat.streams.rehearsal import Rehearsal
-from tests.shop import euros
+from jurat.streams.usage import Counted, PartitionUsage
+from jurat.testing import Stage, rehearse
+from tests.shop import euros, run
 
 MORNING = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 EVENING, TOMORROW = "mon-evening", "tue-noon"
@@ -96,3 +103,35 @@ def rehearsal(reasoner: Reasoner | None = None) -> Rehearsal:
 
 def ledger_of(state: object) -> ZoneLedger:
     return state if isinstance(state, ZoneLedger) else ZoneLedger()
+
+
+WIDE = report(slot(EVENING, 12), slot(TOMORROW, 30))
+OFFERED = OfferPromise(slot_id=EVENING, fee_minor=600, currency="EUR")
+PROMISED = CommitPromise(slot_id=EVENING, fee_minor=600, currency="EUR")
+COUNTERED, DECLINED = PromiseAnswer.COUNTERED, PromiseAnswer.DECLINED
+
+
+@contextmanager
+def opened() -> Iterator[Stage]:
+    """A zone in the morning, with its first report taken."""
+    with rehearse(PROMISE_NEGOTIATOR, at=MORNING) as stage:
+        stage.send(WIDE)
+        yield stage
+
+
+def does(stage: Stage, event: Event) -> Action | None:
+    return stage.send(event).action
+
+
+def ledger(stage: Stage) -> ZoneLedger:
+    return ledger_of(stage.state("z-1"))
+
+
+def proposed(stage: Stage, reasoner: Reasoner, event: Event) -> tuple[Action | None, tuple[str, ...]]:
+    """What a reasoner gets done in the state of a stage, and the policies that judged its first proposal."""
+    seen: Situation[Any] = Situation(event=event, now=stage.now, state=stage.state("z-1"))
+    judge = Counted(engine(), PartitionUsage(partition=0), "z-1")
+    decided = run(PROMISE_NEGOTIATOR, seen, reasoner=reasoner, judge=judge)
+    last = decided.chosen
+    done = last.proposal.action if last.judgement.verdict is Verdict.ALLOW else None
+    return done, decided.proposals[0].judgement.policies
