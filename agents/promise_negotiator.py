@@ -98,7 +98,7 @@ class _Case:
 
 def judged(situation: Situation[Input], action: Action) -> Judged:
     """State the facts by which policies judge an action."""
-    case, ledger = situation.once(_case), _ledger(situation)
+    case = situation.once(_case)
     match action:
         case OfferPromise():
             return Judged(_request(situation), _offer_facts(situation, action))
@@ -115,7 +115,7 @@ def judged(situation: Situation[Input], action: Action) -> Judged:
         case DeclinePromise():
             return Judged(_request(situation), DeclineFacts(accepted=case.accepted))
         case ReleaseOffers():
-            due, named = set(ledger.due(situation.now)), action.request_ids
+            due, named = set(_due(situation)), action.request_ids
             facts_of_end = ReleaseFacts(
                 named=len(named),
                 not_due=len(named) - len(due & set(named)),
@@ -183,7 +183,7 @@ def _plain(situation: Situation[Input]) -> Action:
         short = any(slot.short for slot in slots)
         return ReportShortage(withdrawn=withdrawn) if short else NoteCapacity(withdrawn=withdrawn)
     if isinstance(event, TimerFired):
-        due = ledger.due(situation.now)
+        due = _due(situation)
         return ReleaseOffers(request_ids=due) if due else ChangeNothing()
     if isinstance(event, DeliveryPromiseRequested):
         return DeclinePromise() if case.asked else ChangeNothing()
@@ -195,11 +195,17 @@ def _plain(situation: Situation[Input]) -> Action:
     return DeclinePromise() if declined else ChangeNothing()
 
 
+def _due(situation: Situation[Input]) -> tuple[str, ...]:
+    """The requests whose offers have run out; a timer is believed where its clock was ahead of this one."""
+    event, now = situation.event, situation.now
+    return _ledger(situation).due(max(now, event.due_at) if isinstance(event, TimerFired) else now)
+
+
 def _owed(situation: Situation[Input]) -> bool:
     """Whether the input needs more than to change nothing; a counter-offer need not, as the offer stands."""
     event, case = situation.event, situation.once(_case)
     if isinstance(event, TimerFired):
-        return bool(_ledger(situation).due(situation.now))
+        return bool(_due(situation))
     if isinstance(event, PromiseAnswered):
         return case.answer is not None and not case.asked
     return isinstance(event, CapacityReported) or case.asked

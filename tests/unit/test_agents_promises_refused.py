@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -16,6 +17,7 @@ from jurat.agents.promise_actions import (
     ReleaseOffers,
     ReportShortage,
 )
+from jurat.agents.promise_ledger import OFFER_STANDS
 from jurat.testing import Stage
 from tests.promises import (
     COUNTERED,
@@ -127,9 +129,14 @@ def test_a_cut_withdraws_what_it_must_and_only_that(
 
 def test_a_timer_that_nothing_is_due_for_changes_nothing(zone: Stage) -> None:
     zone.send(request())
-    assert proposed(zone, HeuristicReasoner(), fired())[0] == ChangeNothing()
+    before = fired(zone.now + OFFER_STANDS - timedelta(microseconds=1))
+    assert proposed(zone, HeuristicReasoner(), before)[0] == ChangeNothing()
     early = Insisting(ReleaseOffers(request_ids=("r-1",)))
-    assert proposed(zone, early, fired())[0] == ChangeNothing()
+    assert proposed(zone, early, before)[0] == ChangeNothing()
+    ahead = fired(zone.now + OFFER_STANDS)
+    assert proposed(zone, HeuristicReasoner(), ahead)[0] == ReleaseOffers(request_ids=("r-1",)), (
+        "another clock"
+    )
 
 
 def test_an_answer_about_nothing_is_answered_and_opens_nothing(zone: Stage) -> None:
