@@ -76,10 +76,8 @@ def command(
     the seeds. A world is made up: its figures compare, they promise nothing.
     """
     asked = models.reasoner(reasoner)
-    scored = [
-        asyncio.run(_scored(WORLDS[name], asked, range(first_seed, first_seed + seeds), cases))
-        for name in worlds or sorted(WORLDS)
-    ]
+    seeded = range(first_seed, first_seed + seeds)
+    scored = asyncio.run(_all([WORLDS[name] for name in worlds or sorted(WORLDS)], asked, seeded, cases))
     if as_json:
         click.echo(orjson.dumps([_plain(one) for one in scored], option=orjson.OPT_INDENT_2))
     else:
@@ -87,6 +85,11 @@ def command(
     if any(one.breaches for one in scored):
         click.echo("jurat: actions were done that the policies do not allow", err=True)
         sys.exit(1)
+
+
+async def _all(worlds: list[World], asked: Reasoner, seeds: range, cases: int) -> list[Scored]:
+    """All in one event loop: a reasoner keeps its connections from world to world."""
+    return [await _scored(world, asked, seeds, cases) for world in worlds]
 
 
 async def _scored(world: World, asked: Reasoner, seeds: range, cases: int) -> Scored:
