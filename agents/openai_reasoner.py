@@ -10,9 +10,11 @@ Not here: the words (`model_prompt.py`), the wire (`openai_client.py`), reading 
 
 from __future__ import annotations
 
+import math
 from typing import Final, Protocol
 
-from jurat.agents.model_answer import Asked, Price, read_answer
+from jurat.agents import model_calls
+from jurat.agents.model_answer import MILLION, Asked, Price, read_answer
 from jurat.agents.model_prompt import answer_schema, messages, sent
 from jurat.agents.openai_client import Answered
 from jurat.agents.reasoner import Proposal, ProposalRequest, Spent, ToolCall
@@ -21,6 +23,9 @@ from jurat.schemas.errors import ConfigurationError, ProposalInvalid, ReasonerUn
 
 MAX_ANSWER_TOKENS: Final = 2_000
 """Tokens of one answer: four times the longest of ours, with room for servers that count reasoning."""
+
+TEMPLATE_TOKENS: Final = 256
+"""Tokens that a chat template adds to our two messages: a few dozen, where it does not repeat the schema."""
 
 WITHIN_S: Final = 60.0
 """Seconds for one call: large models take ten to thirty; whoever takes longer holds up an order's next event."""
@@ -71,15 +76,11 @@ class OpenAIReasoner:
 
     async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
         """Ask the model, once; nothing is asked where nothing is left to propose."""
-        schema = answer_schema(request)
-        if schema is None:
+        question = self._question(request)
+        if question is None:
             return None
-        asking = messages(request)
-        settings: canonical.JsonObject = {
-            "model": self._model,
-            "max_completion_tokens": MAX_ANSWER_TOKENS,
-        }
-        beside = sent(request, schema, settings)
+        beside, asking = question
+        model_calls.check_allowed(self._model)
         asked = Asked(self._model, canonical.digest(beside), canonical.digest(asking), self._price)
         try:
             answered = await self._client.complete({**beside, "messages": asking}, call_id=request.call_id)
@@ -88,6 +89,44 @@ class OpenAIReasoner:
         if answered.status == 200:
             return read_answer(request.agent, asked, answered.body)
         raise _refused(answered, self._model)
+
+    def at_most(self, request: ProposalRequest) -> Spent | None:
+        """What one call takes at most; None where nothing would be asked.
+
+        No token is shorter than a byte, and a template adds a few to each message. A server that does not keep to
+        `max_completion_tokens` may take more.
+        """
+        question = self._question(request)
+        if question is None:
+            return None
+        beside, asking = question
+        tokens = len(canonical.dumps(beside)) + len(canonical.dumps({"messages": asking})) + TEMPLATE_TOKENS
+        price = self._price
+        cost = None
+        if price is not None:
+            cost = math.ceil(
+                (tokens * price.input_micros + MAX_ANSWER_TOKENS * price.output_micros) / MILLION
+            )
+        return Spent(
+            calls=1,
+            input_tokens=tokens,
+            output_tokens=MAX_ANSWER_TOKENS,
+            cost_micros=cost,
+            currency=price.currency if price else None,
+        )
+
+    def _question(
+        self, request: ProposalRequest
+    ) -> tuple[canonical.JsonObject, list[canonical.JsonValue]] | None:
+        """Everything sent beside the messages, and these; None where nothing is left to propose."""
+        schema = answer_schema(request)
+        if schema is None:
+            return None
+        settings: canonical.JsonObject = {
+            "model": self._model,
+            "max_completion_tokens": MAX_ANSWER_TOKENS,
+        }
+        return sent(request, schema, settings), messages(request)
 
 
 def _refused(answered: Answered, model: str) -> Exception:
