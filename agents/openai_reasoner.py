@@ -11,6 +11,7 @@ Not here: the words (`model_prompt.py`), the wire (`openai_client.py`), reading 
 from __future__ import annotations
 
 import math
+from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
 from jurat.agents import model_calls
@@ -136,7 +137,7 @@ def _refused(answered: Answered, model: str) -> Exception:
         return ReasonerUnavailable(
             f"the model's server answered with status {status}, expected 200",
             spent=NOT_SPENT if status == 429 else MAYBE_SPENT,
-            retry_after_s=_seconds(answered.retry_after),
+            retry_after_s=_seconds(answered.retry_after, answered.date),
         )
     if status in _SETTINGS:
         return ConfigurationError(
@@ -149,7 +150,16 @@ def _refused(answered: Answered, model: str) -> Exception:
     )
 
 
-def _seconds(header: str | None) -> int | None:
-    """Retry-After in seconds; None for a date, which is of no use without a clock, or for nonsense."""
+def _seconds(header: str | None, date: str | None) -> int | None:
+    """Retry-After in seconds, None for nonsense; a date counts from the server's own `Date`, as we have no clock.
+
+    Source: RFC 9110, section 10.2.3
+    """
     text = (header or "").strip()
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_WAIT_DIGITS else None
+    if text.isascii() and text.isdecimal():
+        return int(text) if len(text) <= _MAX_WAIT_DIGITS else None
+    try:
+        waits = parsedate_to_datetime(text) - parsedate_to_datetime(date or "")
+    except (TypeError, ValueError, OverflowError):  # one with a zone and one without among them
+        return None
+    return max(0, round(waits.total_seconds()))

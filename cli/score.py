@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from jurat import models
-from jurat.agents.reasoner import Reasoner
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.streams.score import Engines, Played, Rule, play
 from jurat.streams.score_stats import Interval, differences, interval
@@ -75,9 +74,8 @@ def command(
     Agent and rule play the same worlds under the same policies. The difference is per run, with its 95 % interval over
     the seeds. A world is made up: its figures compare, they promise nothing.
     """
-    asked = models.reasoner(reasoner)
     scored = [
-        asyncio.run(_scored(WORLDS[name], asked, range(first_seed, first_seed + seeds), cases))
+        asyncio.run(_scored(WORLDS[name], reasoner, range(first_seed, first_seed + seeds), cases))
         for name in worlds or sorted(WORLDS)
     ]
     if as_json:
@@ -89,12 +87,13 @@ def command(
         sys.exit(1)
 
 
-async def _scored(world: World, asked: Reasoner, seeds: range, cases: int) -> Scored:
+async def _scored(world: World, reasoner: str, seeds: range, cases: int) -> Scored:
     engines = Engines(*(PolicyEngine(load_bundle(shipped_bundle(world.agent.bundle))) for _ in range(2)))
     runs: tuple[list[Played], list[Played]] = ([], [])
-    for seed in seeds:
-        for who, by in zip(runs, (asked, Rule(world.rule)), strict=True):
-            who.append(await play(world, seed=seed, cases=cases, by=by, engines=engines))
+    async with models.reasoner(reasoner) as asked:
+        for seed in seeds:
+            for who, by in zip(runs, (asked, Rule(world.rule)), strict=True):
+                who.append(await play(world, seed=seed, cases=cases, by=by, engines=engines))
     return Scored(world, asked.name, *runs)
 
 
