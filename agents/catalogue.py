@@ -16,6 +16,7 @@ from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.dunning import DUNNING
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.agents.heuristic import HeuristicReasoner
+from jurat.agents.notifier import NOTIFIER
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.agents.ranker import RANKER
 from jurat.agents.reasoner import Reasoner
@@ -31,6 +32,7 @@ SHIPPED: Final[Mapping[str, Agent[Any]]] = {
         DISPUTE_MEDIATOR,
         DUNNING,
         FULFILMENT_ROUTER,
+        NOTIFIER,
         PAYMENT_RETRIER,
         RANKER,
         RETENTION,

@@ -65,12 +65,16 @@ RETURN_DAYS = 30
 CATEGORY_POINTS = MappingProxyType(
     {
         DisputeCategory.NOT_RECEIVED: (30, 0, 10),
-        DisputeCategory.NOT_AS_DESCRIBED: (15, 30, 10),
-        DisputeCategory.DAMAGED: (20, 25, 5),
+        DisputeCategory.NOT_AS_DESCRIBED: (15, 0, 10),
+        DisputeCategory.DAMAGED: (20, 0, 5),
         DisputeCategory.UNAUTHORISED: (20, -40, 5),
     }
 )
-"""Points for a full refund, a partial refund and a release, before anything is known."""
+"""Points for a full refund, a partial refund and a release, before anything is known.
+
+Half is no middle way: one side is right as a rule, and half is then half wrong. It is chosen where the evidence is
+evenly matched and nothing else is known.
+"""
 
 
 BOTH_HAVE_A_CASE: Final = 2

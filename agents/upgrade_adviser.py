@@ -236,7 +236,7 @@ def candidates(situation: Situation[UsageReported]) -> tuple[Candidate, ...]:
         )
         for one in report.add_ons
     ]
-    rest = Candidate(Wait(), (Signal("not to bother anybody", 20, "trust"),))
+    rest = Candidate(Wait(), (Signal("not to bother anybody", 5, "trust"),))
     return (*plans, *add_ons, rest)
 
 

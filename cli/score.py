@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jurat import models
+from jurat.agents.reasoner import Reasoner
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.streams.score import Engines, Played, Rule, play
 from jurat.streams.score_stats import Interval, differences, interval
@@ -74,10 +75,9 @@ def command(
     Agent and rule play the same worlds under the same policies. The difference is per run, with its 95 % interval over
     the seeds. A world is made up: its figures compare, they promise nothing.
     """
-    scored = [
-        asyncio.run(_scored(WORLDS[name], reasoner, range(first_seed, first_seed + seeds), cases))
-        for name in worlds or sorted(WORLDS)
-    ]
+    seeded = range(first_seed, first_seed + seeds)
+    chosen = [WORLDS[name] for name in worlds or sorted(WORLDS)]
+    scored = asyncio.run(_all(chosen, reasoner, seeded, cases))
     if as_json:
         click.echo(orjson.dumps([_plain(one) for one in scored], option=orjson.OPT_INDENT_2))
     else:
@@ -87,13 +87,18 @@ def command(
         sys.exit(1)
 
 
-async def _scored(world: World, reasoner: str, seeds: range, cases: int) -> Scored:
+async def _all(worlds: list[World], reasoner: str, seeds: range, cases: int) -> list[Scored]:
+    """All in one event loop: a reasoner keeps its connections from world to world."""
+    async with models.reasoner(reasoner) as asked:
+        return [await _scored(world, asked, seeds, cases) for world in worlds]
+
+
+async def _scored(world: World, asked: Reasoner, seeds: range, cases: int) -> Scored:
     engines = Engines(*(PolicyEngine(load_bundle(shipped_bundle(world.agent.bundle))) for _ in range(2)))
     runs: tuple[list[Played], list[Played]] = ([], [])
-    async with models.reasoner(reasoner) as asked:
-        for seed in seeds:
-            for who, by in zip(runs, (asked, Rule(world.rule)), strict=True):
-                who.append(await play(world, seed=seed, cases=cases, by=by, engines=engines))
+    for seed in seeds:
+        for who, by in zip(runs, (asked, Rule(world.rule)), strict=True):
+            who.append(await play(world, seed=seed, cases=cases, by=by, engines=engines))
     return Scored(world, asked.name, *runs)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from jurat.schemas import commerce, marketplace, simulation, subscriptions
+from jurat.schemas import commerce, marketplace, notices, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.avro import Written, fingerprint_of
 from jurat.schemas.decision import Decision
@@ -36,6 +36,8 @@ EVENTS: tuple[type[Event], ...] = (
     marketplace.SearchPerformed,
     marketplace.SellerActivityReported,
     marketplace.SettlementAnswered,
+    notices.NoticeAnswered,
+    notices.NoticeDue,
     simulation.DisputeOutcome,
     simulation.FulfilmentOutcome,
     simulation.RetryOutcome,

@@ -2,7 +2,8 @@
 
 The truth is the simulator's: who is right, and what would be fair. What is added here: a party that is asked for
 evidence hands in one more piece, which speaks for the side that is right in three cases of four; a side accepts an
-offer that is not far from fair, and names its own idea of fair where it is not; a person finds what is fair, and costs.
+offer that is not far from fair, and names its own idea of fair where it is not; a dispute that is left unsettled, for
+whatever reason, goes to a person, who finds what is fair, and costs; it is settled once.
 Money that goes to the wrong side costs the marketplace half of it: that side's trust, sooner or later.
 """
 
@@ -60,7 +61,7 @@ class _Talk:
 
 
 def play(seed: int, cases: int) -> Generator[Step, Action | None, Tally]:
-    """Disputes, each to its end."""
+    """Disputes, each to its end: settled by the agent, or by a person where it is still open when nothing follows."""
     draws = Draws(seed, "dispute answers")
     value = right = turn = 0
     due: list[tuple[datetime, int, _Talk]] = []
@@ -68,15 +69,16 @@ def play(seed: int, cases: int) -> Generator[Step, Action | None, Tally]:
         heapq.heappush(due, (at, turn, _Talk(opened, opened, truth)))
         turn += 1
     met = turn
+    open_ = {talk.opened.dispute_id: talk for _at, _turn, talk in due}
     while due:
         at, _turn, talk = heapq.heappop(due)
         action = yield Step(talk.event, at)
         paid = _paid(action)
-        if (
-            paid is None
-            and isinstance(action, RequestEvidence | OfferSettlement)
-            and talk.rounds < MAX_ROUNDS
-        ):
+        if paid is not None:
+            if open_.pop(talk.opened.dispute_id, None) is not None:
+                value -= _lost(paid, talk)
+                right += _is_right(paid, talk)
+        elif isinstance(action, RequestEvidence | OfferSettlement) and talk.rounds < MAX_ROUNDS:
             talk.rounds += 1
             value -= ROUND_MINOR
             for event in _answers(draws, action, talk):
@@ -85,17 +87,19 @@ def play(seed: int, cases: int) -> Generator[Step, Action | None, Tally]:
                     due, (after, turn, _Talk(event, _opened(event, talk), talk.truth, talk.rounds))
                 )
                 turn += 1
-            continue
-        if isinstance(talk.event, SettlementAnswered) and paid is None:
-            continue  # the other side has yet to answer, or the dispute was settled meanwhile
-        fair, amount = talk.truth.fair_refund_minor, talk.opened.amount.amount_minor
-        if paid is None:
-            value -= PERSON_MINOR
-            paid = fair
-        off = abs(paid - fair)
-        value -= off * WRONG_PERCENT // 100
-        right += off * 100 <= amount * CLOSE_PERCENT
+    value -= PERSON_MINOR * len(open_)
+    right += len(open_)
     return Tally(value, met, right=right)
+
+
+def _lost(paid: int, talk: _Talk) -> int:
+    """What a settlement costs the marketplace: part of what went to the wrong side."""
+    return abs(paid - talk.truth.fair_refund_minor) * WRONG_PERCENT // 100
+
+
+def _is_right(paid: int, talk: _Talk) -> bool:
+    off = abs(paid - talk.truth.fair_refund_minor)
+    return off * 100 <= talk.opened.amount.amount_minor * CLOSE_PERCENT
 
 
 def _disputes(seed: int, cases: int) -> Iterator[tuple[DisputeOpened, DisputeOutcome, datetime]]:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
-from jurat.schemas import commerce, marketplace, simulation, subscriptions
+from jurat.schemas import commerce, marketplace, notices, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
@@ -81,6 +81,7 @@ AFTER_SALES_REQUESTS: Final = Topic("commerce.after-sales-requests")
 CUSTOMERS: Final = Topic("commerce.customers", compacted=True)
 PRODUCTS: Final = Topic("commerce.products", compacted=True)
 WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
+NOTICES: Final = Topic("commerce.notices")
 DISPUTES: Final = Topic("marketplace.disputes")
 SEARCHES: Final = Topic("marketplace.searches")
 SELLERS: Final = Topic("marketplace.sellers")
@@ -140,6 +141,8 @@ _TOPIC_OF_EVENT: Final[dict[type[Event], Topic]] = {
     marketplace.SearchPerformed: SEARCHES,
     marketplace.SellerActivityReported: SELLERS,
     marketplace.SettlementAnswered: DISPUTES,
+    notices.NoticeAnswered: NOTICES,
+    notices.NoticeDue: NOTICES,
     simulation.DisputeOutcome: SIMULATED_OUTCOMES,
     simulation.FulfilmentOutcome: SIMULATED_OUTCOMES,
     simulation.RetryOutcome: SIMULATED_OUTCOMES,

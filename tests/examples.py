@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from jurat.schemas import commerce, marketplace, simulation, subscriptions
+from jurat.schemas import commerce, marketplace, notices, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
@@ -177,6 +177,26 @@ EXAMPLES: tuple[Event, ...] = (
         late_percent=3,
         handling_cost=EUR,
         stock={"i-1": 12},
+    ),
+    notices.NoticeAnswered(
+        notice_id="n-1", customer_id="c-1", channel=notices.Channel.EMAIL, read=False, unsubscribed=True
+    ),
+    notices.NoticeDue(
+        notice_id="n-1",
+        customer_id="c-1",
+        kind=notices.NoticeKind.DELIVERY_TODAY,
+        urgency=notices.Urgency.SOON,
+        valid_until=WHEN + timedelta(hours=9),
+        time_zone="America/Argentina/Buenos_Aires",
+        channels=(
+            notices.Reach(
+                channel=notices.Channel.SMS,
+                consented=True,
+                works=True,
+                read_percent=91,
+                cost=Money(amount_minor=7, currency="EUR"),
+            ),
+        ),
     ),
     marketplace.SettlementAnswered(
         dispute_id="d-1",

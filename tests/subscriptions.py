@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from jurat.agents.agent import Agent, Situation
 from jurat.agents.kernel import Decided
 from jurat.agents.memory import NOTHING, Fact, Memory
 from jurat.agents.reasoner import Reasoner
+from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.schemas.decision import InputRef
 from jurat.schemas.model import Event, Model, Money
 from jurat.streams.usage import Counted, PartitionUsage
-from tests.score_driver import engine_of
 from tests.shop import run
 
 NOW = datetime(2026, 7, 1, 9, 0, tzinfo=UTC)
 WHERE = InputRef(topic="subscriptions.accounts", partition=0, offset=1)
+
+
+@cache
+def engine() -> PolicyEngine:
+    return PolicyEngine(load_bundle(shipped_bundle("subscriptions")))
 
 
 def euros(amount_minor: int) -> Money:
@@ -40,7 +46,7 @@ def decide(
     by: Reasoner | None = None,
     usage: PartitionUsage | None = None,
 ) -> Decided:
-    judge = Counted(engine_of("subscriptions"), usage or PartitionUsage(partition=0), seen.event.key())
+    judge = Counted(engine(), usage or PartitionUsage(partition=0), seen.event.key())
     return run(agent, seen, reasoner=by, judge=judge)
 
 

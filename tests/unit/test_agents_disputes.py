@@ -264,8 +264,8 @@ def test_a_large_settlement_on_a_thin_margin_is_for_risk(
 
 
 def test_the_heuristic_leaves_a_close_dispute_about_much_to_risk_and_decides_one_about_little() -> None:
-    little = run(DISPUTE_MEDIATOR, ask(dispute(DAMAGED, PHOTO)))
-    much = run(DISPUTE_MEDIATOR, ask(dispute(DAMAGED, PHOTO, amount=euros(30_000))))
+    little = run(DISPUTE_MEDIATOR, ask(dispute(DAMAGED, PHOTO, CHAT)))
+    much = run(DISPUTE_MEDIATOR, ask(dispute(DAMAGED, PHOTO, CHAT, amount=euros(30_000))))
     assert (little.chosen.proposal.confidence or 0) < 55
     assert told(little)[0][1] == "allow"
     assert told(much)[0][1:] == ("escalate", ("dispute.thin-margin",))

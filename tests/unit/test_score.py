@@ -170,3 +170,20 @@ def test_the_heuristic_is_asked_with_the_objectives_of_the_bundle(engines: Engin
 
     asyncio.run(play(world_of(failed()), seed=1, cases=1, by=Watching(), engines=engines))
     assert asked == [engines.judge.bundle.objectives["payment-retrier"]]
+
+
+def test_all_worlds_are_played_in_one_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = []
+
+    class Connected(HeuristicReasoner):
+        async def propose(self, request):  # type: ignore[no-untyped-def]
+            loops.append(asyncio.get_running_loop())
+            return await super().propose(request)
+
+    monkeypatch.setattr(cli.models, "reasoner", lambda _name: Connected())
+    words = ["retries", "routing", "--seeds", "2", "--cases", "2", "--json"]
+    done = CliRunner().invoke(cli.command, words)
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(done.output)) == 2
+    assert len(loops) > 2
+    assert all(loop is loops[0] for loop in loops)
