@@ -20,7 +20,7 @@ from jurat.audit.record import Outcome
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.streams.rehearsal import Rehearsal, Rehearsed
 from jurat.testing import Recorded
-from tests.every_agent import CASES
+from tests.every_agent import cases
 from tests.shop import NOW
 from tests.small_model import needs_small_model, small_model
 
@@ -41,6 +41,9 @@ def base_url() -> Iterator[str]:
 @cache
 def engine_of(bundle: str) -> PolicyEngine:
     return PolicyEngine(load_bundle(shipped_bundle(bundle)))
+
+
+CASES = cases(NOW)
 
 
 class Once:
@@ -114,7 +117,7 @@ async def test_a_real_model_answers_inside_the_narrowed_space_and_is_judged(base
 
 async def test_answers_of_a_real_model_are_replayed_from_a_file(base_url: str, tmp_path: Path) -> None:
     client = OpenAIClient(base_url=base_url, api_key="none", within_s=120.0)
-    file, name = tmp_path / "answers.jsonl", "payment-retrier"
+    file, name = tmp_path / "answers.jsonl", "after-sales"  # the quickest
     first = await decided(name, Once(Recorded(file, OpenAIReasoner(client, model="smollm2"))))
     await client.close()
     assert file.read_text().count("\n") == 1
