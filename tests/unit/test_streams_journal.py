@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from jurat.agents.agent import Agent
-from jurat.agents.reasoner import ModelCall, Proposal, ProposalRequest, Spent
+from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.schemas.errors import (
     BrokerUnreachable,
     InputRejected,
@@ -379,40 +378,3 @@ async def test_a_zombie_never_replaces_what_the_owner_wrote(restored: Restoring)
     reasoner = Paid(proposal(3))
     assert await ask(await restored(compacted), reasoner) == proposal()
     assert reasoner.calls == 0
-
-
-async def test_what_useless_answers_took_is_kept_and_told_again(restored: Restoring) -> None:
-    spent = Spent(calls=2, input_tokens=30, output_tokens=4, cost_micros=9, currency="EUR")
-    lost = Spent(calls=3, input_tokens=0, output_tokens=0)
-    writer = MemoryWriter()
-    journal = opened(writer)
-    with pytest.raises(ReasonerUnavailable) as first:
-        await ask(journal, Paid(ReasonerUnavailable("down", spent=lost)), attempt=1)
-    assert first.value.details["spent"] == lost
-    again = await restored(writer.log, writer=writer)
-    with pytest.raises(ProposalInvalid) as second:
-        await ask(again, Paid(ProposalInvalid("nonsense", spent=spent)), attempt=2)
-    both = Spent(calls=5, input_tokens=30, output_tokens=4)
-    assert second.value.details["spent"] == both
-    third = await restored(writer.log)
-    with pytest.raises(ProposalInvalid) as reused:
-        await ask(third, Paid(proposal(1)), attempt=3)
-    assert reused.value.details["spent"] == both
-
-
-async def test_an_answer_carries_what_attempts_before_it_took() -> None:
-    lost = Spent(calls=3, input_tokens=0, output_tokens=0)
-    call = ModelCall(
-        model="m",
-        parameters_sha256="0" * 64,
-        prompt_sha256="1" * 64,
-        response_sha256="2" * 64,
-        spent=Spent(calls=1, input_tokens=10, output_tokens=2),
-    )
-    journal = opened(MemoryWriter())
-    with pytest.raises(ReasonerUnavailable):
-        await ask(journal, Paid(ReasonerUnavailable("down", spent=lost)), attempt=1)
-    got = await ask(journal, Paid(replace(proposal(1), call=call)), attempt=2)
-    assert got is not None
-    assert got.call is not None
-    assert got.call.spent == Spent(calls=4, input_tokens=10, output_tokens=2)

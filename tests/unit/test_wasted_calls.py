@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from jurat.agents.payment_retrier import PAYMENT_RETRIER, GiveUp, RetryCharge
 from jurat.agents.reasoner import Proposal, ProposalRequest, RawArguments, Spent, ToolCall
 from jurat.audit.reasoning import Usage
-from jurat.schemas.errors import ProposalInvalid, ReasonerError
+from jurat.schemas.errors import ProposalInvalid, ReasonerError, ReasonerUnavailable
 from jurat.testing import rehearse
+from tests.journal_stage import MemoryWriter, Paid, Restoring, ask, opened, proposal
 from tests.shop import Down
 from tests.unit.test_agents_payments import failed
 from tests.unit.test_reasoner_wrappers import USELESS, call
@@ -88,3 +93,34 @@ def test_a_decision_wastes_nothing_by_itself() -> None:
     model = Model(Proposal(GiveUp(), "enough", call=call(5)))
     action, usage, _model = usage_of(model)
     assert (action, usage) == ("give_up", used(1, 5))
+
+
+async def test_what_useless_answers_took_is_kept_and_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = Spent(calls=2, input_tokens=30, output_tokens=4, cost_micros=9, currency="EUR")
+    lost = Spent(calls=3, input_tokens=0, output_tokens=0)
+    restored, writer = Restoring(monkeypatch), MemoryWriter()
+    journal = opened(writer)
+    with pytest.raises(ReasonerUnavailable) as first:
+        await ask(journal, Paid(ReasonerUnavailable("down", spent=lost)), attempt=1)
+    assert first.value.details["spent"] == lost
+    again = await restored(writer.log, writer=writer)
+    with pytest.raises(ProposalInvalid) as second:
+        await ask(again, Paid(ProposalInvalid("nonsense", spent=spent)), attempt=2)
+    both = Spent(calls=5, input_tokens=30, output_tokens=4)
+    assert second.value.details["spent"] == both
+    third = await restored(writer.log)
+    with pytest.raises(ProposalInvalid) as reused:
+        await ask(third, Paid(proposal(1)), attempt=3)
+    assert reused.value.details["spent"] == both
+
+
+async def test_an_answer_carries_what_attempts_before_it_took() -> None:
+    lost = Spent(calls=3, input_tokens=0, output_tokens=0)
+    paid = replace(call(0), spent=Spent(calls=1, input_tokens=10, output_tokens=2))
+    journal = opened(MemoryWriter())
+    with pytest.raises(ReasonerUnavailable):
+        await ask(journal, Paid(ReasonerUnavailable("down", spent=lost)), attempt=1)
+    got = await ask(journal, Paid(replace(proposal(1), call=paid)), attempt=2)
+    assert got is not None
+    assert got.call is not None
+    assert got.call.spent == Spent(calls=4, input_tokens=10, output_tokens=2)
