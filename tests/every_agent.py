@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
@@ -12,6 +12,7 @@ from jurat.agents.dunning import DUNNING
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.agents.notifier import NOTIFIER
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
+from jurat.agents.promise_negotiator import PROMISE_NEGOTIATOR
 from jurat.agents.ranker import RANKER
 from jurat.agents.retention import RETENTION
 from jurat.agents.trust_scorer import TRUST_SCORER
@@ -20,6 +21,7 @@ from jurat.schemas.commerce import AfterSalesRequested
 from jurat.schemas.marketplace import DisputeCategory
 from jurat.schemas.model import Event
 from tests.market import activity, listing, search
+from tests.promises import request as promise
 from tests.shop import euros
 from tests.unit import test_after_sales as after_sales
 from tests.unit.test_agents_disputes import dispute
@@ -56,6 +58,7 @@ def cases(now: datetime) -> Mapping[str, Case]:
         FULFILMENT_ROUTER.name: Case(order(), (warehouse("wh-1"),)),
         NOTIFIER.name: Case(notice(at=now)),
         PAYMENT_RETRIER.name: Case(payment_failed()),
+        PROMISE_NEGOTIATOR.name: Case(promise(wished_by=now + timedelta(hours=16))),
         RANKER.name: Case(search(*(listing(number, 90 - number) for number in range(4)))),
         RETENTION.name: Case(dropped()),
         TRUST_SCORER.name: Case(activity()),
