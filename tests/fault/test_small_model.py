@@ -1,7 +1,7 @@
 """The reasoner against a real model on a real server: what it is held to, it keeps.
 
-A model takes ten to thirty seconds of a core for each agent: these stand for integers in ranges, names, moments and lists.
-Every shipped agent is asked on Kafka, in `tests/integration/test_small_model_agents.py`.
+A model takes ten to thirty seconds of a core for each agent: these stand for integers in ranges, names, moments and
+lists. Every shipped agent is asked on Kafka, in `tests/integration/test_small_model_agents.py`.
 """
 
 from __future__ import annotations
