@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -250,8 +249,8 @@ def policy_cases(bundle: Path) -> Sequence[PolicyCase]:
     return found
 
 
-@cache
 def _engine(folder: Path) -> PolicyEngine:
+    """The engine of the policies that stand in a folder now: a test may have changed them since the last one."""
     return PolicyEngine(load_bundle(folder))
 
 
