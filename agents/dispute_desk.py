@@ -24,6 +24,9 @@ MAX_SETTLED: Final = 200
 MAX_OFFERS: Final = 16
 """Offers of one buyer that may be open: as many as a key may have timers."""
 
+MAX_ROUNDS: Final = 3
+"""Offers in one dispute; the policies say the same."""
+
 ANSWER_WITHIN: Final = timedelta(hours=48)
 """How long an offer stands: both sides have seen a working day."""
 
@@ -68,9 +71,16 @@ class OpenOffer(Model):
 
 
 class BuyerDesk(Model):
-    """The mediator's state for one buyer, both lists with the latest last."""
+    """The mediator's state for one buyer, every list with the latest last.
+
+    Attributes:
+        settled: disputes that were settled.
+        talked: disputes whose talks ended without a settlement; they do not begin again.
+        offers: offers that stand.
+    """
 
     settled: Annotated[tuple[Identifier, ...], Field(max_length=MAX_SETTLED)] = ()
+    talked: Annotated[tuple[Identifier, ...], Field(max_length=MAX_SETTLED)] = ()
     offers: Annotated[tuple[OpenOffer, ...], Field(max_length=MAX_OFFERS)] = ()
 
     def offer(self, dispute_id: str) -> OpenOffer | None:
@@ -87,10 +97,24 @@ class BuyerDesk(Model):
         left = tuple(offer for offer in self.offers if offer.order.id != dispute_id)
         return self.model_copy(update={"offers": left})
 
+    def rounds(self, dispute_id: str) -> int:
+        """How many offers were made in a dispute; all that may be made where its talks came to nothing."""
+        offer = self.offer(dispute_id)
+        if offer is not None:
+            return offer.round
+        return MAX_ROUNDS if dispute_id in self.talked else 0
+
+    def give_up(self, dispute_id: str) -> BuyerDesk:
+        """The desk after talks that came to nothing; the same where there were none."""
+        if self.offer(dispute_id) is None:
+            return self
+        others = tuple(name for name in self.talked if name != dispute_id)
+        return self.close(dispute_id).model_copy(update={"talked": (*others, dispute_id)[-MAX_SETTLED:]})
+
     def put(self, offer: OpenOffer) -> BuyerDesk:
         """The desk with an offer in the place of the one that stood in its dispute."""
         others = self.close(offer.order.id).offers
-        return BuyerDesk(settled=self.settled, offers=(*others, offer))
+        return BuyerDesk(settled=self.settled, talked=self.talked, offers=(*others, offer))
 
     def timers(self) -> Mapping[str, datetime]:
         """When each offer ends, by the name of its timer."""

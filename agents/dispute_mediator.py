@@ -95,7 +95,6 @@ def judged(situation: Situation[Input], action: Action) -> Judged:
     """State the facts by which policies judge a settlement."""
     case = situation.once(_case)
     order, offer = case.order, case.offer
-    standing = _desk(situation).offer(order.id)
     match action:
         case RefundBuyer() | PartialRefund():
             return Judged(order, RefundFacts(amount_minor=action.amount_minor, currency=action.currency))
@@ -110,7 +109,7 @@ def judged(situation: Situation[Input], action: Action) -> Judged:
                 OfferFacts(
                     amount_minor=action.amount_minor,
                     currency=action.currency,
-                    round=1 + (standing.round if standing else 0),
+                    round=1 + _desk(situation).rounds(order.id),
                     other_offers=len(_desk(situation).close(order.id).offers),
                 ),
             )
@@ -151,7 +150,7 @@ def effect(situation: Situation[Input], action: Action) -> Model:
     desk, case = _desk(situation), situation.once(_case)
     name = case.order.id
     if isinstance(action, RequestEvidence):
-        return desk.close(name)
+        return desk.give_up(name)
     if isinstance(action, NoteAnswer):
         return desk if case.offer is None else desk.put(case.offer)
     if isinstance(action, OfferSettlement):
@@ -161,7 +160,7 @@ def effect(situation: Situation[Input], action: Action) -> Model:
             pieces_from_buyer=case.pieces_from[Party.BUYER],
             pieces_from_seller=case.pieces_from[Party.SELLER],
             amount_minor=action.amount_minor,
-            round=1 + (before.round if before else 0),
+            round=1 + desk.rounds(name),
             expires_at=situation.now + ANSWER_WITHIN,
             buyer_asks=before.buyer_asks if before else None,
             seller_bids=before.seller_bids if before else None,
@@ -225,7 +224,8 @@ def _on_evidence(situation: Situation[Input], case: _Case) -> tuple[Candidate, .
     ]
     amount = first_offer(order.amount_minor, points)
     shown = min(order.evidence_for_buyer, order.evidence_for_seller)
-    if case.offer is None and amount is not None and shown >= BOTH_HAVE_A_CASE:
+    talked = order.id in _desk(situation).talked
+    if case.offer is None and not talked and amount is not None and shown >= BOTH_HAVE_A_CASE:
         found.append(
             Candidate(
                 OfferSettlement(amount_minor=amount, currency=order.currency),

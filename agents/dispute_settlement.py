@@ -12,11 +12,8 @@ from typing import Final
 
 from jurat.agents.agent import Candidate, Signal
 from jurat.agents.dispute_actions import NoteAnswer, OfferSettlement, PartialRefund, SettleAsAgreed
-from jurat.agents.dispute_desk import OpenOffer
+from jurat.agents.dispute_desk import MAX_ROUNDS, OpenOffer
 from jurat.schemas.marketplace import Party, SettlementAnswer, SettlementAnswered
-
-MAX_ROUNDS: Final = 3
-"""Offers in one dispute; the policies say the same."""
 
 STEP: Final = 10
 """Percent of the disputed amount by which an offer moves towards a side that refused without naming an amount."""

@@ -23,7 +23,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field
 
 from jurat.agents.agent import Action, Agent, Candidate, Judged, Signal, Situation
-from jurat.agents.dunning_case import DunningCase, DunningDesk, Ended, case_of
+from jurat.agents.dunning_case import RESULT, DunningCase, DunningDesk, Ended, case_of
 from jurat.agents.memory import Learned, Remembering
 from jurat.agents.payment_retrier import ADVICE, FRAUD, FUNDS, METHOD, REFUSED, TECHNICAL, UNKNOWN
 from jurat.policies.request import Entity, Facts
@@ -249,6 +249,8 @@ def effect(situation: Situation[Event], action: Action) -> Model:
 
 
 def _after_step(case: DunningCase, action: Action, now: datetime) -> DunningCase:
+    if isinstance(action, RetryRenewal):
+        return case.model_copy(update={"new_card": False})
     if isinstance(action, AskForNewCard):
         return case.model_copy(update={"asks": case.asks + 1})
     if isinstance(action, GrantGrace):
@@ -262,7 +264,7 @@ def timers(situation: Situation[Event], action: Action) -> Mapping[str, datetime
     """The moment at which a step is over, whether or not somebody answers."""
     now = situation.now
     if isinstance(action, RetryRenewal):
-        return {"result": now + timedelta(hours=action.after_hours + RESULT_HOURS)}
+        return {RESULT: now + timedelta(hours=action.after_hours + RESULT_HOURS)}
     if isinstance(action, AskForNewCard):
         return {"answer": now + timedelta(hours=ANSWER_HOURS)}
     if isinstance(action, GrantGrace):

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from jurat.agents.agent import Situation
 from jurat.schemas.model import Count, Event, Identifier, MinorUnits, Model, Timestamp
 from jurat.schemas.subscriptions import CardUpdated, RenewalFailed, RenewalRecovered
+from jurat.schemas.timers import TimerFired
+
+RESULT: Final = "result"
+"""The timer that fires where nobody said what became of a charge: it counts as one that failed."""
 
 
 class Ended(StrEnum):
@@ -29,7 +33,7 @@ class DunningCase(Model):
     """One failed renewal of an account.
 
     Attributes:
-        failures: charges of this invoice that failed.
+        failures: charges of this invoice that failed, or of which nobody said what became of them.
         opened_at: when the first one failed.
         asks: how often the customer was asked for another card.
         grace_days: days of grace given so far.
@@ -96,6 +100,8 @@ def after_event(case: DunningCase | None, event: Event, at: datetime) -> Dunning
         return case.model_copy(update={"paid": True, "paid_at": at})
     if isinstance(event, CardUpdated):
         return case.model_copy(update={"new_card": True})
+    if isinstance(event, TimerFired) and event.name == RESULT and case.owed:
+        return case.model_copy(update={"failures": case.failures + 1})
     return case
 
 

@@ -21,9 +21,8 @@ from jurat.agents.dispute_actions import (
     RequestEvidence,
     SettleAsAgreed,
 )
-from jurat.agents.dispute_desk import ANSWER_WITHIN, MAX_NAMED, MAX_OFFERS, BuyerDesk, timer_name
+from jurat.agents.dispute_desk import ANSWER_WITHIN, MAX_NAMED, MAX_OFFERS, MAX_ROUNDS, BuyerDesk, timer_name
 from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
-from jurat.agents.dispute_settlement import MAX_ROUNDS
 from jurat.agents.reasoner import Reasoner
 from jurat.schemas.decision import InputRef, Verdict
 from jurat.schemas.errors import InputRejected
@@ -308,3 +307,14 @@ def test_a_dispute_that_is_opened_again_goes_on_counting_its_offers() -> None:
     again = Insisting(OfferSettlement(amount_minor=talks.offered(), currency="EUR"))
     made = [talks.send(EVEN, reasoner=again) for _ in range(MAX_ROUNDS)]
     assert [isinstance(action, OfferSettlement) for action in made] == [True] * (MAX_ROUNDS - 1) + [False]
+
+
+def test_talks_that_came_to_nothing_do_not_begin_again() -> None:
+    talks = begun()
+    talks.send(fired("d-1", NOW + ANSWER_WITHIN), reasoner=Down())
+    assert talks.done[-1] == RequestEvidence(from_party=Party.SELLER)
+    assert talks.desk is not None
+    assert (talks.desk.offers, talks.desk.talked) == ((), ("d-1",))
+    again = talks.send(EVEN, reasoner=Insisting(OfferSettlement(amount_minor=4_000, currency="EUR")))
+    assert again == RequestEvidence(from_party=Party.SELLER), "the fallback"
+    assert not isinstance(talks.send(EVEN), OfferSettlement)
