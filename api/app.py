@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FILE: Final = "pyproject.toml"
 TABLE: Final = "tool.jurat"
+NAME: Final = b"jurat"
+"""What a file must hold for such a table to be in it, however it is spelt."""
 
 MAX_PARENTS: Final = 32
 """Folders that are looked into, the working folder included: deeper than projects are."""
@@ -108,11 +110,12 @@ def use(app: App) -> None:
     """Make an app known to this process: its event types and topics, its bundles, its agents instead of the shipped.
 
     Raises:
-        ConfigurationError: a name is another's, an agent listens to what no topic is said to carry, its bundle is
-            nowhere, or the process has another app.
+        ConfigurationError: a name is another's, or is none; an agent listens to what no topic is said to carry, its
+            bundle is nowhere, or the process has another app.
         SchemaError: an event has a field that Avro cannot carry exactly.
     """
     from jurat.agents import catalogue as agents  # noqa: PLC0415 - these load what most commands outside of a project need not
+    from jurat.audit.keys import check_agent  # noqa: PLC0415
     from jurat.policies import folder as bundles  # noqa: PLC0415
     from jurat.schemas import catalogue as events  # noqa: PLC0415
     from jurat.streams import topics  # noqa: PLC0415
@@ -123,6 +126,8 @@ def use(app: App) -> None:
         raise ConfigurationError(
             "got a second app in one process, expected one: start another process for it"
         )
+    for agent in app.agents:
+        check_agent(agent.name)
     for carried in app.events.values():
         events.add(carried)
     for topic, carried in app.events.items():
@@ -153,13 +158,14 @@ def _find(folder: Path) -> tuple[Path, str] | None:
         file = here / FILE
         if not file.is_file():
             continue
-        data = file.read_bytes()
-        if TABLE.encode() not in data:
-            continue  # somebody else's, or one that need not be read
         try:
-            table = tomllib.loads(data.decode()).get("tool", {}).get("jurat")
-        except ValueError as error:
-            raise ConfigurationError(f"got {file}, expected TOML: {error}") from error
+            data = file.read_bytes()
+            if NAME not in data:
+                continue  # somebody else's, which need not be read
+            tools = tomllib.loads(data.decode()).get("tool")
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"got {file}, expected TOML that can be read: {error}") from error
+        table = tools.get("jurat") if isinstance(tools, dict) else None
         if table is not None:
             return file, _place(file, table)
     return None
@@ -181,13 +187,12 @@ def _imported(file: Path, place: str) -> App:
     if folder not in sys.path:
         sys.path.insert(0, folder)  # so that a project need not be installed to be run
     try:
-        module = importlib.import_module(module_name)
+        app = getattr(importlib.import_module(module_name), name, None)
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"the app {place}, which {file} names, cannot be imported: {type(error).__name__}: {error}"
             f"{_within(file.parent, error)}"
         ) from error
-    app = getattr(module, name, None)
     if not isinstance(app, App):
         raise ConfigurationError(
             f"got {type(app).__name__} as the app {place}, which {file} names, expected a jurat.App"
