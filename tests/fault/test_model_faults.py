@@ -60,7 +60,7 @@ async def test_a_good_answer_is_a_proposal_with_what_it_took() -> None:
     assert (got.call.spent.calls, got.call.spent.input_tokens, got.call.spent.output_tokens) == (1, 1_000, 50)
     assert (got.call.spent.cost_micros, got.call.spent.currency) == (SPENT_MICROS, "USD")
     [asked] = server.got
-    assert asked.headers["idempotency-key"] == "decision-1/0/0"
+    assert asked.headers["idempotency-key"] == "decision-1/0/0/mock", "its own for each model"
     assert asked.headers["authorization"] == f"Bearer {KEY}"
     form = asked.sent["response_format"]["json_schema"]
     assert form["strict"] is True
