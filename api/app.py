@@ -13,7 +13,7 @@ import sys
 import tomllib
 import traceback
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +34,9 @@ MAX_PARENTS: Final = 32
 """Folders that are looked into, the working folder included: deeper than projects are."""
 
 _PLACE: Final = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)", re.ASCII)
+
+_NAMESPACE: Final = re.compile(r"[a-z_][a-z0-9_]{0,63}(\.[a-z_][a-z0-9_]{0,63}){0,3}")
+"""What Avro takes as a namespace, in small letters."""
 
 _in_use: list[App] = []
 """The app of this process, once there is one."""
@@ -58,9 +61,10 @@ class App:
         """Refuse what cannot be meant.
 
         Raises:
-            ConfigurationError: no agent, or two of one name; a relative folder; an event type on two topics, or one
-                without a namespace or key.
+            ConfigurationError: something of another type; no agent, or two of one name; a relative folder; an event
+                type on two topics, or one without a namespace or key.
         """
+        self._check_types()
         repeated = [name for name, count in Counter(agent.name for agent in self.agents).items() if count > 1]
         if repeated or not self.agents:
             raise ConfigurationError(
@@ -78,11 +82,37 @@ class App:
                 raise ConfigurationError(f"got {event.__name__} on two topics, expected it on one")
             namespace = getattr(event, "namespace", None)
             key = getattr(event, "key_field", None)
-            if not isinstance(namespace, str) or key not in event.model_fields:
+            if (
+                not isinstance(namespace, str)
+                or not _NAMESPACE.fullmatch(namespace)
+                or key not in event.model_fields
+            ):
                 raise ConfigurationError(
                     f"got the event {event.__name__} with namespace={namespace!r} and key_field={key!r}, expected a"
-                    f" name for its project, and one of its fields: {', '.join(event.model_fields)}"
+                    " name for its project of small letters, digits and `_`, and one of its fields:"
+                    f" {', '.join(event.model_fields)}"
                 )
+
+    def _check_types(self) -> None:
+        from jurat.agents.agent import Agent  # noqa: PLC0415 - loaded already where there is an agent
+        from jurat.schemas.model import Event  # noqa: PLC0415
+        from jurat.streams.topics import Topic  # noqa: PLC0415
+
+        # Whoever writes an app may not have it type-checked.
+        agents: tuple[object, ...] = self.agents
+        events: Iterable[tuple[object, object]] = self.events.items()
+        policies: object = self.policies
+        wrong = [agent for agent in agents if not isinstance(agent, Agent)]
+        for topic, carried in events:
+            types: tuple[object, ...] = carried if isinstance(carried, tuple) else (None,)
+            named = all(isinstance(event, type) and issubclass(event, Event) for event in types)
+            wrong += [] if named and isinstance(topic, Topic) else [{topic: carried}]
+        wrong += [] if isinstance(policies, Path) else [policies]
+        if wrong:
+            raise ConfigurationError(
+                f"got {wrong[0]!r} in the app, expected a tuple of agents, a tuple of Event classes for each Topic, and"
+                " a Path to policies"
+            )
 
 
 def load(folder: Path) -> App | None:
@@ -128,6 +158,11 @@ def use(app: App) -> None:
         )
     for agent in app.agents:
         check_agent(agent.name)
+        if agents.SHIPPED.get(agent.name, agent) is not agent:
+            raise ConfigurationError(
+                f"got an agent of the name {agent.name}, expected another name: it is that of a shipped one,"
+                " whose state, decisions and keys it would take for its own"
+            )
     for carried in app.events.values():
         events.add(carried)
     for topic, carried in app.events.items():

@@ -128,6 +128,15 @@ def spoilt(**members: Any) -> type[Event]:
         ({"agents": (replace(THEIRS, bundle="nowhere"),)}, "expected the bundle nowhere there"),
         ({"agents": (replace(THEIRS, name="../theirs"),)}, r"agent name '\.\./theirs'"),
         ({"agents": (replace(THEIRS, name=""),)}, "agent name ''"),
+        ({"agents": (replace(THEIRS, name=PAYMENT_RETRIER.name),)}, "that of a shipped one"),
+        ({"agents": (replace(THEIRS, bundle="../policies/their_bundle"),)}, "expected the name of a folder"),
+        ({"agents": (7,)}, "got 7 in the app, expected a tuple of agents"),
+        ({"events": {HEARD.name: (Heard,)}}, "a tuple of Event classes for each Topic"),
+        ({"events": {HEARD: Heard}}, "a tuple of Event classes for each Topic"),
+        ({"events": {HEARD: ("Heard",)}}, "a tuple of Event classes for each Topic"),
+        ({"policies": "/policies"}, "a Path to policies"),
+        ({"events": {HEARD: (spoilt(namespace="their shop"),)}}, "namespace='their shop'"),
+        ({"events": {HEARD: (spoilt(namespace=""),)}}, "namespace=''"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(policies: Path, changed: dict[str, Any], said: str) -> None:
