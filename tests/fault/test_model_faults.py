@@ -208,6 +208,20 @@ async def test_whatever_the_client_raises_is_no_fault_of_the_input(monkeypatch: 
     await client.close()
 
 
+@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "rot_13", "hex_codec"])
+async def test_the_charset_of_an_error_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, charset: str
+) -> None:
+    def looked_at(*_args: object) -> str:
+        raise AssertionError("the charset was looked at")
+
+    monkeypatch.setattr(f"encodings.{charset}.IncrementalDecoder.decode", looked_at)
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    got, _server = await ask(Reply(b"a-" + b"a" * 1_000, status=500, headers=headers))
+    assert type(got) is ReasonerUnavailable
+    assert "status 500" in str(got)
+
+
 async def test_no_cookie_of_a_server_is_kept() -> None:
     headers = {"Content-Type": "application/json", "Set-Cookie": f"a={'x' * 1_000}; Path=/"}
     async with LLMock(lambda _number, _got: Reply(completion(GOOD), headers=headers)) as server:
