@@ -18,6 +18,7 @@ from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.notifier import NOTIFIER
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
+from jurat.agents.promise_negotiator import PROMISE_NEGOTIATOR
 from jurat.agents.ranker import RANKER
 from jurat.agents.reasoner import Reasoner
 from jurat.agents.requested import RequestedReasoner
@@ -34,6 +35,7 @@ SHIPPED: Final[Mapping[str, Agent[Any]]] = {
         FULFILMENT_ROUTER,
         NOTIFIER,
         PAYMENT_RETRIER,
+        PROMISE_NEGOTIATOR,
         RANKER,
         RETENTION,
         TRUST_SCORER,

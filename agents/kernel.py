@@ -43,10 +43,12 @@ from jurat.agents.reasoner import (
     ModelCall,
     Proposal,
     ProposalRequest,
+    Spent,
     ToolCall,
     ToolResult,
     unexplored,
 )
+from jurat.agents.reasoner_spending import NOTHING, spent_by, together
 from jurat.agents.tools import checked_call, checked_result
 from jurat.policies.normal import printable
 from jurat.policies.objectives import Objectives
@@ -154,12 +156,17 @@ class ToolUsed:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The kernel's result: the proposal that counts, all that were made, and the tools, each in order."""
+    """The kernel's result: the proposal that counts, all that were made, and the tools, each in order.
+
+    Attributes:
+        wasted: what calls of models took that gave no usable answer.
+    """
 
     resolution: Resolution
     chosen: JudgedProposal
     proposals: tuple[JudgedProposal, ...]
     tools: tuple[ToolUsed, ...] = ()
+    wasted: Spent = NOTHING
 
 
 class Judge(Protocol):
@@ -257,6 +264,7 @@ class _Case:
     made: list[JudgedProposal] = field(default_factory=list)
     tools: list[ToolUsed] = field(default_factory=list)
     failure: ReasonerError | None = None
+    wasted: Spent = NOTHING
     proposal: Proposal = field(init=False)
     wish: tuple[Tool, Model, ModelCall | None] = field(init=False)
 
@@ -285,6 +293,8 @@ class _Case:
             self.proposal = checked(self.agent, answer)
         except ReasonerError as error:
             self.failure = error
+            given = answer if isinstance(answer, Proposal | ToolCall) else None
+            self.wasted = together(self.wasted, spent_by(error, given))
             return Came.FAILURE
         return Came.PROPOSAL
 
@@ -334,7 +344,7 @@ class _Case:
         """5, 6 and 7."""
         last = self.made[-1].judgement.verdict
         chosen = self.made[0] if last is Verdict.DENY else self.made[-1]
-        return Decided(RESOLUTION_OF[last], chosen, tuple(self.made), tuple(self.tools))
+        return Decided(RESOLUTION_OF[last], chosen, tuple(self.made), tuple(self.tools), self.wasted)
 
     def reason_of_failure(self) -> JuratError:
         """8."""

@@ -40,11 +40,13 @@ class Answered:
         status: HTTP's.
         body: as it came.
         retry_after: the header, where the server sent one.
+        date: likewise; the server's own clock.
     """
 
     status: int
     body: bytes
     retry_after: str | None
+    date: str | None = None
 
 
 class _Bounded(httpx2.AsyncByteStream):
@@ -146,7 +148,8 @@ class OpenAIClient:
         ) as error:  # whatever its layers raise, groups of errors too, is not the input's fault
             cause = error.__cause__ or error
             raise ReasonerUnavailable(f"no whole answer of the model came: {type(cause).__name__}") from error
-        return Answered(response.status_code, body, response.headers.get("retry-after"))
+        headers_got = response.headers
+        return Answered(response.status_code, body, headers_got.get("retry-after"), headers_got.get("date"))
 
     async def close(self) -> None:
         """Close its connections."""

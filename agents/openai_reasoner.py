@@ -10,9 +10,12 @@ Not here: the words (`model_prompt.py`), the wire (`openai_client.py`), reading 
 
 from __future__ import annotations
 
+import math
+from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
-from jurat.agents.model_answer import Asked, Price, read_answer
+from jurat.agents import model_calls
+from jurat.agents.model_answer import MILLION, Asked, Price, read_answer
 from jurat.agents.model_prompt import answer_schema, messages, sent
 from jurat.agents.openai_client import Answered
 from jurat.agents.reasoner import Proposal, ProposalRequest, Spent, ToolCall
@@ -21,6 +24,9 @@ from jurat.schemas.errors import ConfigurationError, ProposalInvalid, ReasonerUn
 
 MAX_ANSWER_TOKENS: Final = 2_000
 """Tokens of one answer: four times the longest of ours, with room for servers that count reasoning."""
+
+TEMPLATE_TOKENS: Final = 256
+"""Tokens that a chat template adds to our two messages: a few dozen, where it does not repeat the schema."""
 
 WITHIN_S: Final = 60.0
 """Seconds for one call: large models take ten to thirty; whoever takes longer holds up an order's next event."""
@@ -71,15 +77,11 @@ class OpenAIReasoner:
 
     async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
         """Ask the model, once; nothing is asked where nothing is left to propose."""
-        schema = answer_schema(request)
-        if schema is None:
+        question = self._question(request)
+        if question is None:
             return None
-        asking = messages(request)
-        settings: canonical.JsonObject = {
-            "model": self._model,
-            "max_completion_tokens": MAX_ANSWER_TOKENS,
-        }
-        beside = sent(request, schema, settings)
+        beside, asking = question
+        model_calls.check_allowed(self._model)
         asked = Asked(self._model, canonical.digest(beside), canonical.digest(asking), self._price)
         try:
             # One key for one body: another model asked for the same call must not be given this one's answer.
@@ -91,6 +93,44 @@ class OpenAIReasoner:
             return read_answer(request.agent, asked, answered.body)
         raise _refused(answered, self._model)
 
+    def at_most(self, request: ProposalRequest) -> Spent | None:
+        """What one call takes at most; None where nothing would be asked.
+
+        No token is shorter than a byte, and a template adds a few to each message. A server that does not keep to
+        `max_completion_tokens` may take more.
+        """
+        question = self._question(request)
+        if question is None:
+            return None
+        beside, asking = question
+        tokens = len(canonical.dumps(beside)) + len(canonical.dumps({"messages": asking})) + TEMPLATE_TOKENS
+        price = self._price
+        cost = None
+        if price is not None:
+            cost = math.ceil(
+                (tokens * price.input_micros + MAX_ANSWER_TOKENS * price.output_micros) / MILLION
+            )
+        return Spent(
+            calls=1,
+            input_tokens=tokens,
+            output_tokens=MAX_ANSWER_TOKENS,
+            cost_micros=cost,
+            currency=price.currency if price else None,
+        )
+
+    def _question(
+        self, request: ProposalRequest
+    ) -> tuple[canonical.JsonObject, list[canonical.JsonValue]] | None:
+        """Everything sent beside the messages, and these; None where nothing is left to propose."""
+        schema = answer_schema(request)
+        if schema is None:
+            return None
+        settings: canonical.JsonObject = {
+            "model": self._model,
+            "max_completion_tokens": MAX_ANSWER_TOKENS,
+        }
+        return sent(request, schema, settings), messages(request)
+
 
 def _refused(answered: Answered, model: str) -> Exception:
     """What a status that is not 200 means; the body is not quoted, as it may quote the prompt or the key."""
@@ -99,7 +139,7 @@ def _refused(answered: Answered, model: str) -> Exception:
         return ReasonerUnavailable(
             f"the model's server answered with status {status}, expected 200",
             spent=NOT_SPENT if status == 429 else MAYBE_SPENT,
-            retry_after_s=_seconds(answered.retry_after),
+            retry_after_s=_seconds(answered.retry_after, answered.date),
         )
     if status in _SETTINGS:
         return ConfigurationError(
@@ -112,7 +152,16 @@ def _refused(answered: Answered, model: str) -> Exception:
     )
 
 
-def _seconds(header: str | None) -> int | None:
-    """Retry-After in seconds; None for a date, which is of no use without a clock, or for nonsense."""
+def _seconds(header: str | None, date: str | None) -> int | None:
+    """Retry-After in seconds, None for nonsense; a date counts from the server's own `Date`, as we have no clock.
+
+    Source: RFC 9110, section 10.2.3
+    """
     text = (header or "").strip()
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_WAIT_DIGITS else None
+    if text.isascii() and text.isdecimal():
+        return int(text) if len(text) <= _MAX_WAIT_DIGITS else None
+    try:
+        waits = parsedate_to_datetime(text) - parsedate_to_datetime(date or "")
+    except (TypeError, ValueError, OverflowError):  # one with a zone and one without among them
+        return None
+    return max(0, round(waits.total_seconds()))

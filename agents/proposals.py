@@ -44,6 +44,20 @@ class SpentForm(Model):
     cost_micros: Count | None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None
 
+    @classmethod
+    def of(cls, spent: Spent) -> SpentForm:
+        """The form of what was spent.
+
+        Raises:
+            ValidationError: a value is out of its bounds.
+        """
+        return cls.model_validate(asdict(spent))
+
+    @property
+    def spent(self) -> Spent:
+        """What was spent."""
+        return Spent(**self.model_dump())
+
 
 class ModelCallForm(Model):
     """`ModelCall`, with bounds; what is journalled of it."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from jurat.agents.action_space import DecisionSpace
 from jurat.agents.agent import Action, Agent, Situation
+from jurat.agents.model_limits import NoPurse, Purse
 from jurat.policies.objectives import Objectives
 from jurat.policies.request import Judgement
 from jurat.schemas import canonical
@@ -142,6 +143,7 @@ class ProposalRequest:
         tools: what the tools answered that were used before in this decision, in order.
         space: works out what the policies leave to propose, when first called, and keeps it for this decision. It
             follows from the situation and the policies, so it is no part of the request's digest.
+        purse: keeps what calls of models take, for reasoners with limits.
     """
 
     agent: Agent[Any]
@@ -151,6 +153,7 @@ class ProposalRequest:
     objectives: Objectives | None = None
     tools: tuple[ToolResult, ...] = ()
     space: Callable[[], DecisionSpace] = field(default=unexplored, compare=False, repr=False)
+    purse: Purse = field(default_factory=NoPurse, compare=False, repr=False)
 
 
 class Reasoner(Protocol):

@@ -2,7 +2,8 @@
 
 Rules upheld here: the states stand in a table; a failure is `ReasonerUnavailable` alone, as an answer of no use comes
 from a server that is up; while open nothing is sent, so nothing is spent; one question at a time tries whether it is up
-again, and a question that is cancelled says nothing about that. State is of one process: a restart asks anew.
+again, and one that is cancelled or that a limit of ours stops says nothing about that. State is of one process: a
+restart asks anew.
 
 ==========  ====================  =====================================================
 state       what comes            then
@@ -12,7 +13,8 @@ closed      a failure             closed; open after `MAX_FAILURES` in a row
 open        a question            refused; probing where `OPEN_S` have passed
 probing     a question            refused, but for the one that probes
 probing     an answer             closed
-probing     a failure, a cancel   open, from now
+probing     a failure, a cancel,  open, from now
+            a limit
 ==========  ====================  =====================================================
 """
 
@@ -23,7 +25,7 @@ from enum import Enum
 from typing import Final
 
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall
-from jurat.schemas.errors import ReasonerUnavailable
+from jurat.schemas.errors import LimitReached, ReasonerUnavailable
 
 MAX_FAILURES: Final = 5
 """Failures in a row, each after its retries: fifteen requests that went wrong are no accident."""
@@ -71,8 +73,11 @@ class CircuitBroken:
         probes = self._enter()
         try:
             answer = await self._reasoner.propose(request)
-        except ReasonerUnavailable:
-            self._failed()
+        except ReasonerUnavailable as error:
+            if not isinstance(error, LimitReached):
+                self._failed()
+            elif probes:
+                self._open()
             raise
         except Exception:
             self._answered()

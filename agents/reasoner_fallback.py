@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jurat.agents.reasoner import ModelCall, Proposal, ProposalRequest, Reasoner, Spent, ToolCall
-from jurat.agents.reasoner_spending import NOTHING, call_of, spent_by, together, with_before
+from jurat.agents.reasoner_spending import NOTHING, call_of, spent_by, together, with_before, with_spent
 from jurat.schemas.errors import ConfigurationError, ReasonerError
 
 
@@ -53,8 +53,7 @@ class Fallback:
             except ReasonerError as error:
                 before, failed = together(before, spent_by(error)), call_of(error) or failed
                 if one is last:
-                    details = {key: value for key, value in error.details.items() if key != "call"}
-                    raise type(error)(str(error), **{**details, "spent": before}) from error
+                    raise with_spent(error, before) from error
                 continue
             if answer is None:
                 return None

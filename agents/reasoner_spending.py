@@ -1,7 +1,8 @@
 """What calls took that came to nothing, carried on to the answer or the error that stands in the end.
 
 Rules upheld here: nothing that was paid for is dropped on the way through wrappers; amounts of two currencies are not
-added: then no cost is known. Not here: what a call took (`model_answer.py`), counting it (`jurat.streams`).
+added: then no cost is known; a sum ends at what can be written. Not here: what a call took (`model_answer.py`),
+counting it (`jurat.streams`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jurat.agents.reasoner import ModelCall, Proposal, Spent, ToolCall
+from jurat.schemas import canonical
 from jurat.schemas.errors import ReasonerError
 
 
@@ -24,9 +26,9 @@ def together(first: Spent, second: Spent) -> Spent:
         currency = first.currency if known else None
     return Spent(
         calls=first.calls + second.calls,
-        input_tokens=first.input_tokens + second.input_tokens,
-        output_tokens=first.output_tokens + second.output_tokens,
-        cost_micros=cost,
+        input_tokens=min(first.input_tokens + second.input_tokens, canonical.MAX_INTEGER),
+        output_tokens=min(first.output_tokens + second.output_tokens, canonical.MAX_INTEGER),
+        cost_micros=None if cost is None else min(cost, canonical.MAX_INTEGER),
         currency=currency,
     )
 
@@ -40,12 +42,20 @@ def call_of(error: ReasonerError) -> ModelCall | None:
     return call if isinstance(call, ModelCall) else None
 
 
-def spent_by(error: ReasonerError) -> Spent:
-    """What a failure took, as its details say."""
-    call, spent = call_of(error), error.details.get("spent")
+def spent_by(error: ReasonerError, answer: Proposal | ToolCall | None = None) -> Spent:
+    """What a failure took, as its details say, or the call of the answer that was refused with it."""
+    call, spent = call_of(error) or (answer.call if answer else None), error.details.get("spent")
     if call is not None:
         return call.spent
     return spent if isinstance(spent, Spent) else NOTHING
+
+
+def with_spent(error: ReasonerError, spent: Spent) -> ReasonerError:
+    """The same failure, with what was taken until then."""
+    details = {key: value for key, value in error.details.items() if key != "call"}
+    same = type(error)(str(error), **{**details, "spent": spent})
+    same.__cause__ = error
+    return same
 
 
 def with_before(

@@ -25,6 +25,7 @@ variable                        meaning
 `OPENAI_API_KEY`                what it knows us by
 `JURAT_MODEL`                   models to ask, the best first; `heuristic` may be the last
 `JURAT_MODEL_PRICES`            what their tokens cost, for the records
+`JURAT_MODEL_LIMITS`            what calls of them may take, in a minute and a day
 `JURAT_STATE_DIR`               where the local broker and the context stream keep their notes
 `JURAT_CACHE_DIR`               where Kafka's jars are kept
 ==============================  ====================================================================

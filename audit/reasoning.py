@@ -57,11 +57,12 @@ class ToolAnswered(Model):
 
 
 class ReasonerUsed(Model):
-    """Who was asked. `model` and the next two are None where no model answered.
+    """Who was asked. `model` and the next one are None where no model gave a usable answer.
 
     Attributes:
         model: what answered with the proposal that counts, or else last.
-        usage: of all answers of this decision together.
+        usage: of all calls of this decision together, those without a usable answer included; None where there was no
+            call.
         tools: tools that were used, in order; printed only where there are any.
     """
 

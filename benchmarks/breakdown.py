@@ -177,6 +177,7 @@ class _Bench:
             writer=JournalWriter(connection, agent=AGENT.name),
             clock=self._decider.clock,
             meters=Meters(AGENT.name),
+            partitions=lambda: 1,
         )
         return state, journal
 

@@ -75,9 +75,9 @@ def command(
     Agent and rule play the same worlds under the same policies. The difference is per run, with its 95 % interval over
     the seeds. A world is made up: its figures compare, they promise nothing.
     """
-    asked = models.reasoner(reasoner)
     seeded = range(first_seed, first_seed + seeds)
-    scored = asyncio.run(_all([WORLDS[name] for name in worlds or sorted(WORLDS)], asked, seeded, cases))
+    chosen = [WORLDS[name] for name in worlds or sorted(WORLDS)]
+    scored = asyncio.run(_all(chosen, reasoner, seeded, cases))
     if as_json:
         click.echo(orjson.dumps([_plain(one) for one in scored], option=orjson.OPT_INDENT_2))
     else:
@@ -87,9 +87,10 @@ def command(
         sys.exit(1)
 
 
-async def _all(worlds: list[World], asked: Reasoner, seeds: range, cases: int) -> list[Scored]:
+async def _all(worlds: list[World], reasoner: str, seeds: range, cases: int) -> list[Scored]:
     """All in one event loop: a reasoner keeps its connections from world to world."""
-    return [await _scored(world, asked, seeds, cases) for world in worlds]
+    async with models.reasoner(reasoner) as asked:
+        return [await _scored(world, asked, seeds, cases) for world in worlds]
 
 
 async def _scored(world: World, asked: Reasoner, seeds: range, cases: int) -> Scored:

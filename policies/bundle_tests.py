@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 from pydantic import Field, ValidationError
@@ -52,6 +52,10 @@ class Expectation(Model):
     policies: tuple[str, ...] | None = None
     approvers: tuple[str, ...] | None = None
     error: str | None = None
+
+
+BESIDE: Final = ("approvals", "now", "usage")
+"""What the engine adds to the context: a case says it in members of its own."""
 
 
 class Case(Model):
@@ -149,6 +153,12 @@ def _read(bundle: Bundle) -> list[tuple[str, int, Case]]:
                 f" expected one of the bundle{did_you_mean(id_, bundle.policies)}"
                 for id_ in case.expect.policies or ()
                 if id_ not in bundle.policies
+            ]
+            faults += [
+                f"{at(file, document.line((*place, 'context', name)) or line)}{label}got {name} in `context`, expected"
+                " it beside `context`"
+                for name in BESIDE
+                if name in case.context
             ]
             names.add(case.name)
             found.append((file, line, case))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from jurat.schemas import commerce, marketplace, notices, simulation, subscriptions
+from jurat.schemas import commerce, commerce_promises, marketplace, notices, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.avro import Written, fingerprint_of
 from jurat.schemas.decision import Decision
@@ -32,6 +32,9 @@ EVENTS: tuple[type[Event], ...] = (
     commerce.PaymentRefunded,
     commerce.ProductListed,
     commerce.WarehouseReported,
+    commerce_promises.CapacityReported,
+    commerce_promises.DeliveryPromiseRequested,
+    commerce_promises.PromiseAnswered,
     marketplace.DisputeOpened,
     marketplace.SearchPerformed,
     marketplace.SellerActivityReported,

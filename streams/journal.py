@@ -11,8 +11,8 @@ The protocol of one call (the numbers come back in the code):
 
 The entries of an input are tombstoned in the transaction that commits its end, by whoever commits. Deterministic
 reasoners are not journalled, tools always are. Specified in `docs/spec/journal.md`. Not here: that transaction
-(`committing.py`), the bytes (`journal_entry.py`), which call answers a question (`journal_held.py`), Kafka's producer
-(`journal_writer.py`).
+(`committing.py`), the bytes (`journal_entry.py`), which call answers a question (`journal_held.py`), what was spent
+(`spending.py`), Kafka's producer (`journal_writer.py`).
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from jurat.agents.reasoner import (
     Proposal,
     ProposalRequest,
     Reasoner,
+    Spent,
     ToolCall,
     ToolResult,
     request_digest,
 )
+from jurat.agents.reasoner_spending import NOTHING, spent_by, together, with_before, with_spent
 from jurat.agents.tools import raw
 from jurat.audit.record import format_time
 from jurat.schemas import canonical
@@ -68,10 +70,11 @@ from jurat.streams.journal_entry import (
     use_intent,
     where_of,
 )
-from jurat.streams.journal_held import Held, finished_call, tell_unanswered
-from jurat.streams.journal_writer import JournalWriter
+from jurat.streams.journal_held import Held, finished_call, tell_unanswered, wasted
+from jurat.streams.journal_writer import EntryWriter, JournalWriter
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.reading import Progress, read_to_end
+from jurat.streams.spending import PREFIX, PartitionSpending
 
 __all__ = ["CallMeters", "EntryWriter", "Journal", "JournalWriter"]
 
@@ -82,18 +85,6 @@ T = TypeVar("T")
 LAST_WRITE_S: Final = 2.0
 """How long a cancelled worker goes on writing an answer that it has. A closing partition cancels what is in work when
 its grace is over, so that this comes on top of the grace."""
-
-
-class EntryWriter(Protocol):
-    """Writes to the journal; `JournalWriter` is one."""
-
-    async def write(self, partition: int, key: bytes, value: bytes) -> None:
-        """Write a record; returns when all in-sync replicas have it.
-
-        Raises:
-            StreamError: they do not, or may not; `Retryable` where trying again may help.
-        """
-        ...
 
 
 class CallMeters(Protocol):
@@ -118,6 +109,7 @@ class Journal:
         writer: who writes; running.
         clock: the present moment.
         meters: who counts.
+        partitions: how many the agent's topic has now, to share limits among.
         check_ours: raises when the partition may be somebody else's by now, so that nothing is bought for it.
     """
 
@@ -130,6 +122,7 @@ class Journal:
         writer: EntryWriter,
         clock: Callable[[], datetime],
         meters: CallMeters,
+        partitions: Callable[[], int],
         check_ours: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
@@ -141,6 +134,14 @@ class Journal:
         self._meters = meters
         self._name = secrets.token_hex(4)
         self._inputs: dict[tuple[str, int], dict[CallKey, Held]] = {}
+        self._spending = PartitionSpending(
+            partition=partition,
+            partitions=partitions,
+            name=self._name,
+            write=partial(writer.write, partition),
+            clock=clock,
+            check_ours=check_ours,
+        )
 
     def __len__(self) -> int:
         """How many calls are held."""
@@ -163,6 +164,7 @@ class Journal:
             async for record in records:
                 self._restore_one(record)
                 count += 1
+        self._spending.restored()
         return count
 
     def stale(self, done: Callable[[InputRef], bool]) -> list[bytes]:
@@ -172,7 +174,8 @@ class Journal:
             done: whether an input has its terminal record; not so for one that waits for another attempt.
 
         Returns:
-            Their keys, to be tombstoned with the next commit. If that is never made, the next restore finds them again.
+            Their keys, and those of what was spent before today, to be tombstoned with the next commit. If that is
+            never made, the next restore finds them again.
         """
         ended = [
             (place, calls)
@@ -181,7 +184,7 @@ class Journal:
         ]
         for place, _calls in ended:
             del self._inputs[place]
-        return [key.encode() for _place, calls in ended for key in calls]
+        return [*self._spending.stale(), *[key.encode() for _place, calls in ended for key in calls]]
 
     def tombstones(self, where: InputRef) -> list[bytes]:
         """The keys of an input's entries, to be tombstoned in the transaction that commits its end."""
@@ -227,7 +230,9 @@ class Journal:
             event=canonical.digest(request.situation.event.model_dump(mode="json")),
             asked_at=format_time(self._clock()),
         )
-        asking = partial(self._ask, reasoner, replace(request, call_id=intent.call_id))
+        asked = replace(request, call_id=intent.call_id, purse=self._spending)
+        before = wasted(self._inputs.get((where.topic, where.offset), {}), ask=ask)
+        asking = partial(self._ask, reasoner, asked, before)
         reading = partial(answer_of, agent=self._agent)
         return await self._once(intent, asking, reading, where=where, attempt=attempt, ask=ask)
 
@@ -273,6 +278,7 @@ class Journal:
         held.made = True
         answer = await make(held)  # 3
         await self._write_answer(key, held)  # 4
+        await self._spending.settled()
         if isinstance(answer, JuratError):
             raise answer
         return answer  # 5
@@ -285,21 +291,33 @@ class Journal:
         return result_of(held.entry, use)
 
     async def _ask(
-        self, reasoner: Reasoner, request: ProposalRequest, held: Held
+        self, reasoner: Reasoner, request: ProposalRequest, before: Spent, held: Held
     ) -> Proposal | ToolCall | JuratError | None:
-        """Ask, and hold what came of it; returns the answer as it is read back, or the failure."""
+        """Ask, and hold what came of it; returns the answer as it is read back, or the failure.
+
+        What attempts before this one took (`before`) goes with either.
+        """
         intent = held.entry
         failure: JuratError
+        given, took = None, NOTHING
         try:
             given = await reasoner.propose(request)
+            if isinstance(given, Proposal | ToolCall):
+                given = with_before(given, before)
             held.entry, held.unwritten, answer = self._read_back(intent, given)
         except InputRejected as error:
             kind, failure = Kind.REJECTED, error
         except ReasonerError as error:
-            kind, failure = (Kind.UNAVAILABLE if isinstance(error, Retryable) else Kind.INVALID), error
+            kind, took = (
+                (Kind.UNAVAILABLE if isinstance(error, Retryable) else Kind.INVALID),
+                spent_by(error, given),
+            )
+            in_all = took if given is not None else together(before, took)
+            failure = with_spent(error, in_all)
+            took = took if kind is Kind.UNAVAILABLE else in_all
         else:
             return answer
-        held.entry = failed(intent, kind, str(failure), format_time(self._clock()))
+        held.entry = failed(intent, kind, str(failure), format_time(self._clock()), spent=took)
         held.unwritten = print_entry(held.entry)
         return failure
 
@@ -354,11 +372,15 @@ class Journal:
         if entry.kind is Kind.REJECTED:
             raise InputRejected(entry.message or "", call_id=entry.call_id)
         if entry.kind is Kind.INVALID:
-            raise ProposalInvalid(entry.message or "", call_id=entry.call_id)
+            spent = entry.spent.spent if entry.spent is not None else NOTHING
+            raise ProposalInvalid(entry.message or "", call_id=entry.call_id, spent=spent)
         return entry
 
     def _restore_one(self, record: KafkaRecord) -> None:
         try:
+            if (record.key or b"").startswith(PREFIX):
+                self._spending.restore(record.key or b"", record.value)
+                return
             key = parse_key(record.key or b"")
             entry = None if record.value is None else parse_entry(record.value)
         except StreamError as error:

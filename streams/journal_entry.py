@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError
 
 from jurat.agents.agent import MAX_TOOL_NAME, Agent
 from jurat.agents.kernel import Use
-from jurat.agents.proposals import ModelCallForm
-from jurat.agents.reasoner import ModelCall, Proposal, RawArguments, ToolCall, ToolResult
+from jurat.agents.proposals import ModelCallForm, SpentForm
+from jurat.agents.reasoner import ModelCall, Proposal, RawArguments, Spent, ToolCall, ToolResult
 from jurat.agents.tools import failed_result, read_result
 from jurat.audit.reasoning import Sha256Hex
 from jurat.audit.record import Time
@@ -145,6 +145,7 @@ class Entry(Model):
         message: why it proposed nothing, or why the tool gave no answer.
         tool: which tool it wishes for, or which is used.
         result: what the tool answered.
+        spent: what calls took that gave no usable answer; None where nothing is known to be taken.
     """
 
     kind: Kind
@@ -157,6 +158,7 @@ class Entry(Model):
     message: Annotated[str, Field(max_length=MAX_MESSAGE)] | None = None
     tool: Annotated[ToolEntry | None, Field(exclude_if=_nothing)] = None
     result: Annotated[FreeJson | None, Field(exclude_if=_nothing)] = None
+    spent: Annotated[SpentForm | None, Field(exclude_if=_nothing)] = None
 
 
 def answered(intent: Entry, answer: Proposal | ToolCall | None, at: str) -> Entry:
@@ -218,10 +220,11 @@ def entry_of_use(intent: Entry, result: ToolResult, at: str) -> Entry:
     return intent.model_copy(update={"kind": Kind.RESULT, "answered_at": at, "result": said})
 
 
-def failed(intent: Entry, kind: Kind, message: str, at: str) -> Entry:
+def failed(intent: Entry, kind: Kind, message: str, at: str, *, spent: Spent | None = None) -> Entry:
     """What an intent becomes when there is no answer, or one that is no use."""
     kept = message[:MAX_MESSAGE].encode(errors="replace").decode()  # it may quote what is no Unicode
-    return intent.model_copy(update={"kind": kind, "answered_at": at, "message": kept})
+    took = SpentForm.of(spent) if spent is not None and spent.calls else None
+    return intent.model_copy(update={"kind": kind, "answered_at": at, "message": kept, "spent": took})
 
 
 def print_entry(entry: Entry) -> bytes:
@@ -258,6 +261,7 @@ def parse_entry(value: bytes) -> Entry:
         or entry.kind.has_tool != (entry.tool is not None)
         or (entry.kind is Kind.RESULT) != (entry.result is not None)
         or entry.kind.has_message != (entry.message is not None)
+        or (entry.spent is not None and entry.kind not in (Kind.INVALID, Kind.UNAVAILABLE))
     ):
         raise StreamError(f"got an entry of the kind {entry.kind.value} that has the parts of another")
     return entry

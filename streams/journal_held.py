@@ -11,6 +11,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jurat.agents.reasoner import Spent
+from jurat.agents.reasoner_spending import NOTHING, together
 from jurat.streams.journal_entry import CallKey, Entry, Kind
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,15 @@ def tell_unanswered(calls: Mapping[CallKey, Held], intent: Entry, *, ask: int) -
             intent.call_id,
         )
     return bool(unanswered)
+
+
+def wasted(calls: Mapping[CallKey, Held], *, ask: int) -> Spent:
+    """What earlier attempts at a question took that got no answer."""
+    took = NOTHING
+    for key, held in calls.items():
+        if key.ask == ask and held.entry.kind is Kind.UNAVAILABLE and held.entry.spent is not None:
+            took = together(took, held.entry.spent.spent)
+    return took
 
 
 def _alike(entry: Entry, intent: Entry) -> bool:

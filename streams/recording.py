@@ -180,13 +180,14 @@ def reasoner_used(reasoner: Reasoner, decided: Decided) -> ReasonerUsed:
     """What a record says of the reasoner: which model answered, what all its answers took, and the tools."""
     calls = [used.call for used in decided.tools] + [judged.proposal.call for judged in decided.proposals]
     made = [call for call in calls if call is not None]
+    spent = [call.spent for call in made] + ([decided.wasted] if decided.wasted.calls else [])
     last = decided.chosen.proposal.call or (made[-1] if made else None)
     return ReasonerUsed(
         name=reasoner.name,
         deterministic=reasoner.deterministic,
         model=None if last is None else last.model,
         parameters_sha256=None if last is None else last.parameters_sha256,
-        usage=_usage([call.spent for call in made]) if made else None,
+        usage=_usage(spent) if spent else None,
         tools=tuple([_tool(used) for used in decided.tools]),
     )
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
-from jurat.schemas import commerce, marketplace, notices, simulation, subscriptions
+from jurat.schemas import commerce, commerce_promises, marketplace, notices, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
@@ -80,6 +80,7 @@ DELIVERIES: Final = Topic("commerce.deliveries")
 AFTER_SALES_REQUESTS: Final = Topic("commerce.after-sales-requests")
 CUSTOMERS: Final = Topic("commerce.customers", compacted=True)
 PRODUCTS: Final = Topic("commerce.products", compacted=True)
+PROMISES: Final = Topic("commerce.promises")
 WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
 NOTICES: Final = Topic("commerce.notices")
 DISPUTES: Final = Topic("marketplace.disputes")
@@ -137,6 +138,9 @@ _TOPIC_OF_EVENT: Final[dict[type[Event], Topic]] = {
     commerce.PaymentRefunded: PAYMENTS,
     commerce.ProductListed: PRODUCTS,
     commerce.WarehouseReported: WAREHOUSES,
+    commerce_promises.CapacityReported: PROMISES,
+    commerce_promises.DeliveryPromiseRequested: PROMISES,
+    commerce_promises.PromiseAnswered: PROMISES,
     marketplace.DisputeOpened: DISPUTES,
     marketplace.SearchPerformed: SEARCHES,
     marketplace.SellerActivityReported: SELLERS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from jurat.schemas import commerce, marketplace, notices, simulation, subscriptions
+from jurat.schemas import commerce, commerce_promises, marketplace, notices, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
@@ -120,6 +120,39 @@ EXAMPLES: tuple[Event, ...] = (
         customer_id="c-1",
         action="cancel_pending_order",
         args={"order_id": "o-1", "n": [1, None]},
+    ),
+    commerce_promises.CapacityReported(
+        zone_id="z-1",
+        currency="EUR",
+        load_percent=70,
+        slots=(
+            commerce_promises.SlotCapacity(
+                slot_id="sat-am",
+                starts_at=WHEN,
+                ends_at=WHEN + timedelta(hours=4),
+                capacity=40,
+                tariff_minor=490,
+            ),
+        ),
+    ),
+    commerce_promises.DeliveryPromiseRequested(
+        zone_id="z-1",
+        request_id="r-1",
+        customer_id="c-1",
+        order_id="o-1",
+        value=EUR,
+        tier=commerce_promises.Tier.PLUS,
+        units=2,
+        wished_by=WHEN,
+        late_before=1,
+    ),
+    commerce_promises.PromiseAnswered(
+        zone_id="z-1",
+        request_id="r-1",
+        answer=commerce_promises.PromiseAnswer.COUNTERED,
+        to_round=1,
+        slot_id="sat-pm",
+        fee_minor=-100,
     ),
     commerce.CustomerProfile(
         customer_id="c-1",

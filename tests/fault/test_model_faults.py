@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from jurat.agents import model_calls
 from jurat.agents.action_space import LazySpace
 from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, PartialRefund
 from jurat.agents.model_answer import Price
@@ -22,6 +23,8 @@ from jurat.schemas.marketplace import DisputeCategory
 from tests.llmock import HANG_S, LLMock, Reply, completion, says
 from tests.shop import euros, shop_engine, situation
 from tests.unit.test_agents_disputes import dispute
+
+pytestmark = pytest.mark.model_calls  # of a server of our own
 
 KEY = "sk-a-key-that-nobody-may-see"
 WITHIN_S = 0.5
@@ -147,11 +150,39 @@ async def test_a_server_that_fails_is_unavailable_and_asked_once(reply: Reply) -
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7), ("86400", 86_400), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-1", None), ("9" * 50, None)],
+    [
+        ("7", 7),
+        ("86400", 86_400),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 90),
+        ("Wed, 21 Oct 2026 07:28:00 -0000", None),  # no zone, says RFC 2822
+        ("Wed, 21 Oct 2026 07:20:00 GMT", 0),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
+        ("soon", None),
+        ("-1", None),
+        ("9" * 50, None),
+    ],
 )
 async def test_how_long_to_wait_is_passed_on(header: str, seconds: int | None) -> None:
-    got, _server = await ask(Reply(status=429, headers={"Retry-After": header}))
+    dated = {"Retry-After": header, "Date": "Wed, 21 Oct 2026 07:26:30 GMT"}
+    got, _server = await ask(Reply(status=429, headers=dated))
     assert got.details["retry_after_s"] == seconds
+
+
+async def test_a_date_to_wait_for_says_nothing_without_the_servers_own() -> None:
+    date = "Wed, 21 Oct 2026 07:28:00 GMT"
+    got, _server = await ask(Reply(status=429, headers={"Retry-After": date}))
+    assert got.details["retry_after_s"] is None
+
+
+async def test_a_test_that_may_not_call_a_model_is_stopped_before_it_is_sent() -> None:
+    model_calls.forbid("this test says so")
+    try:
+        got, server = await ask(Reply(completion(GOOD)))
+    finally:
+        model_calls.allow()
+    assert type(got) is ConfigurationError
+    assert "this test says so" in str(got)
+    assert server.got == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

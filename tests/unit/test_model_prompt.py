@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 
 from jurat.agents.action_space import LazySpace
 from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, PartialRefund, RefundBuyer
+from jurat.agents.memory import Fact, Memory
 from jurat.agents.model_answer import Asked, read_answer
 from jurat.agents.model_prompt import MAX_PROMPT_BYTES, answer_schema, fenced, messages
 from jurat.agents.reasoner import JudgedProposal, Proposal, ProposalRequest, ToolCall
 from jurat.schemas import canonical
-from jurat.schemas.decision import Verdict
+from jurat.schemas.decision import InputRef, Verdict
 from jurat.schemas.errors import ProposalInvalid
 from jurat.schemas.marketplace import DisputeCategory, Party, Statement
 from tests.llmock import completion, says
@@ -110,6 +113,33 @@ def test_what_was_refused_is_told_with_its_reasons() -> None:
     assert told["reasons"]
 
 
+@pytest.mark.parametrize("words", ORDERS)
+def test_what_is_remembered_is_told_behind_the_fence_with_since_when_and_from_where(words: str) -> None:
+    since = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    source = InputRef(topic="marketplace.disputes", partition=3, offset=41)
+    fact = Fact(
+        name="promised",
+        value=words,
+        since=since,
+        learned_at=since + timedelta(hours=1),
+        source=source,
+        purpose="disputes",
+    )
+    ended = fact.model_copy(update={"name": "was_promised", "ended_at": since + timedelta(days=9)})
+    asked = request()
+    seen = replace(asked.situation, memory=Memory(facts=(fact, ended)))
+    system, user = said(replace(asked, situation=seen))
+    assert system == said(asked)[0]
+    first, case, last = user.splitlines()
+    assert (first, last) == ("BEGIN CASE", "END CASE")
+    assert not re.search(r"<|>|\||`", case)
+    told = json.loads(case)["memory"]
+    assert [one["value"] for one in told] == [words, words]
+    assert told[0]["since"] == "2026-01-05T08:00:00Z"
+    assert told[0]["source"] == {"topic": "marketplace.disputes", "partition": 3, "offset": 41}
+    assert [one["ended_at"] for one in told] == [None, "2026-01-14T08:00:00Z"]
+
+
 def test_a_situation_that_no_prompt_can_carry_is_refused() -> None:
     asked = request(*["x" * 4_000] * 20)
     huge = "\u2028" * 3_900  # six characters each, once escaped
@@ -126,6 +156,7 @@ def test_the_schema_asks_for_every_field_and_closes_every_object() -> None:
         ["refund_buyer"],
         ["partial_refund"],
         ["request_evidence"],
+        ["offer_settlement"],
     ]
     assert all(one["additionalProperties"] is False for one in [schema, *branches])
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from jurat import models
+from jurat.agents.model_limits import Limit, Per
+from jurat.agents.openai_client import OpenAIClient
 from jurat.agents.reasoner_circuit import CircuitBroken
 from jurat.agents.reasoner_fallback import Fallback
+from jurat.agents.reasoner_tiered import Tiered
 from jurat.schemas.errors import ConfigurationError
 
 KEY = "sk-a-key-that-nobody-may-see"
@@ -15,26 +18,48 @@ WHOLE = {models.MODEL: "large,small,heuristic", models.API_KEY: KEY, models.BASE
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(models.PRICES, raising=False)
+    for name in (models.PRICES, models.LIMITS):
+        monkeypatch.delenv(name, raising=False)
     for name, value in WHOLE.items():
         monkeypatch.setenv(name, value)
 
 
-def test_models_are_asked_in_turn() -> None:
-    got = models.reasoner("openai")
-    assert isinstance(got, Fallback)
-    assert got.name == "openai/large"
-    assert not got.deterministic
+async def test_models_are_asked_in_turn() -> None:
+    async with models.reasoner("openai") as got:
+        assert isinstance(got, Fallback)
+        assert got.name == "openai/large"
+        assert not got.deterministic
 
 
-def test_one_model_needs_no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_model_needs_no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(models.MODEL, "gpt-5-mini")
-    assert isinstance(models.reasoner("openai"), CircuitBroken)
+    async with models.reasoner("openai") as got:
+        assert isinstance(got, CircuitBroken)
 
 
-def test_the_others_need_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_unsure_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(models.MODEL, "heuristic?60, small?80, large, heuristic")
+    async with models.reasoner("openai") as got:
+        assert isinstance(got, Tiered)
+        assert got.name == "openai/large"
+
+
+async def test_the_others_need_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(models.MODEL)
-    assert models.reasoner("heuristic").name == "heuristic"
+    async with models.reasoner("heuristic") as got:
+        assert got.name == "heuristic"
+
+
+async def test_connections_are_closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[OpenAIClient] = []
+
+    async def close(client: OpenAIClient) -> None:
+        closed.append(client)
+
+    monkeypatch.setattr(OpenAIClient, "close", close)
+    async with models.reasoner("openai"):
+        assert closed == []
+    assert len(closed) == 1
 
 
 @pytest.mark.parametrize(
@@ -45,6 +70,15 @@ def test_the_others_need_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         (models.MODEL, "heuristic,large"),
         (models.MODEL, "a,b,c,d,e"),
         (models.MODEL, "a,,b"),
+        (models.MODEL, "a,b?60"),
+        (models.MODEL, "a?0,b"),
+        (models.MODEL, "a?101,b"),
+        (models.MODEL, "heuristic?60,heuristic"),
+        (models.LIMITS, "requests/min=0"),
+        (models.LIMITS, "requests/hour=5"),
+        (models.LIMITS, "requests/min=1.5"),
+        (models.LIMITS, "requests/min=5 requests/min=6"),
+        (models.LIMITS, "USD/day=20"),
         (models.API_KEY, ""),
         (models.API_KEY, f"{KEY}\n"),
         (models.BASE_URL, "127.0.0.1:1"),
@@ -53,13 +87,27 @@ def test_the_others_need_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         (models.PRICES, "large -2 3 USD"),
     ],
 )
-def test_what_is_missing_or_malformed_names_its_setting_and_no_key(
+async def test_what_is_missing_or_malformed_names_its_setting_and_no_key(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name) as caught:
-        models.reasoner("openai")
+        async with models.reasoner("openai"):
+            pass
     assert "sk" not in str(caught.value).replace("asked", "")
+
+
+def test_limits_are_read() -> None:
+    text = "requests/min=60 tokens/day=2000000  EUR/day=20.05"
+    prices = {models.PRICES: "large 1 1 EUR, small 1 1 EUR"}
+    got = models.Settings.read({**WHOLE, **prices, models.LIMITS: text})
+    assert [*got.limits] == [
+        Limit("requests", Per.MINUTE, 60),
+        Limit("tokens", Per.DAY, 2_000_000),
+        Limit("EUR", Per.DAY, 20_050_000),
+    ]
+    with pytest.raises(ConfigurationError, match="of small, expected one of each model"):
+        models.Settings.read({**WHOLE, models.PRICES: "large 1 1 EUR, small 1 1 USD", models.LIMITS: text})
 
 
 def test_prices_are_read_to_the_millionth(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -180,7 +181,7 @@ def test_all_worlds_are_played_in_one_event_loop(monkeypatch: pytest.MonkeyPatch
             loops.append(asyncio.get_running_loop())
             return await super().propose(request)
 
-    monkeypatch.setattr(cli.models, "reasoner", lambda _name: Connected())
+    monkeypatch.setattr(cli.models, "reasoner", lambda _name: nullcontext(Connected()))
     words = ["retries", "routing", "--seeds", "2", "--cases", "2", "--json"]
     done = CliRunner().invoke(cli.command, words)
     assert done.exit_code == 0, done.output
