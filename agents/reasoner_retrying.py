@@ -67,9 +67,9 @@ class Retrying:
                 told = error.details.get("retry_after_s")
                 told_s = told if isinstance(told, int) else 0
                 if tried >= MAX_TRIES or told_s > MAX_WAIT_S:
-                    raise ReasonerUnavailable(
-                        f"{error}; tried {tried} times", **{**error.details, "spent": before}
-                    ) from error
+                    details = {**error.details, "spent": before}
+                    # Of its own class: a limit of ours is no failure of who is asked.
+                    raise type(error)(f"{error}; tried {tried} times", **details) from error
                 await self._sleep(told_s + self._spread_s(tried))
             except ProposalInvalid as error:
                 if not before.calls:
