@@ -95,6 +95,7 @@ def judged(situation: Situation[Input], action: Action) -> Judged:
     """State the facts by which policies judge a settlement."""
     case = situation.once(_case)
     order, offer = case.order, case.offer
+    standing = _desk(situation).offer(order.id)
     match action:
         case RefundBuyer() | PartialRefund():
             return Judged(order, RefundFacts(amount_minor=action.amount_minor, currency=action.currency))
@@ -109,7 +110,7 @@ def judged(situation: Situation[Input], action: Action) -> Judged:
                 OfferFacts(
                     amount_minor=action.amount_minor,
                     currency=action.currency,
-                    round=1 + (offer.round if offer else 0),
+                    round=1 + (standing.round if standing else 0),
                     other_offers=len(_desk(situation).close(order.id).offers),
                 ),
             )
@@ -125,7 +126,9 @@ def judged(situation: Situation[Input], action: Action) -> Judged:
                 ),
             )
         case NoteAnswer():
-            return Judged(order, AnswerFacts(offer_stands=offer is not None))
+            # When it has ended, waiting on would set a timer for now, each time that it fires.
+            over = isinstance(situation.event, TimerFired) and not case.stale
+            return Judged(order, AnswerFacts(offer_stands=offer is not None and not over))
     raise ConfigurationError(
         f"dispute-mediator got the action {type(action).__name__}, expected one of its own"
     )
@@ -152,7 +155,7 @@ def effect(situation: Situation[Input], action: Action) -> Model:
     if isinstance(action, NoteAnswer):
         return desk if case.offer is None else desk.put(case.offer)
     if isinstance(action, OfferSettlement):
-        before = case.offer
+        before = case.offer or desk.offer(name)
         offer = OpenOffer(
             order=case.order,
             pieces_from_buyer=case.pieces_from[Party.BUYER],

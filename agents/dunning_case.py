@@ -36,6 +36,7 @@ class DunningCase(Model):
         grace_until: until when nothing is taken away; None where no grace was given.
         new_card: whether the customer gave another card since the last charge.
         paid: whether the invoice was paid.
+        paid_at: when; None where it was not.
         ended: None while the case is open.
         crowded: whether another invoice failed while this account's last one was still open.
     """
@@ -53,6 +54,7 @@ class DunningCase(Model):
     grace_until: Timestamp | None = None
     new_card: bool = False
     paid: bool = False
+    paid_at: Timestamp | None = None
     ended: Ended | None = None
     crowded: bool = False
 
@@ -91,7 +93,7 @@ def after_event(case: DunningCase | None, event: Event, at: datetime) -> Dunning
     if case is None:
         return None
     if isinstance(event, RenewalRecovered) and event.invoice_id == case.invoice_id:
-        return case.model_copy(update={"paid": True})
+        return case.model_copy(update={"paid": True, "paid_at": at})
     if isinstance(event, CardUpdated):
         return case.model_copy(update={"new_card": True})
     return case
@@ -101,11 +103,15 @@ def _failed(case: DunningCase | None, event: RenewalFailed, at: datetime) -> Dun
     if case is not None and case.invoice_id == event.invoice_id and case.owed:
         return case.model_copy(
             update={
+                "amount_minor": event.amount.amount_minor,
+                "currency": event.amount.currency,
                 "failure_code": event.failure_code,
                 "failures": case.failures + 1,
                 "new_card": False,
             }
         )
+    if case is not None and case.invoice_id == event.invoice_id and _over(case, at):
+        return case
     return DunningCase(
         invoice_id=event.invoice_id,
         amount_minor=event.amount.amount_minor,
@@ -117,3 +123,13 @@ def _failed(case: DunningCase | None, event: RenewalFailed, at: datetime) -> Dun
         cheaper_plan=event.cheaper_plan,
         crowded=case is not None and case.owed,
     )
+
+
+def _over(case: DunningCase, failed_at: datetime) -> bool:
+    """Whether a failure opens a case no more: it was paid since, or the case went to a person or ended otherwise.
+
+    A payment that fails after it was made, as a returned debit does, is owed again.
+    """
+    if case.ended not in (None, Ended.RECOVERED):
+        return True
+    return case.paid_at is not None and failed_at <= case.paid_at

@@ -37,8 +37,14 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def is_quiet(moment: datetime, zone: ZoneInfo, *, begins: int, ends: int) -> bool:
-    """Whether a moment lies in the quiet hours, from `begins` up to but without `ends`; equal hours are no quiet."""
-    hour = moment.astimezone(zone).hour
+    """Whether a moment lies in the quiet hours, from `begins` up to but without `ends`; equal hours are no quiet.
+
+    At the ends of the calendar, where the customer's clock shows no year from 1 to 9999, UTC is taken.
+    """
+    try:
+        hour = moment.astimezone(zone).hour
+    except OverflowError:
+        hour = moment.hour
     return begins <= hour < ends if begins <= ends else hour >= begins or hour < ends
 
 

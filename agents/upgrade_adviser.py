@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 from jurat.agents.agent import Action, Agent, Candidate, Judged, Signal, Situation
 from jurat.agents.memory import Learned, Remembering
 from jurat.policies.request import Entity, Facts
+from jurat.schemas import canonical
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Count, Identifier, MinorUnits, Money
 from jurat.schemas.subscriptions import AddOn, Plan, SuggestionAnswered, UsageReported
@@ -179,7 +180,7 @@ def judged(situation: Situation[UsageReported], action: Action) -> Judged:
                 offered=plan is not None,
                 limit_units=plan.limit_units if plan else 0,
                 price_minor=plan.price.amount_minor if plan else 0,
-                saves_minor=saved_by_plan(report, plan, now) if plan else 0,
+                saves_minor=_exact(saved_by_plan(report, plan, now)) if plan else 0,
             ),
         )
     if isinstance(action, SuggestAddOn):
@@ -191,7 +192,7 @@ def judged(situation: Situation[UsageReported], action: Action) -> Judged:
                 offered=add_on is not None,
                 extra_units=add_on.extra_units if add_on else 0,
                 price_minor=add_on.price.amount_minor if add_on else 0,
-                saves_minor=saved_by_add_on(report, add_on, now) if add_on else 0,
+                saves_minor=_exact(saved_by_add_on(report, add_on, now)) if add_on else 0,
             ),
         )
     if isinstance(action, Wait):
@@ -261,6 +262,11 @@ def saved_by_add_on(report: UsageReported, add_on: AddOn, units: int) -> int:
     limit = report.plan.limit_units
     without, beside = _overage(report, units, limit), _overage(report, units, limit + add_on.extra_units)
     return without - beside - add_on.price.amount_minor
+
+
+def _exact(amount_minor: int) -> int:
+    """The amount, kept within what is exact everywhere: units times a price may be more."""
+    return max(-canonical.MAX_INTEGER, min(canonical.MAX_INTEGER, amount_minor))
 
 
 def _overage(report: UsageReported, units: int, limit: int) -> int:

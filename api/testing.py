@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,9 @@ from jurat.agents.reasoner import Reasoner
 from jurat.audit.approval import Answer
 from jurat.audit.record import Outcome
 from jurat.policies import PolicyEngine, known_bundle, load_bundle
+from jurat.policies.bundle import bundle_of
 from jurat.policies.bundle_tests import Case, cases, failure_of
+from jurat.policies.folder import read_folder
 from jurat.schemas.decision import Decision, Verdict
 from jurat.schemas.errors import ConfigurationError, JuratError
 from jurat.schemas.model import Event, Model
@@ -46,6 +48,9 @@ __all__ = [
 
 BEGINS: Final = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 """When a rehearsal begins that says nothing else: the same moment in every run."""
+
+MAX_ENGINES: Final = 16
+"""Engines kept, by what their policies say: a project has a few bundles, and making an engine takes half a second."""
 
 MARK: Final = "model_calls"
 """The mark of tests that may call a model for real."""
@@ -250,9 +255,17 @@ def policy_cases(bundle: Path) -> Sequence[PolicyCase]:
     return found
 
 
-@cache
 def _engine(folder: Path) -> PolicyEngine:
-    return PolicyEngine(load_bundle(folder))
+    """The engine of the policies that stand in a folder now: a test may have changed them since the last one."""
+    files, faults = read_folder(folder)
+    if faults:
+        load_bundle(folder)  # tells all of them
+    return _engine_of(folder.resolve().name, tuple(sorted(files.items())))
+
+
+@lru_cache(MAX_ENGINES)
+def _engine_of(name: str, files: tuple[tuple[str, bytes], ...]) -> PolicyEngine:
+    return PolicyEngine(bundle_of(name, dict(files)))
 
 
 def _assert_ended(

@@ -7,6 +7,7 @@ replaced and nothing else, so that what is written is what the tutorial shows (d
 from __future__ import annotations
 
 import importlib.resources
+import importlib.util
 import keyword
 import re
 import sys
@@ -71,11 +72,17 @@ def check_name(name: str) -> str:
             f"got the name {name!r}, expected small letters, digits and single dashes, such as {NAME}, at most"
             f" {MAX_NAME_CHARS} characters"
         )
-    if package in {"jurat", "tests", *sys.stdlib_module_names}:
+    if package in {"jurat", "tests", *sys.stdlib_module_names} or _installed(package):
         raise ConfigurationError(
             f"got the name {name!r}, which is that of another module, expected one of its own"
         )
     return package
+
+
+def _installed(package: str) -> bool:
+    """Whether an installed module has this name: the project's own would hide it, from jurat itself too."""
+    found = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None
 
 
 def written(name: str, package: str) -> dict[str, str]:

@@ -276,8 +276,9 @@ def test_a_case_is_not_closed_while_money_is_owed() -> None:
     ("event", "changes"),
     [
         (failed("do_not_honor"), {"failures": 2, "failure_code": "do_not_honor", "new_card": False}),
+        (failed(amount=990_000), {"failures": 2, "amount_minor": 990_000}),
         (CardUpdated(account_id="a-1"), {"new_card": True}),
-        (recovered(), {"paid": True}),
+        (recovered(), {"paid": True, "paid_at": NOW}),
         (recovered("inv-9"), {}),
         (fired(), {}),
     ],
@@ -379,3 +380,18 @@ def test_whatever_happens_and_is_proposed_the_bounds_hold(
         assert bool(timers(seen, action)) == (state.case is not None and state.case.owed)
     for first in retries:
         assert sum(first <= other < first + timedelta(days=30) for other in retries) <= 4
+
+
+def test_a_failure_that_is_told_after_the_payment_is_not_owed_again() -> None:
+    paid = after_event(desk().case, recovered(), NOW)
+    assert paid is not None
+    assert after_event(paid, failed(), NOW - timedelta(hours=1)) == paid
+    returned = after_event(paid, failed(), NOW + timedelta(days=2))
+    assert returned is not None
+    assert returned.owed
+
+
+@pytest.mark.parametrize("how", [Ended.HANDED_OVER, Ended.CANCELLED, Ended.DOWNGRADED])
+def test_a_case_that_went_to_a_person_or_ended_is_not_taken_back(how: Ended) -> None:
+    case = desk(ended=how).case
+    assert after_event(case, failed(), NOW + timedelta(days=1)) == case

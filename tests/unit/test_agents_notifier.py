@@ -331,3 +331,18 @@ def test_whatever_is_due_nobody_is_sent_to_against_their_will(
     if is_quiet(sent, ZoneInfo(zone), begins=begins, ends=ends):
         assert urgency is Urgency.URGENT
         assert kind not in (NoticeKind.OFFER, NoticeKind.BACK_IN_STOCK)
+
+
+@pytest.mark.parametrize(
+    ("at", "zone"),
+    [
+        (datetime(9999, 12, 31, 23, 59, tzinfo=UTC), "Asia/Tokyo"),
+        (datetime(1, 1, 1, tzinfo=UTC), "America/New_York"),
+    ],
+)
+def test_a_moment_at_the_end_of_the_calendar_is_refused_and_not_stumbled_over(
+    at: datetime, zone: str
+) -> None:
+    verdict, *policies = insisted(notice(time_zone=zone), SendAt(channel=Channel.EMAIL, at=at))
+    assert verdict == "deny"
+    assert "notice.when" in policies

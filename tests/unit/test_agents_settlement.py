@@ -290,3 +290,21 @@ def test_the_dispute_keeps_what_it_was_opened_with() -> None:
     assert talks.desk is not None
     assert talks.desk.offers[0].order.id == EVEN.dispute_id
     assert talks.desk.offers[0].pieces_from_buyer == talks.desk.offers[0].pieces_from_seller == 2
+
+
+def test_at_the_end_of_an_offer_nobody_waits_on() -> None:
+    talks = begun()
+    assert talks.silence() is not None
+    talks = begun()
+    assert talks.desk is not None
+    talks.now = talks.desk.offers[0].expires_at
+    ended = fired("d-1", talks.now)
+    assert not isinstance(talks.send(ended, reasoner=Insisting(NoteAnswer())), NoteAnswer)
+    assert all(due > talks.now for due in talks.desk.timers().values())
+
+
+def test_a_dispute_that_is_opened_again_goes_on_counting_its_offers() -> None:
+    talks = begun()
+    again = Insisting(OfferSettlement(amount_minor=talks.offered(), currency="EUR"))
+    made = [talks.send(EVEN, reasoner=again) for _ in range(MAX_ROUNDS)]
+    assert [isinstance(action, OfferSettlement) for action in made] == [True] * (MAX_ROUNDS - 1) + [False]

@@ -21,6 +21,7 @@ from jurat.agents.upgrade_adviser import (
     saved_by_plan,
     trend_of,
 )
+from jurat.schemas.canonical import MAX_INTEGER
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Money
 from jurat.schemas.subscriptions import AddOn, Plan, SuggestionAnswered, UsageReported
@@ -187,3 +188,13 @@ def test_whatever_the_months_are_the_agent_decides(months: tuple[int, ...], limi
     if isinstance(decided.chosen.proposal.action, SuggestUpgrade):
         assert sum(units * 100 >= limit * 80 for units in months[-3:]) >= 2
         assert len(months) >= 3
+
+
+@pytest.mark.parametrize("action", [SuggestUpgrade(plan_id="business"), SuggestAddOn(add_on_id="extra")])
+def test_a_saving_beyond_what_is_exact_is_judged_as_the_largest(
+    action: SuggestUpgrade | SuggestAddOn,
+) -> None:
+    most = Money(amount_minor=MAX_INTEGER, currency="EUR")
+    seen = report((1_000_000_000_000,) * 9, overage_per_thousand=most)
+    judged = UPGRADE_ADVISER.judged(situation(seen), action)
+    assert judged.facts.model_dump()["saves_minor"] == MAX_INTEGER

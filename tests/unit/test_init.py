@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from jurat.cli.init import command, written
+from jurat.cli.init import check_name, command, written
 from jurat.schemas.errors import ConfigurationError
 from tests.tree import ROOT
 
@@ -117,3 +117,9 @@ def test_its_kafka_is_the_one_of_this_project() -> None:
 
     theirs = kafka(written("my-shop", "my_shop")["docker-compose.yml"])
     assert theirs == kafka((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["pydantic", "click", "pytest", "aiokafka", "json", "tests", "jurat"])
+def test_a_project_is_not_named_as_a_module_that_it_would_hide(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="another module"):
+        check_name(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -239,3 +240,13 @@ def test_the_plugin_forbids_model_calls_in_tests_that_are_not_marked(tmp_path: P
     )
     assert "2 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "ERROR test_it.py::test_in_a_fixture" in done.stdout
+
+
+def test_policies_that_a_test_changed_are_the_ones_that_count(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(shipped_bundle("shop"), tmp_path / "shop"))
+    with rehearse(PAYMENT_RETRIER, bundle=bundle) as stage:
+        assert_decided(stage.send(failed()), action=LATER)
+    for file in bundle.glob("*.cedar"):
+        file.write_text(file.read_text().replace('@id("retry.grant")', '@id("retry.granted")'))
+    with rehearse(PAYMENT_RETRIER, bundle=bundle) as stage:
+        assert_decided(stage.send(failed()), action=LATER, policies=["retry.granted"])
