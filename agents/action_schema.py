@@ -3,11 +3,13 @@
 Rules upheld here: only firm refusals are left out, so nothing that the policies allow is barred; a parameter keeps the
 bounds of its own model; the schema uses what servers of the OpenAI kind enforce: objects that are closed and have every
 field required, `enum`, `anyOf`, and bounds on integers alone. Texts and moments have no order there: which of them are
-refused is said in words (`action_words.py`) and checked afterwards. Not here: finding the space (`action_space.py`).
+refused is said in words (`action_words.py`) and checked afterwards. A text is listed only where it is a name, as no
+fence stands around a schema. Not here: finding the space (`action_space.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from copy import deepcopy
 from functools import lru_cache
@@ -16,9 +18,13 @@ from typing import Any, Final
 
 from jurat.agents.action_axes import KEPT_MODELS
 from jurat.agents.action_space import ActionSpace, DecisionSpace
-from jurat.policies.space import AnythingElse, Kind, Only, ParameterSpace, Range, Value
+from jurat.policies.space import Kind, Only, ParameterSpace, Range, Value
 from jurat.schemas.canonical import JsonObject, JsonValue
 from jurat.schemas.model import Model
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._:/#@+-]{0,64}")
+"""Texts that a schema may list: names in one word. They may be an event's, and servers put schemas into prompts, where
+no fence stands around them."""
 
 _DROPPED: Final = frozenset({"title", "default", "description"})
 """What a schema says to people: the words of the policies stand beside it."""
@@ -66,7 +72,7 @@ def _narrowed(space: ParameterSpace, own: JsonValue) -> JsonValue:
         case Kind.CHOICE:
             alternatives += _values(span.of.value for span in spans if isinstance(span.of, Only))
             return any_of(alternatives)
-        case Kind.TEXT if not any(isinstance(span.of, AnythingElse) for span in spans):
+        case Kind.TEXT if all(isinstance(span.of, Only) and _is_plain(span.of.value) for span in spans):
             alternatives += _values(span.of.value for span in spans if isinstance(span.of, Only))
             return any_of(alternatives)
         case _:
@@ -79,6 +85,10 @@ def _narrowed(space: ParameterSpace, own: JsonValue) -> JsonValue:
 def any_of(alternatives: list[JsonValue]) -> JsonValue:
     """One of several schemas; the schema itself where there is one."""
     return alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
+
+
+def _is_plain(value: Value) -> bool:
+    return value is None or (isinstance(value, str) and _PLAIN.fullmatch(value) is not None)
 
 
 def _integers(low: int, high: int) -> JsonObject:

@@ -6,6 +6,7 @@ and keep is declared, never reached for. Not here: the loop that decides (`kerne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,6 +27,11 @@ MAX_PROPOSALS = 3
 MAX_TOOL_CALLS = 4
 """Uses of tools, and wishes for what is no tool, per decision: each is another question to a reasoner that may be paid
 for, and an agent has a handful of tools; who still looks things up after that is going round in circles."""
+
+MAX_TOOL_NAME = 100
+"""Characters of a tool's name: an agent's own are shorter, and what a reasoner makes up is cut to it."""
+
+_TOOL = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOOL_NAME}}}")
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
@@ -234,6 +240,12 @@ class Agent(Generic[E]):
         if len(set(names)) != len(names) or not names:
             raise ConfigurationError(
                 f"agent {self.name}: got the actions {names}, expected at least one, each once"
+            )
+        tools = [tool.name for tool in self.tools]
+        if len(set(tools)) != len(tools) or not all(_TOOL.fullmatch(name) for name in tools):
+            raise ConfigurationError(
+                f"agent {self.name}: got the tools {tools}, expected each once, named by at most {MAX_TOOL_NAME}"
+                " letters, digits, `_` and `-`"
             )
         if (self.state_model is None) != (self.effect is None):
             raise ConfigurationError(

@@ -2,8 +2,8 @@
 
 Rules upheld here: one call is one request, never tried again here; it has one time for everything, as the client's own
 time-outs start anew with every read; no more than `MAX_BODY_BYTES` are read, and nothing compressed, which could grow
-without a bound; no redirect is followed, which could carry the key away; what comes back is bytes, whatever the status;
-the key is in no representation and no message.
+without a bound; no redirect is followed, which could carry the key away; no cookie is kept, so that nothing grows; what
+comes back is bytes, whatever the status; the key is in no representation and no message.
 
 Not here: what the bytes mean (`model_answer.py`), and what a status leads to (`openai_reasoner.py`).
 """
@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx2
 import openai
 
-from jurat.schemas.errors import ReasonerUnavailable
+from jurat.schemas.errors import ConfigurationError, ReasonerUnavailable
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A body: a thousand times an answer of ours; servers that echo prompts and probabilities stay below it."""
@@ -26,6 +27,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_CONNECTIONS: Final = 10_000
 """As many as decisions can be in flight (`streams/intake.py`): how many are is the runtime's business."""
 
+MAX_PORT: Final = 65_535
 MAX_KEPT: Final = 100
 """Connections that stay open with nothing to do."""
 
@@ -71,6 +73,9 @@ class _BoundedTransport(httpx2.AsyncHTTPTransport):
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             raise httpx2.ReadError("got a compressed body, asked for a plain one")
+        # The client decodes the body of an error by the charset that this names: some of Python's raise, and one takes
+        # half a minute for a body within our bound. What counts is bytes.
+        response.headers.pop("content-type", None)
         if isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _Bounded(response.stream)
         return response
@@ -83,9 +88,23 @@ class OpenAIClient:
         base_url: where it is, up to and with `/v1`.
         api_key: what it knows us by.
         within_s: seconds that one call may take in all.
+
+    Raises:
+        ConfigurationError: the address is none, or the key cannot stand in a header.
     """
 
     def __init__(self, *, base_url: str, api_key: str, within_s: float) -> None:
+        if api_key != api_key.strip():  # its refusal would quote the key, at every call
+            raise ConfigurationError("got OPENAI_API_KEY with white space around it, expected the key alone")
+        try:
+            address = httpx2.URL(base_url)
+        except httpx2.InvalidURL as error:
+            raise ConfigurationError(f"got an OPENAI_BASE_URL that is no address: {error}") from error
+        if not address.host or (address.port or 0) > MAX_PORT:
+            raise ConfigurationError(
+                f"got an OPENAI_BASE_URL of the host {address.host!r} and port {address.port}, expected a host and a"
+                f" port of at most {MAX_PORT}"
+            )
         limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEPT)
         self._within_s = within_s
         self._client = openai.AsyncOpenAI(
@@ -95,7 +114,10 @@ class OpenAIClient:
             timeout=within_s,
             default_headers={"Accept-Encoding": "identity"},
             http_client=httpx2.AsyncClient(
-                transport=_BoundedTransport(limits=limits), trust_env=False, follow_redirects=False
+                transport=_BoundedTransport(limits=limits),
+                trust_env=False,
+                follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             ),
         )
 
@@ -121,7 +143,9 @@ class OpenAIClient:
                 body = await response.aread()
         except TimeoutError as error:
             raise ReasonerUnavailable(f"the model did not answer within {self._within_s:g} s") from error
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+        except (
+            Exception
+        ) as error:  # whatever its layers raise, groups of errors too, is not the input's fault
             cause = error.__cause__ or error
             raise ReasonerUnavailable(f"no whole answer of the model came: {type(cause).__name__}") from error
         headers_got = response.headers

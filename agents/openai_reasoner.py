@@ -84,7 +84,9 @@ class OpenAIReasoner:
         model_calls.check_allowed(self._model)
         asked = Asked(self._model, canonical.digest(beside), canonical.digest(asking), self._price)
         try:
-            answered = await self._client.complete({**beside, "messages": asking}, call_id=request.call_id)
+            # One key for one body: another model asked for the same call must not be given this one's answer.
+            call_id = f"{request.call_id}/{self._model}" if request.call_id else ""
+            answered = await self._client.complete({**beside, "messages": asking}, call_id=call_id)
         except ReasonerUnavailable as error:
             raise ReasonerUnavailable(str(error), spent=MAYBE_SPENT) from error
         if answered.status == 200:

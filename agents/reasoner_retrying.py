@@ -2,7 +2,8 @@
 
 Rules upheld here: only what may pass (`ReasonerUnavailable`) is tried again, and an answer of no use is not; waits
 double and are spread, so that a thousand callers do not come back in one moment; a server that names a time is not
-asked before it, and one that names a long time not at all; what failed calls took goes with what comes of it.
+asked before it, and one that names a long time not at all; what failed calls took goes with what comes of it, an answer
+of no use too.
 
 Not here: a clock, which is not needed; what becomes of a decision without an answer (`kernel.py`).
 """
@@ -10,11 +11,12 @@ Not here: a clock, which is not needed; what becomes of a decision without an an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall
-from jurat.agents.reasoner_spending import NOTHING, spent_by, together, with_before
-from jurat.schemas.errors import ReasonerUnavailable
+from jurat.agents.reasoner_spending import NOTHING, call_of, spent_by, together, with_before
+from jurat.schemas.errors import ProposalInvalid, ReasonerUnavailable
 
 MAX_TRIES: Final = 3
 """What helps against a busy server mostly helps at the second try; the next event of the key waits meanwhile."""
@@ -53,6 +55,7 @@ class Retrying:
 
         Raises:
             ReasonerUnavailable: the last failure, with what all tries took as `spent`.
+            ProposalInvalid: an answer of no use, with what the tries before took added to its own.
         """
         before, tried = NOTHING, 0
         while True:
@@ -61,15 +64,22 @@ class Retrying:
                 answer = await self._reasoner.propose(request)
             except ReasonerUnavailable as error:
                 before = together(before, spent_by(error))
-                wait_s = self._wait_s(tried, error.details.get("retry_after_s"))
-                if tried >= MAX_TRIES or wait_s > MAX_WAIT_S:
-                    raise ReasonerUnavailable(
-                        f"{error}; tried {tried} times", **{**error.details, "spent": before}
-                    ) from error
-                await self._sleep(wait_s)
+                told = error.details.get("retry_after_s")
+                told_s = told if isinstance(told, int) else 0
+                if tried >= MAX_TRIES or told_s > MAX_WAIT_S:
+                    details = {**error.details, "spent": before}
+                    # Of its own class: a limit of ours is no failure of who is asked.
+                    raise type(error)(f"{error}; tried {tried} times", **details) from error
+                await self._sleep(told_s + self._spread_s(tried))
+            except ProposalInvalid as error:
+                if not before.calls:
+                    raise
+                call, spent = call_of(error), together(before, spent_by(error))
+                paid = {"call": replace(call, spent=spent)} if call else {"spent": spent}
+                raise ProposalInvalid(str(error), **{**error.details, **paid}) from error
             else:
                 return answer if answer is None else with_before(answer, before)
 
-    def _wait_s(self, tried: int, told: object) -> float:
+    def _spread_s(self, tried: int) -> float:
         backoff: float = FIRST_WAIT_S * 2 ** (tried - 1) * (0.5 + self._draw() / 2)
-        return max(backoff, float(told)) if isinstance(told, int) else backoff
+        return backoff

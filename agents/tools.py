@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from jurat.agents.agent import Agent, Tool
+from jurat.agents.agent import MAX_TOOL_NAME, Agent, Tool
 from jurat.agents.proposals import checked_model_call
 from jurat.agents.reasoner import RawArguments, ToolCall, ToolResult
 from jurat.policies.normal import printable
@@ -25,9 +25,6 @@ from jurat.schemas.model import Model
 
 MAX_FAULTS: Final = 5
 """Faults named in one message, as for proposals."""
-
-MAX_TOOL_NAME: Final = 100
-"""Characters of a tool's name: an agent's own are shorter, and what a reasoner makes up is cut to it."""
 
 MAX_FAILURE: Final = 500
 """Characters kept of why a tool failed: it goes into prompts, and may quote what a service said."""

@@ -13,7 +13,7 @@ import sys
 import tomllib
 import traceback
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 
 FILE: Final = "pyproject.toml"
 TABLE: Final = "tool.jurat"
+NAME: Final = b"jurat"
+"""What a file must hold for such a table to be in it, however it is spelt."""
 
 MAX_PARENTS: Final = 32
 """Folders that are looked into, the working folder included: deeper than projects are."""
 
 _PLACE: Final = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)", re.ASCII)
+
+_NAMESPACE: Final = re.compile(r"[a-z_][a-z0-9_]{0,63}(\.[a-z_][a-z0-9_]{0,63}){0,3}")
+"""What Avro takes as a namespace, in small letters."""
 
 _in_use: list[App] = []
 """The app of this process, once there is one."""
@@ -56,9 +61,10 @@ class App:
         """Refuse what cannot be meant.
 
         Raises:
-            ConfigurationError: no agent, or two of one name; a relative folder; an event type on two topics, or one
-                without a namespace or key.
+            ConfigurationError: something of another type; no agent, or two of one name; a relative folder; an event
+                type on two topics, or one without a namespace or key.
         """
+        self._check_types()
         repeated = [name for name, count in Counter(agent.name for agent in self.agents).items() if count > 1]
         if repeated or not self.agents:
             raise ConfigurationError(
@@ -76,11 +82,37 @@ class App:
                 raise ConfigurationError(f"got {event.__name__} on two topics, expected it on one")
             namespace = getattr(event, "namespace", None)
             key = getattr(event, "key_field", None)
-            if not isinstance(namespace, str) or key not in event.model_fields:
+            if (
+                not isinstance(namespace, str)
+                or not _NAMESPACE.fullmatch(namespace)
+                or key not in event.model_fields
+            ):
                 raise ConfigurationError(
                     f"got the event {event.__name__} with namespace={namespace!r} and key_field={key!r}, expected a"
-                    f" name for its project, and one of its fields: {', '.join(event.model_fields)}"
+                    " name for its project of small letters, digits and `_`, and one of its fields:"
+                    f" {', '.join(event.model_fields)}"
                 )
+
+    def _check_types(self) -> None:
+        from jurat.agents.agent import Agent  # noqa: PLC0415 - loaded already where there is an agent
+        from jurat.schemas.model import Event  # noqa: PLC0415
+        from jurat.streams.topics import Topic  # noqa: PLC0415
+
+        # Whoever writes an app may not have it type-checked.
+        agents: tuple[object, ...] = self.agents
+        events: Iterable[tuple[object, object]] = self.events.items()
+        policies: object = self.policies
+        wrong = [agent for agent in agents if not isinstance(agent, Agent)]
+        for topic, carried in events:
+            types: tuple[object, ...] = carried if isinstance(carried, tuple) else (None,)
+            named = all(isinstance(event, type) and issubclass(event, Event) for event in types)
+            wrong += [] if named and isinstance(topic, Topic) else [{topic: carried}]
+        wrong += [] if isinstance(policies, Path) else [policies]
+        if wrong:
+            raise ConfigurationError(
+                f"got {wrong[0]!r} in the app, expected a tuple of agents, a tuple of Event classes for each Topic, and"
+                " a Path to policies"
+            )
 
 
 def load(folder: Path) -> App | None:
@@ -108,11 +140,12 @@ def use(app: App) -> None:
     """Make an app known to this process: its event types and topics, its bundles, its agents instead of the shipped.
 
     Raises:
-        ConfigurationError: a name is another's, an agent listens to what no topic is said to carry, its bundle is
-            nowhere, or the process has another app.
+        ConfigurationError: a name is another's, or is none; an agent listens to what no topic is said to carry, its
+            bundle is nowhere, or the process has another app.
         SchemaError: an event has a field that Avro cannot carry exactly.
     """
     from jurat.agents import catalogue as agents  # noqa: PLC0415 - these load what most commands outside of a project need not
+    from jurat.audit.keys import check_agent  # noqa: PLC0415
     from jurat.policies import folder as bundles  # noqa: PLC0415
     from jurat.schemas import catalogue as events  # noqa: PLC0415
     from jurat.streams import topics  # noqa: PLC0415
@@ -123,6 +156,13 @@ def use(app: App) -> None:
         raise ConfigurationError(
             "got a second app in one process, expected one: start another process for it"
         )
+    for agent in app.agents:
+        check_agent(agent.name)
+        if agents.SHIPPED.get(agent.name, agent) is not agent:
+            raise ConfigurationError(
+                f"got an agent of the name {agent.name}, expected another name: it is that of a shipped one,"
+                " whose state, decisions and keys it would take for its own"
+            )
     for carried in app.events.values():
         events.add(carried)
     for topic, carried in app.events.items():
@@ -153,13 +193,14 @@ def _find(folder: Path) -> tuple[Path, str] | None:
         file = here / FILE
         if not file.is_file():
             continue
-        data = file.read_bytes()
-        if TABLE.encode() not in data:
-            continue  # somebody else's, or one that need not be read
         try:
-            table = tomllib.loads(data.decode()).get("tool", {}).get("jurat")
-        except ValueError as error:
-            raise ConfigurationError(f"got {file}, expected TOML: {error}") from error
+            data = file.read_bytes()
+            if NAME not in data:
+                continue  # somebody else's, which need not be read
+            tools = tomllib.loads(data.decode()).get("tool")
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"got {file}, expected TOML that can be read: {error}") from error
+        table = tools.get("jurat") if isinstance(tools, dict) else None
         if table is not None:
             return file, _place(file, table)
     return None
@@ -181,13 +222,12 @@ def _imported(file: Path, place: str) -> App:
     if folder not in sys.path:
         sys.path.insert(0, folder)  # so that a project need not be installed to be run
     try:
-        module = importlib.import_module(module_name)
+        app = getattr(importlib.import_module(module_name), name, None)
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"the app {place}, which {file} names, cannot be imported: {type(error).__name__}: {error}"
             f"{_within(file.parent, error)}"
         ) from error
-    app = getattr(module, name, None)
     if not isinstance(app, App):
         raise ConfigurationError(
             f"got {type(app).__name__} as the app {place}, which {file} names, expected a jurat.App"

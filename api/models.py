@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -88,14 +89,15 @@ class Step(NamedTuple):
     least: int | None
 
 
-class Settings(NamedTuple):
-    """What the environment says; `key` is in no message."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says; `key` is in no message and no representation."""
 
     steps: Sequence[Step]
     prices: Mapping[str, Price]
     limits: Sequence[Limit]
     base_url: str
-    key: str
+    key: str = field(repr=False)
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:

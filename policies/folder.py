@@ -54,6 +54,9 @@ def shipped_bundle(name: str) -> Path:
     return (_shipped_root() / name / SCHEMA_FILE).resolve().parent
 
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a publication takes as a bundle's name."""
+
 _added: Final[dict[str, Path]] = {}
 
 
@@ -61,9 +64,13 @@ def add_bundles(folders: Mapping[str, Path]) -> None:
     """Make bundles of a project known to this process, by name.
 
     Raises:
-        ConfigurationError: one has the name of another bundle, or has no folder.
+        ConfigurationError: one has no name of a bundle, or that of another, or has no folder.
     """
     for name, folder in folders.items():
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"got the bundle {name!r}, expected the name of a folder: at most 64 letters, digits, `_` and `-`"
+            )
         if name in shipped_bundles() or _added.get(name, folder) != folder:
             raise ConfigurationError(f"got the bundle {name!r} in {folder}, which is the name of another one")
         if not folder.is_dir():

@@ -17,7 +17,7 @@ from jurat.agents.kernel import Answer, Ask, Decided, Step, Use, decide
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall, ToolResult
 from jurat.agents.tools import checked_result, failed_result
 from jurat.schemas.decision import InputRef
-from jurat.schemas.errors import JuratError, ReasonerError
+from jurat.schemas.errors import JuratError, ReasonerError, ReasonerUnavailable
 
 if TYPE_CHECKING:
     from jurat.streams.deciding import Deciding
@@ -88,6 +88,10 @@ async def reason(case: Deciding, situation: Situation[Any], name: str) -> Decide
                         )
                     except ReasonerError as error:
                         answer = error
+                    except asyncio.CancelledError:
+                        if _is_asked():
+                            raise
+                        answer = ReasonerUnavailable("the reasoner's own task was cancelled")
                 case Use():
                     answer = await case.calls.use(
                         step, where=where, decision_id=name, attempt=case.attempt, ask=number
@@ -111,7 +115,18 @@ async def used(use: Use) -> ToolResult:
     except JuratError as error:
         log.warning("tool=%s failed error=%s", tool.name, type(error).__name__)
         return failed_result(tool.name, use.arguments, f"{type(error).__name__}: {error}")
+    except asyncio.CancelledError:
+        if _is_asked():
+            raise
+        log.warning("tool=%s was cancelled from within", tool.name)
+        return failed_result(tool.name, use.arguments, "it was cancelled from within")
     except Exception as error:  # noqa: BLE001 - a tool's own code may raise anything; its message may quote anything
         log.warning("tool=%s failed error=%s", tool.name, type(error).__name__)
         return failed_result(tool.name, use.arguments, f"it failed: {type(error).__name__}")
     return checked_result(tool, use.arguments, ToolResult(tool.name, use.arguments, result=answer))
+
+
+def _is_asked() -> bool:
+    """Whether somebody cancels this task; if not, a task or connection within it ended so, and took nobody with it."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from jurat.agents.agent import Agent
+from jurat.agents.agent import MAX_TOOL_NAME, Agent
 from jurat.agents.kernel import Use
 from jurat.agents.proposals import ModelCallForm, SpentForm
 from jurat.agents.reasoner import ModelCall, Proposal, RawArguments, Spent, ToolCall, ToolResult
-from jurat.agents.tools import MAX_TOOL_NAME, failed_result, read_result
+from jurat.agents.tools import failed_result, read_result
 from jurat.audit.reasoning import Sha256Hex
 from jurat.audit.record import Time
 from jurat.schemas import canonical

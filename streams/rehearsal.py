@@ -96,8 +96,7 @@ class Rehearsal:
     def __init__(
         self, agent: Agent[Any], *, engine: PolicyEngine, at: datetime, reasoner: Reasoner | None = None
     ) -> None:
-        if at.tzinfo is None:
-            raise ConfigurationError(f"got the moment {at.isoformat()} without a zone, expected one with it")
+        _check_zone(at)
         self.now = at
         self._agent = agent
         self._offsets: dict[str, int] = defaultdict(int)
@@ -287,6 +286,7 @@ class Rehearsal:
         self.now = at
 
     def _check_onwards(self, to: datetime) -> None:
+        _check_zone(to)
         if to < self.now:
             raise ConfigurationError(
                 f"got the moment {to.isoformat()}, expected none before the present one, {self.now.isoformat()}"
@@ -364,6 +364,11 @@ class _AtOnce:
         ask: int,  # noqa: ARG002 - as above
     ) -> ToolResult:
         return await used(use)
+
+
+def _check_zone(moment: datetime) -> None:
+    if moment.tzinfo is None:
+        raise ConfigurationError(f"got the moment {moment.isoformat()} without a zone, expected one with it")
 
 
 def _signer(name: str) -> PemSigner:

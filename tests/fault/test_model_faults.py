@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
 
 from jurat.agents import model_calls
@@ -62,7 +63,7 @@ async def test_a_good_answer_is_a_proposal_with_what_it_took() -> None:
     assert (got.call.spent.calls, got.call.spent.input_tokens, got.call.spent.output_tokens) == (1, 1_000, 50)
     assert (got.call.spent.cost_micros, got.call.spent.currency) == (SPENT_MICROS, "USD")
     [asked] = server.got
-    assert asked.headers["idempotency-key"] == "decision-1/0/0"
+    assert asked.headers["idempotency-key"] == "decision-1/0/0/mock", "its own for each model"
     assert asked.headers["authorization"] == f"Bearer {KEY}"
     form = asked.sent["response_format"]["json_schema"]
     assert form["strict"] is True
@@ -203,6 +204,63 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(ReasonerUnavailable, match="no whole answer"):
         await OpenAIReasoner(client, model="mock").propose(request())
     await client.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1/v1",
+        "http://127.0.0.1:abc/v1",
+        "http://127.0.0.1:99999/v1",
+        "http:///v1",
+        "http://ü..example/v1",
+    ],
+)
+def test_what_is_no_address_is_said_at_the_start(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL"):
+        OpenAIClient(base_url=address, api_key=KEY, within_s=WITHIN_S)
+
+
+@pytest.mark.parametrize("key", [f"{KEY} ", f" {KEY}"])
+def test_a_key_with_white_space_around_it_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY") as caught:
+        OpenAIClient(base_url="http://127.0.0.1:1/v1", api_key=key, within_s=WITHIN_S)
+    assert KEY not in str(caught.value)
+
+
+async def test_whatever_the_client_raises_is_no_fault_of_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_transport: object, _request: object) -> object:
+        raise ExceptionGroup("unhandled errors in a TaskGroup", [OverflowError("port")])
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", broken)
+    client = OpenAIClient(base_url="http://127.0.0.1:1/v1", api_key=KEY, within_s=WITHIN_S)
+    with pytest.raises(ReasonerUnavailable, match="no whole answer"):
+        await OpenAIReasoner(client, model="mock").propose(request())
+    await client.close()
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "rot_13", "hex_codec"])
+async def test_the_charset_of_an_error_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, charset: str
+) -> None:
+    def looked_at(*_args: object) -> str:
+        raise AssertionError("the charset was looked at")
+
+    monkeypatch.setattr(f"encodings.{charset}.IncrementalDecoder.decode", looked_at)
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    got, _server = await ask(Reply(b"a-" + b"a" * 1_000, status=500, headers=headers))
+    assert type(got) is ReasonerUnavailable
+    assert "status 500" in str(got)
+
+
+async def test_no_cookie_of_a_server_is_kept() -> None:
+    headers = {"Content-Type": "application/json", "Set-Cookie": f"a={'x' * 1_000}; Path=/"}
+    async with LLMock(lambda _number, _got: Reply(completion(GOOD), headers=headers)) as server:
+        client = OpenAIClient(base_url=server.base_url, api_key=KEY, within_s=WITHIN_S)
+        for _ in range(2):
+            await OpenAIReasoner(client, model="mock").propose(request())
+        await client.close()
+    assert ["cookie" in asked.headers for asked in server.got] == [False, False]
 
 
 async def test_nothing_is_asked_where_nothing_is_left() -> None:

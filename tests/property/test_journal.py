@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from jurat.agents.agent import MAX_TOOL_NAME
 from jurat.agents.kernel import Use
 from jurat.agents.reasoner import ModelCall, Proposal, RawArguments, Spent, ToolCall, ToolResult
-from jurat.agents.tools import MAX_FAILURE, MAX_TOOL_NAME
+from jurat.agents.tools import MAX_FAILURE
 from jurat.policies.normal import printable
 from jurat.schemas.canonical import MAX_INTEGER
 from jurat.schemas.errors import JuratError, ProposalInvalid, ReasonerUnavailable

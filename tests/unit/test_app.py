@@ -126,6 +126,17 @@ def spoilt(**members: Any) -> type[Event]:
         ({"events": {HEARD: (Heard, PaymentFailed)}}, "expected it on commerce.payments alone"),
         ({"events": {Topic("their-shop.other"): (Heard,)}}, "listens to Heard on their-shop.heard"),
         ({"agents": (replace(THEIRS, bundle="nowhere"),)}, "expected the bundle nowhere there"),
+        ({"agents": (replace(THEIRS, name="../theirs"),)}, r"agent name '\.\./theirs'"),
+        ({"agents": (replace(THEIRS, name=""),)}, "agent name ''"),
+        ({"agents": (replace(THEIRS, name=PAYMENT_RETRIER.name),)}, "that of a shipped one"),
+        ({"agents": (replace(THEIRS, bundle="../policies/their_bundle"),)}, "expected the name of a folder"),
+        ({"agents": (7,)}, "got 7 in the app, expected a tuple of agents"),
+        ({"events": {HEARD.name: (Heard,)}}, "a tuple of Event classes for each Topic"),
+        ({"events": {HEARD: Heard}}, "a tuple of Event classes for each Topic"),
+        ({"events": {HEARD: ("Heard",)}}, "a tuple of Event classes for each Topic"),
+        ({"policies": "/policies"}, "a Path to policies"),
+        ({"events": {HEARD: (spoilt(namespace="their shop"),)}}, "namespace='their shop'"),
+        ({"events": {HEARD: (spoilt(namespace=""),)}}, "namespace=''"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(policies: Path, changed: dict[str, Any], said: str) -> None:
@@ -188,6 +199,9 @@ def project(folder: Path, table: str, code: str = "") -> Path:
             "got int as the app .*, expected a jurat.App",
         ),
         (NAMED, "x = \n", "SyntaxError"),
+        (NAMED, "def __getattr__(name): raise RuntimeError('no')\n", "RuntimeError: no"),
+        ('[tool]\njurat = {app = "my_shop.app"}\n', "", "a module and the name"),
+        ("[tool.jurat]\nx = " + "[" * 5_000 + "]" * 5_000, "", "TOML that can be read"),
     ],
 )
 def test_an_app_that_cannot_be_loaded_is_one_error(
@@ -209,8 +223,19 @@ def test_an_app_that_cannot_be_loaded_is_one_error(
 def test_projects_of_others_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("this is = no TOML, and none of ours")
     assert load(tmp_path) is None
-    (tmp_path / "pyproject.toml").write_text("# tool.jurat is named here only\n[tool.ruff]\n")
-    assert load(tmp_path) is None
+    for text in ("# tool.jurat is named here only\n[tool.ruff]\n", 'tool = "jurat"\n'):
+        (tmp_path / "pyproject.toml").write_text(text)
+        assert load(tmp_path) is None
+
+
+def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_file: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "pyproject.toml").write_text("")
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(ConfigurationError, match=r"got .*pyproject\.toml, .*Permission denied"):
+        load(tmp_path)
 
 
 def test_commands_find_the_project_from_below_and_end_with_one_line(tmp_path: Path) -> None:

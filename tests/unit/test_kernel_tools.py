@@ -9,14 +9,21 @@ from typing import Any
 import pytest
 
 from jurat.agents import kernel
-from jurat.agents.agent import MAX_PROPOSALS, MAX_TOOL_CALLS, Agent, Judged, Situation
+from jurat.agents.agent import (
+    MAX_PROPOSALS,
+    MAX_TOOL_CALLS,
+    MAX_TOOL_NAME,
+    Agent,
+    Judged,
+    Situation,
+)
 from jurat.agents.kernel import TRANSITIONS, Came, Decided, Resolution, State, Use, decide, judge_approved
 from jurat.agents.reasoner import RawArguments, ToolCall, ToolResult
-from jurat.agents.tools import MAX_FAILURE, MAX_TOOL_BYTES, MAX_TOOL_NAME, NoArguments
+from jurat.agents.tools import MAX_FAILURE, MAX_TOOL_BYTES, NoArguments
 from jurat.policies.objectives import Objectives
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import InputRejected, ProposalInvalid, ReasonerUnavailable
+from jurat.schemas.errors import ConfigurationError, InputRejected, ProposalInvalid, ReasonerUnavailable
 from tests.journal_stage import EVENT, NOW, Do, Number, Thing
 from tests.tool_stage import Asked, Counted, called, counter, does, raw_wish, wish, with_tools
 
@@ -265,3 +272,11 @@ def test_raw_arguments_are_of_any_object() -> None:
     assert RawArguments.model_validate_json(b'{"given":{"a":[1,{"b":null}]}}').given == {
         "a": [1, {"b": None}]
     }
+
+
+@pytest.mark.parametrize(
+    "names", [("count", "count"), ("",), ("x" * (MAX_TOOL_NAME + 1),), ("carrier\nquote",)]
+)
+def test_a_tool_that_could_not_be_named_is_refused(names: Sequence[str]) -> None:
+    with pytest.raises(ConfigurationError, match="expected each once"):
+        with_tools(*[replace(OFFER, name=name) for name in names])

@@ -110,6 +110,12 @@ def test_limits_are_read() -> None:
         models.Settings.read({**WHOLE, models.PRICES: "large 1 1 EUR, small 1 1 USD", models.LIMITS: text})
 
 
+def test_settings_do_not_show_the_key() -> None:
+    settings = models.Settings.read(WHOLE)
+    assert settings.key == KEY
+    assert KEY not in f"{settings!r} {settings}"
+
+
 def test_prices_are_read_to_the_millionth(monkeypatch: pytest.MonkeyPatch) -> None:
     got = models._prices("large 1.25 10 USD, small 0.000001 2 EUR")
     assert {

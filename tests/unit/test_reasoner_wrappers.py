@@ -12,6 +12,7 @@ from jurat.agents.reasoner import ModelCall, Proposal, ProposalRequest, Spent, T
 from jurat.agents.reasoner_circuit import MAX_FAILURES, OPEN_S, CircuitBroken
 from jurat.agents.reasoner_fallback import Fallback
 from jurat.agents.reasoner_retrying import FIRST_WAIT_S, MAX_TRIES, MAX_WAIT_S, Retrying
+from jurat.agents.reasoner_spending import call_of, spent_by
 from jurat.schemas.errors import ConfigurationError, JuratError, ProposalInvalid, ReasonerUnavailable
 from tests.shop import situation
 from tests.unit.test_agents_payments import failed
@@ -88,16 +89,14 @@ def test_it_ends_with_what_all_tries_took() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("told", "tries", "waits"), [(3, 2, [3.0]), (MAX_WAIT_S, 2, None), (21, 1, []), (86_400, 1, [])]
-)
-def test_a_server_that_names_a_time_is_not_asked_before_it(
-    told: float, tries: int, waits: list[float] | None
+@pytest.mark.parametrize(("told", "tries"), [(0, 2), (3, 2), (MAX_WAIT_S, 2), (21, 1), (86_400, 1)])
+def test_a_server_that_names_a_time_is_not_asked_before_it_nor_by_all_at_once(
+    told: float, tries: int
 ) -> None:
     asked = Scripted(ReasonerUnavailable("busy", retry_after_s=int(told)), GOOD)
     _got, waited = retried(asked)
     assert asked.asked == tries
-    assert waited == (waits if waits is not None else [MAX_WAIT_S])
+    assert waited == [told + FIRST_WAIT_S * 0.75] * (tries - 1), "spread by the draw"
 
 
 @pytest.mark.parametrize("error", [USELESS, ConfigurationError("no such model")])
@@ -106,6 +105,15 @@ def test_what_does_not_pass_is_not_tried_again(error: JuratError) -> None:
     got, waits = retried(asked)
     assert got is error
     assert (asked.asked, waits) == (1, [])
+
+
+@pytest.mark.parametrize("useless", [USELESS, ProposalInvalid("nonsense", spent=spent(30))])
+def test_an_answer_of_no_use_after_a_failure_carries_what_both_took(useless: ProposalInvalid) -> None:
+    got, _waits = retried(Scripted(BUSY, useless))
+    assert isinstance(got, ProposalInvalid)
+    assert str(got) == "nonsense"
+    assert spent_by(got) == Spent(calls=2, input_tokens=20, output_tokens=4, cost_micros=37, currency="USD")
+    assert (call_of(got) is None) == (call_of(useless) is None)
 
 
 def test_the_next_answers_with_what_the_first_took_and_its_name() -> None:

@@ -208,6 +208,10 @@ async def test_time_does_not_run_backwards_and_views_are_those_of_the_agent() ->
         await stage.send(failed(), documents={("orders", "o-1"): None})
     with pytest.raises(ConfigurationError, match="without a zone"):
         Rehearsal(PAYMENT_RETRIER, engine=shop_engine(), at=datetime(2026, 3, 2))  # noqa: DTZ001
+    with pytest.raises(ConfigurationError, match="without a zone"):
+        await stage.send(failed(), at=datetime(2027, 3, 2))  # noqa: DTZ001
+    with pytest.raises(ConfigurationError, match="without a zone"):
+        await stage.advance(datetime(2027, 3, 2))  # noqa: DTZ001
 
 
 async def test_events_of_other_topics_are_nothing_to_the_agent_and_unknown_ones_an_error() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from jurat.agents.agent import Agent, Situation
 from jurat.agents.kernel import Use
-from jurat.agents.reasoner import ModelCall, ToolResult
+from jurat.agents.reasoner import ModelCall, ProposalRequest, ToolResult
 from jurat.audit import story
 from jurat.audit.chain import ChainHead
 from jurat.audit.reasoning import ModelAsked, ToolAnswered, Usage
@@ -57,6 +57,12 @@ async def unreachable(_situation: object, _asked: Asked) -> Counted:
     raise BrokerUnreachable("nobody at home")
 
 
+async def cancelled(_situation: object, _asked: Asked) -> Counted:
+    part: asyncio.Future[Counted] = asyncio.get_running_loop().create_future()
+    part.cancel()
+    return await part
+
+
 async def test_a_tool_answers() -> None:
     assert await used(USE) == ToolResult("count", Asked(thing="abc"), Counted(count=3))
 
@@ -68,6 +74,7 @@ async def test_a_tool_answers() -> None:
         (wrong, "it answered with a dict, expected Counted"),
         (broken, "it failed: ZeroDivisionError"),
         (unreachable, "BrokerUnreachable: nobody at home"),
+        (cancelled, "it was cancelled from within"),
     ],
 )
 async def test_a_tool_that_fails_or_is_slow_gives_a_failed_result(
@@ -84,6 +91,27 @@ async def test_a_cancelled_worker_is_not_held_up_by_a_tool() -> None:
     using.cancel()
     with pytest.raises(asyncio.CancelledError):
         await using
+
+
+async def test_a_reasoner_whose_own_task_is_cancelled_is_unavailable_and_ends_no_worker() -> None:
+    class Cancelled(Scripted):
+        async def propose(self, request: ProposalRequest) -> Any:
+            return await cancelled(request, Asked(thing="abc"))
+
+    with pytest.raises(ReasonerUnavailable, match="own task was cancelled"):
+        await decide(Cancelled())
+
+
+async def test_a_worker_that_is_cancelled_is_not_held_up_by_a_reasoner() -> None:
+    class Slow(Scripted):
+        async def propose(self, request: ProposalRequest) -> Any:
+            return await slow(request, Asked(thing="abc"))
+
+    deciding = asyncio.create_task(decide(Slow()))
+    await asyncio.sleep(0)
+    deciding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deciding
 
 
 def able(tool: Any = counting) -> Agent[Any]:

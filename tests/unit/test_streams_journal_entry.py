@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jurat.agents.tools import MAX_TOOL_NAME
+from jurat.agents.agent import MAX_TOOL_NAME
 from jurat.schemas.errors import StreamError
 from jurat.streams import topics
 from jurat.streams.journal_entry import MAX_ENTRY_BYTES, MAX_MESSAGE, Kind, parse_entry, parse_key
