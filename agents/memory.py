@@ -33,7 +33,7 @@ MAX_VALUE_CHARS: Final = 300
 MAX_NAME_CHARS: Final = 64
 """Characters of a text that is remembered, and of a fact's name or purpose. With these, `MAX_FACTS` facts fit the
 512 KiB of a changelog entry whatever they say, 2,621 bytes each: at worst a character takes six bytes in canonical JSON
-(a control character), one of a name two, and places and moments some 450. So a long history never makes an input fail."""
+(a control character), one of a name two, the rest some 450. So a long history never makes an input fail."""
 
 FactName = Annotated[str, Field(pattern=rf"^[ -~]{{1,{MAX_NAME_CHARS}}}$")]
 """Printable ASCII: names and purposes are written by who declares the agent."""
