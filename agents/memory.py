@@ -20,7 +20,7 @@ from pydantic import Field
 
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import InputRejected
-from jurat.schemas.model import Identifier, Model, Text, Timestamp
+from jurat.schemas.model import Model, Timestamp
 
 if TYPE_CHECKING:
     from jurat.agents.agent import Action, Situation
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 MAX_FACTS: Final = 200
 """Facts kept of one subject, ended ones included: what a prompt can carry, and a state entry of some 60 KB."""
 
-Value = bool | int | Text
+MAX_VALUE_CHARS: Final = 300
+MAX_NAME_CHARS: Final = 64
+"""Characters of a text that is remembered, and of a fact's name or purpose. With these, `MAX_FACTS` facts fit the
+512 KiB of a changelog entry whatever they say, 2,621 bytes each: at worst a character takes six bytes in canonical JSON
+(a control character), one of a name two, the rest some 450. So a long history never makes an input fail."""
+
+FactName = Annotated[str, Field(pattern=rf"^[ -~]{{1,{MAX_NAME_CHARS}}}$")]
+"""Printable ASCII: names and purposes are written by who declares the agent."""
+
+Value = bool | int | Annotated[str, Field(max_length=MAX_VALUE_CHARS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class Learned:
 
     Attributes:
         name: what it is about, for example `champion_promoted`; it ends the fact of this name that stood before.
-        value: what is known; None ends the fact that stood without a new one.
+        value: what is known, a text of at most `MAX_VALUE_CHARS`; None ends the fact that stood without a new one.
         since: since when it is true, as the event says.
         purpose: what it may be used for, for example `retention`.
     """
@@ -62,12 +71,12 @@ class Fact(Model):
         ended_at: when another took its place; None while it stands.
     """
 
-    name: Identifier
+    name: FactName
     value: Value
     since: Timestamp
     learned_at: Timestamp
     source: InputRef
-    purpose: Identifier
+    purpose: FactName
     ended_at: Timestamp | None = None
 
 

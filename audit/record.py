@@ -50,6 +50,12 @@ MAX_ALTERNATIVES = 16
 APPROVAL_OF = "approval-of"
 """Under this name a record says which escalated decision it is about."""
 
+FORGOTTEN = "forgotten"
+"""Under this name a record says of which event key an agent was asked to forget, with the digest of what is gone."""
+
+FORGET_ASKED_BY = "forget-asked-by"
+"""Under this name it says who asked, with the digest of the statement that they signed."""
+
 
 def _check_time(text: str) -> str:
     if format_time(datetime.fromisoformat(text)) != text:

@@ -11,11 +11,7 @@ from collections.abc import Iterator
 
 from jurat.audit.log import LogEntry
 from jurat.audit.reasoning import ModelAsked, ReasonerUsed, ToolAnswered
-from jurat.audit.record import (
-    DecisionRecord,
-    Outcome,
-    Statement,
-)
+from jurat.audit.record import FORGET_ASKED_BY, FORGOTTEN, DecisionRecord, Outcome, Statement
 from jurat.schemas import canonical
 from jurat.schemas.decision import Verdict
 
@@ -28,6 +24,7 @@ _ENDINGS = {
     Outcome.EXPIRED: "The event was older than the agent decides; nothing was decided.",
     Outcome.DUPLICATE: "The same event came before; nothing was decided again.",
 }
+_FORGET = "Nothing was to be decided: the agent was asked to forget."
 _VERDICTS = {Verdict.ALLOW: "allowed", Verdict.DENY: "refused", Verdict.ESCALATE: "to be approved by people"}
 
 
@@ -53,9 +50,11 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
     record = statement.predicate
     yield f"Decision {record.decision_id}"
     yield f"The agent {record.agent} ({record.code}) recorded it at {record.time}, by its own clock."
-    yield _ENDINGS[record.outcome]
+    asked_to_forget = any(read.name == FORGOTTEN for read in record.context)
+    yield _FORGET if asked_to_forget else _ENDINGS[record.outcome]
     if record.rejection is not None:
         yield f"  Reason: {record.rejection.error}: {record.rejection.message}"
+    yield from _forgotten(record)
     yield ""
     yield from _inputs(record)
     yield ""
@@ -91,15 +90,26 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
     yield standing
 
 
+def _forgotten(record: DecisionRecord) -> Iterator[str]:
+    for read in record.context:
+        if read.name == FORGET_ASKED_BY:
+            yield f"{read.key} asked to forget a subject, in a statement with SHA-256 {read.sha256}."
+        elif read.name == FORGOTTEN and read.sha256:
+            yield f"What was remembered of {read.key} was forgotten: SHA-256 {read.sha256}."
+        elif read.name == FORGOTTEN:
+            yield f"Nothing that the request asks to forget was remembered of {read.key}."
+
+
 def _inputs(record: DecisionRecord) -> Iterator[str]:
     yield "It was about:"
     for each in record.inputs:
         yield f"  {each.event_type or 'an event of unknown type'} {each.event_id or ''}".rstrip()
         yield f"    at {each.uri}"
         yield f"    SHA-256 {each.sha256}"
-    if record.context:
+    looked_up = [read for read in record.context if read.name not in (FORGOTTEN, FORGET_ASKED_BY)]
+    if looked_up:
         yield "It looked up:"
-    for read in record.context:
+    for read in looked_up:
         found = f"found, SHA-256 {read.sha256}" if read.sha256 else "nothing found"
         yield f"  {read.name} of {read.key}: {found}" + (f" at {read.uri}" if read.uri else "")
 

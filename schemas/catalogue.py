@@ -14,6 +14,7 @@ from jurat.schemas.avro import Written, fingerprint_of
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import ConfigurationError, UnknownSchema
+from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 
@@ -57,6 +58,7 @@ EVENTS: tuple[type[Event], ...] = (
     subscriptions.UsageDropped,
     subscriptions.UsageReported,
     Decision,
+    ForgetRequested,
     SignedRecord,
     TimerFired,
 )

@@ -38,7 +38,7 @@ from jurat.schemas.errors import (
     SchemaError,
 )
 from jurat.schemas.model import Event, Model
-from jurat.streams import approving, remembering
+from jurat.streams import approving, forgetting, remembering
 from jurat.streams.asking import Calls, reason
 from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.documents import Document, Views, digest_of
@@ -73,7 +73,7 @@ class Decider:
         ids: a Schema Registry's ids, if one is configured.
         tracing: who makes spans of it.
         shadow: whose verdicts are recorded beside the engine's.
-        trust: the keys that approvers answer with; asked for at each answer.
+        trust: the keys that people answer with, or ask to forget; asked for at each answer and request.
     """
 
     agent: Agent[Any]
@@ -172,7 +172,8 @@ class Deciding:
         if event is None:
             return self._rejected(self.decoded.error or SchemaError("the record holds no event"))
         try:
-            verdicted = await approving.answered(self, event) or self._ended_unheard(event)
+            verdicted = await approving.answered(self, event) or forgetting.requested(self, event)
+            verdicted = verdicted or self._ended_unheard(event)
             if verdicted is None:
                 verdicted = await self._judged(event)
         except (CanonicalError, InputRejected, ProposalInvalid, RecordInvalid) as error:

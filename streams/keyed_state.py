@@ -113,13 +113,18 @@ class KeyedState:
         """
         if self._model is None:
             return
-        self._hot.drop(key)
         if value is None:
-            self._all.delete(key)
+            self.delete(key)
         else:
+            self._hot.drop(key)
             # Checked now, though it is parsed again when it is used: a partition must not open on what it cannot read.
             self._model.model_validate_json(value)
             self._all.put(key, value)
+
+    def delete(self, key: str) -> None:
+        """Forget the document of a key; a tombstone of it must be committed."""
+        self._hot.drop(key)
+        self._all.delete(key)
 
     def close(self) -> None:
         """Forget everything; the changelog has it."""

@@ -19,7 +19,7 @@ from jurat.streams.state import MEMORY
 
 
 async def read_memory(connection: Connection, agent: str, input_topic: str, key: str) -> Memory:
-    """What an agent remembers of an event key.
+    """What an agent remembers of an event key; of several partitions that do, what was learned last.
 
     Args:
         connection: the cluster.
@@ -30,17 +30,24 @@ async def read_memory(connection: Connection, agent: str, input_topic: str, key:
     Raises:
         StreamError: the changelog cannot be read, or holds something else there.
     """
-    wanted, value = f"{MEMORY}{input_topic}/{key}".encode(), None
+    memories = await read_memories(connection, agent, input_topic, key)
+    return max(memories.values(), key=lambda memory: memory.facts[-1].learned_at, default=NOTHING)
+
+
+async def read_memories(connection: Connection, agent: str, input_topic: str, key: str) -> dict[int, Memory]:
+    """What an agent remembers of an event key, by the number of the partition that does; the rest as `read_memory`."""
+    wanted, held = f"{MEMORY}{input_topic}/{key}".encode(), dict[int, bytes | None]()
     async with aclosing(replay(connection, [connection.topic(topics.state(agent).name)])) as records:
         async for record in records:
             if record.key == wanted:
-                value = record.value
-    if value is None:
-        return NOTHING
+                held[record.partition] = record.value
     try:
-        return Memory.model_validate_json(value)
+        read = {
+            number: Memory.model_validate_json(value) for number, value in held.items() if value is not None
+        }
     except ValidationError as error:
         raise StreamError(
             f"the memory of {key!r} in the changelog of {agent} cannot be read by this release; it was written by"
             " another one or by somebody else"
         ) from error
+    return {number: memory for number, memory in read.items() if memory.facts}

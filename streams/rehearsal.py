@@ -32,6 +32,7 @@ from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.decision import Decision, InputRef, Verdict, decision_id
 from jurat.schemas.errors import ConfigurationError, UnknownSchema
+from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Event, Model
 from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
@@ -263,7 +264,7 @@ class Rehearsal:
         )
 
     def _topic_of(self, event: Event) -> str:
-        if isinstance(event, TimerFired | ApprovalAnswered):
+        if isinstance(event, TimerFired | ApprovalAnswered | ForgetRequested):
             return self._own_topic
         if isinstance(event, self._agent.listens[self._agent.topic]):
             return self._agent.topic

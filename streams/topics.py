@@ -18,6 +18,7 @@ from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import ConfigurationError, UnknownSchema
+from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 
@@ -211,7 +212,7 @@ def state(agent: str) -> Topic:
 
 
 def timers(agent: str) -> Topic:
-    """What an agent reads beside its inputs, and like them: its timers that fired, and answers of approvers."""
+    """What an agent reads like its inputs: its timers that fired, answers of approvers, requests to forget."""
     return Topic(f"timers.{agent}", retention=FOREVER)
 
 
@@ -234,7 +235,7 @@ def of_event(event: type[Event]) -> Topic:
     try:
         return TOPIC_OF_EVENT[event]
     except KeyError:
-        written = (ApprovalAnswered, ApprovalRequested, Decision, TimerFired)
+        written = (ApprovalAnswered, ApprovalRequested, Decision, ForgetRequested, TimerFired)
         hint = "agents write it" if event in written else "it is not published by itself"
         raise UnknownSchema(
             f"got an event of type {event.event_type()}, which has no topic: {hint}"

@@ -36,6 +36,7 @@ PEOPLE = {
     "bob": ("fraud-desk",),
     "carol": ("fraud-desk", "payments-lead"),
     "mallory": ("logistics-lead",),
+    "dora": ("data-protection",),
 }
 
 
@@ -170,6 +171,8 @@ class Desk:
                 self.state.waiting.restore(name, value)
             elif kind == "state":
                 self.state.documents.restore(name, value)
+            elif kind == "memory":
+                self.state.memories.restore(name, value)
 
 
 def refused(ended: tuple[Verdicted, DecisionRecord], why: str, *, of: str | None = None) -> None:

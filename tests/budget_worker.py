@@ -19,7 +19,7 @@ from jurat.agents.dispute_actions import RefundBuyer
 from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.memory import Learned, Remembering
 from jurat.agents.reasoner import Proposal, ProposalRequest
-from jurat.audit.key_store import load_signer
+from jurat.audit.key_store import TRUST_FILE, load_signer, load_trust
 from jurat.policies import PolicyEngine, load_bundle
 from jurat.schemas.marketplace import DisputeOpened
 from jurat.streams.kafka import Connection
@@ -71,6 +71,7 @@ async def serve(bundle: Path, keys: Path, connection: Connection) -> None:
             signer=load_signer(keys, MEDIATOR.name),
             clock=lambda: datetime.now(UTC),
             code="jurat under test",
+            trust=lambda: load_trust(keys / TRUST_FILE),
         ),
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)

@@ -8,6 +8,7 @@ from jurat.schemas import commerce, commerce_promises, marketplace, notices, sim
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
+from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Address, Event, Money
 from jurat.schemas.timers import TimerFired
 
@@ -70,6 +71,14 @@ ANSWER = ApprovalAnswered(
     event_key="c-1",
     decision_id="dec_0123456789abcdef0123456789abcdef",
     payload_type="application/vnd.in-toto+json",
+    payload=b"{}",
+    signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
+)
+
+FORGET = ForgetRequested(
+    agent="dispute-mediator",
+    event_key="c-7",
+    payload_type="application/vnd.jurat.forget.v1+json",
     payload=b"{}",
     signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
 )
@@ -325,5 +334,6 @@ EXAMPLES: tuple[Event, ...] = (
         set_by=InputRef(topic="commerce.payments", partition=3, offset=17),
     ),
     ANSWER,
+    FORGET,
     REQUEST,
 )

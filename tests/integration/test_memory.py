@@ -1,4 +1,4 @@
-"""Memory on a real Kafka: workers that are killed forget nothing, and what a decision knew is proved by its record."""
+"""Memory on a real Kafka: killed workers forget nothing but what they are asked to, and records prove it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from jurat.agents.memory import Memory, as_of
-from jurat.audit.record import DecisionRecord
+from jurat.audit.forgetting import DATA_PROTECTION
+from jurat.audit.key_store import init_approver, trust_approver
+from jurat.audit.keys import TrustedApprover
+from jurat.audit.record import FORGOTTEN, DecisionRecord, Outcome
 from jurat.policies import shipped_bundle
 from jurat.schemas.moments import parse_moment
 from jurat.streams import topics
@@ -29,6 +33,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300
 
 BUYERS = ("c-1", "c-2", "c-3")
 WAVES, PER_WAVE = 3, 4
+DECISIONS = topics.decisions(MEDIATOR.name).name
 
 
 async def publish_wave(shell: Shell, wave: int) -> None:
@@ -45,14 +50,14 @@ def started(shell: Shell) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, *words, *at], cwd=ROOT)
 
 
-async def work(shell: Shell, *, until_done: int, kill: bool) -> None:
-    """Run a worker until so many decisions are there; then kill -9, or stop it."""
+async def work(shell: Shell, *, until_done: int, kill: bool, topic: str = DECISIONS) -> None:
+    """Run a worker until so many records stand on a topic; then kill -9, or stop it."""
     process = started(shell)
     try:
 
         async def seen() -> bool:
             assert process.poll() is None, "the worker ended by itself"
-            return len(await read(shell, topics.decisions(MEDIATOR.name).name)) >= until_done
+            return len(await read(shell, topic)) >= until_done
 
         await until(seen, within_s=60)
         if not kill:
@@ -102,3 +107,58 @@ async def test_killed_workers_forget_nothing_and_records_prove_what_was_known(sh
     buyer, sha256 = of_memory(one)
     then = await shown(shell, buyer, "--as-of", one.time)
     assert (then["sha256"], then["whole"]) == (sha256, True)
+
+
+def forget(shell: Shell, name: str, people: Path) -> str:
+    """Have the first buyer forgotten; what the command says on both outputs."""
+    words = ("memory", "forget", BUYERS[0], "--agent", MEDIATOR.name, "--as", name, "--keys", str(people))
+    done = shell.run(*words)
+    return (done.stdout + done.stderr).decode()
+
+
+def forgotten(record: DecisionRecord) -> list[str | None]:
+    return [one.sha256 for one in record.context if one.name == FORGOTTEN]
+
+
+async def test_a_subject_is_forgotten_once_by_who_may_and_a_kill_changes_nothing(
+    shell: Shell, tmp_path: Path
+) -> None:
+    for name, role in (("dora", DATA_PROTECTION), ("mallory", "risk")):
+        keyid, _ = init_approver(tmp_path, name)
+        trust_approver(shell.keys, TrustedApprover(approver=name, keyid=keyid, roles=(role,)))
+    await ensure_topics(shell.connection, [replace(topics.DISPUTES, partitions=2)])
+    await ensure_agent_topics(shell.connection, MEDIATOR)
+    await publish_wave(shell, 0)
+    inputs = PER_WAVE * len(BUYERS)
+    await work(shell, until_done=inputs, kill=False)
+    before = {buyer: await shown(shell, buyer) for buyer in BUYERS}
+
+    for name in ("mallory", "dora", "dora"):  # sent while no worker runs; the third finds nothing left
+        said = await asyncio.to_thread(forget, shell, name, tmp_path)
+        assert f"asked {MEDIATOR.name} to forget" in said
+    for ended in (1, 3):
+        await work(shell, until_done=inputs + ended, kill=True, topic=topics.AUDIT.name)
+    said = await asyncio.to_thread(forget, shell, "dora", tmp_path)
+    assert f"nothing is remembered of {BUYERS[0]}; nothing was sent" in said
+    assert (await shown(shell, BUYERS[0]))["memory"] == {"facts": [], "trimmed_at": None}
+
+    await publish_wave(shell, 1)
+    await work(shell, until_done=2 * inputs, kill=False)
+    found = await findings(shell, agent=MEDIATOR)
+    assert found.faults == []
+    asked = sorted(
+        (one for one in found.records.values() if ".timers." in one.chain), key=lambda one: one.seq
+    )
+    assert [(one.outcome, forgotten(one)) for one in asked] == [
+        (Outcome.REJECTED, []),
+        (Outcome.SKIPPED, [before[BUYERS[0]]["sha256"]]),
+        (Outcome.SKIPPED, [None]),
+    ]
+    for buyer in BUYERS:
+        memory = Memory.model_validate_json(json.dumps((await shown(shell, buyer))["memory"]))
+        waves = {str(fact.value)[:3] for fact in memory.facts if fact.name == "last_dispute"}
+        assert waves == ({"d-1"} if buyer == BUYERS[0] else {"d-0", "d-1"})
+    verified = await asyncio.to_thread(shell.run, "audit", "verify")
+    assert b"INVALID" not in verified.stdout
+    told = await asyncio.to_thread(shell.run, "audit", "show", asked[1].decision_id)
+    assert f"What was remembered of {BUYERS[0]} was forgotten" in told.stdout.decode()

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from jurat.agents.agent import Action, Situation
-from jurat.agents.memory import MAX_FACTS, NOTHING, Learned, Memory, Remembering, as_of
+from jurat.agents.memory import (
+    MAX_FACTS,
+    MAX_NAME_CHARS,
+    MAX_VALUE_CHARS,
+    NOTHING,
+    Fact,
+    Learned,
+    Memory,
+    Remembering,
+    as_of,
+)
 from jurat.audit.chain import ChainHead
 from jurat.audit.record import ContextRead, Outcome, parse
+from jurat.schemas.canonical import MAX_INTEGER
 from jurat.schemas.commerce import OrderCancelled, PaymentFailed
-from jurat.schemas.decision import Verdict
+from jurat.schemas.decision import InputRef, Verdict
 from jurat.streams.documents import digest_of
+from jurat.streams.keyed_state import MAX_DOCUMENT_BYTES, KeyedState
 from jurat.streams.state import MEMORY, PartitionState
 from jurat.streams.verdicted import Verdicted
 from tests.approval_stage import Desk
@@ -151,7 +163,7 @@ async def test_too_much_to_remember_rejects_the_input_and_leaves_the_state() -> 
         return tuple([Learned(f"f{n}", n, situation.now, "p") for n in range(MAX_FACTS + 1)])
 
     def long(situation: Situation[Any], _action: Action) -> tuple[Learned, ...]:
-        return tuple([Learned(f"f{n}", "x" * 4000, situation.now, "p") for n in range(MAX_FACTS)])
+        return (Learned("f", "x" * (MAX_VALUE_CHARS + 1), situation.now, "p"),)
 
     for teach in (much, long):
         state = fresh_state()
@@ -159,6 +171,23 @@ async def test_too_much_to_remember_rejects_the_input_and_leaves_the_state() -> 
         verdicted = await decide(state, agent=agent, engine=Says(Verdict.ALLOW))
         assert (verdicted.outcome, verdicted.changelog) == (Outcome.REJECTED, ())
         assert (state.memories.get(KEY), state.documents.get(KEY)) == (None, None)
+
+
+def test_as_many_facts_as_are_kept_fit_an_entry_whatever_they_say() -> None:
+    far = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    zoned = far.replace(tzinfo=timezone(-timedelta(hours=23, minutes=59)))
+    for worst in ("\x01" * MAX_VALUE_CHARS, "\U0001f600" * MAX_VALUE_CHARS):
+        fact = Fact(
+            name='"' * MAX_NAME_CHARS,
+            value=worst,
+            since=zoned,
+            learned_at=far,
+            source=InputRef(topic="t" * 200, partition=MAX_INTEGER, offset=MAX_INTEGER),
+            purpose="\\" * MAX_NAME_CHARS,
+            ended_at=far,
+        )
+        memory = Memory(facts=(fact,) * MAX_FACTS, trimmed_at=far)
+        assert len(KeyedState(Memory).printed(KEY, memory)) <= MAX_DOCUMENT_BYTES
 
 
 async def test_an_approved_action_teaches_and_the_event_does_not_teach_again() -> None:
