@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jurat.agents.proposals import checked_model_call
 from jurat.agents.reasoner import ModelCall, Proposal, Spent, ToolCall
 from jurat.schemas import canonical
-from jurat.schemas.errors import ReasonerError
+from jurat.schemas.errors import ProposalInvalid, ReasonerError
 
 
 def together(first: Spent, second: Spent) -> Spent:
@@ -42,9 +43,19 @@ def call_of(error: ReasonerError) -> ModelCall | None:
     return call if isinstance(call, ModelCall) else None
 
 
-def spent_by(error: ReasonerError, answer: Proposal | ToolCall | None = None) -> Spent:
+def call_behind(answer: object) -> ModelCall | None:
+    """The call behind an answer, made sure of; None where there is none, or what stands there is no call."""
+    if not isinstance(answer, Proposal | ToolCall):
+        return None
+    try:
+        return checked_model_call(answer.call)
+    except ProposalInvalid:
+        return None
+
+
+def spent_by(error: ReasonerError, answer: object = None) -> Spent:
     """What a failure took, as its details say, or the call of the answer that was refused with it."""
-    call, spent = call_of(error) or (answer.call if answer else None), error.details.get("spent")
+    call, spent = call_of(error) or call_behind(answer), error.details.get("spent")
     if call is not None:
         return call.spent
     return spent if isinstance(spent, Spent) else NOTHING
@@ -62,7 +73,11 @@ def with_before(
     answer: Proposal | ToolCall, before: Spent, failed: ModelCall | None = None
 ) -> Proposal | ToolCall:
     """An answer whose call holds what calls before it took; `failed` stands in where no model gave the answer."""
-    call = answer.call
+    call = call_behind(answer)
     if call is not None:
         return replace(answer, call=replace(call, spent=together(before, call.spent)))
-    return answer if failed is None else replace(answer, call=replace(failed, spent=before))
+    if (
+        failed is None or answer.call is not None
+    ):  # what stands there is no call: whoever checks the answer says so
+        return answer
+    return replace(answer, call=replace(failed, spent=before))
