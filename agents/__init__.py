@@ -14,10 +14,18 @@ from jurat.agents.agent import (
     Lookup,
     Signal,
     Situation,
+    Tool,
     View,
 )
 from jurat.agents.kernel import Decided, decide
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.agents.reasoner import (
+    Proposal,
+    ProposalRequest,
+    RawArguments,
+    Reasoner,
+    ToolCall,
+    ToolResult,
+)
 
 __all__ = [
     "Action",
@@ -32,9 +40,13 @@ __all__ = [
     "Lookup",
     "Proposal",
     "ProposalRequest",
+    "RawArguments",
     "Reasoner",
     "Signal",
     "Situation",
+    "Tool",
+    "ToolCall",
+    "ToolResult",
     "View",
     "decide",
     "decision_schema",

@@ -3,11 +3,13 @@
 Rules upheld here: only firm refusals are left out, so nothing that the policies allow is barred; a parameter keeps the
 bounds of its own model; the schema uses what servers of the OpenAI kind enforce: objects that are closed and have every
 field required, `enum`, `anyOf`, and bounds on integers alone. Texts and moments have no order there: which of them are
-refused is said in words (`action_words.py`) and checked afterwards. Not here: finding the space (`action_space.py`).
+refused is said in words (`action_words.py`) and checked afterwards. A text is listed only where it is a name, as no
+fence stands around a schema. Not here: finding the space (`action_space.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from copy import deepcopy
 from functools import lru_cache
@@ -16,9 +18,13 @@ from typing import Any, Final
 
 from jurat.agents.action_axes import KEPT_MODELS
 from jurat.agents.action_space import ActionSpace, DecisionSpace
-from jurat.agents.agent import Action
-from jurat.policies.space import AnythingElse, Kind, Only, ParameterSpace, Range, Value
+from jurat.policies.space import Kind, Only, ParameterSpace, Range, Value
 from jurat.schemas.canonical import JsonObject, JsonValue
+from jurat.schemas.model import Model
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._:/#@+-]{0,64}")
+"""Texts that a schema may list: names in one word. They may be an event's, and servers put schemas into prompts, where
+no fence stands around them."""
 
 _DROPPED: Final = frozenset({"title", "default", "description"})
 """What a schema says to people: the words of the policies stand beside it."""
@@ -27,10 +33,10 @@ _DROPPED: Final = frozenset({"title", "default", "description"})
 def decision_schema(space: DecisionSpace) -> JsonObject:
     """The schema of an answer `{"action": {"name": ..., "parameters": {...}}}`, or null where nothing is offered."""
     actions: list[JsonValue] = [
-        _closed({"name": {"type": "string", "enum": [one.name]}, "parameters": action_schema(one)})
+        closed({"name": {"type": "string", "enum": [one.name]}, "parameters": action_schema(one)})
         for one in space.offered
     ]
-    return _closed({"action": _any_of(actions) if actions else {"type": "null"}})
+    return closed({"action": any_of(actions) if actions else {"type": "null"}})
 
 
 def action_schema(space: ActionSpace) -> JsonObject:
@@ -38,10 +44,16 @@ def action_schema(space: ActionSpace) -> JsonObject:
     fields: JsonObject = deepcopy(_fields(space.action))
     for parameter in space.parameters:
         fields[parameter.name] = _narrowed(parameter, fields[parameter.name])
-    return _closed(fields)
+    return closed(fields)
 
 
-def _closed(fields: JsonObject) -> JsonObject:
+def model_schema(model: type[Model]) -> JsonObject:
+    """The schema of any model, closed and without words for people."""
+    return closed(deepcopy(_fields(model)))
+
+
+def closed(fields: JsonObject) -> JsonObject:
+    """An object with these fields, all required and no others."""
     return {
         "type": "object",
         "properties": fields,
@@ -59,19 +71,24 @@ def _narrowed(space: ParameterSpace, own: JsonValue) -> JsonValue:
             alternatives += [_integers(low, high) for low, high in _adjoining(ranges)]
         case Kind.CHOICE:
             alternatives += _values(span.of.value for span in spans if isinstance(span.of, Only))
-            return _any_of(alternatives)
-        case Kind.TEXT if not any(isinstance(span.of, AnythingElse) for span in spans):
+            return any_of(alternatives)
+        case Kind.TEXT if all(isinstance(span.of, Only) and _is_plain(span.of.value) for span in spans):
             alternatives += _values(span.of.value for span in spans if isinstance(span.of, Only))
-            return _any_of(alternatives)
+            return any_of(alternatives)
         case _:
             return own
     if any(span.of == Only(None) for span in spans):
         alternatives.append({"type": "null"})
-    return _any_of(alternatives)
+    return any_of(alternatives)
 
 
-def _any_of(alternatives: list[JsonValue]) -> JsonValue:
+def any_of(alternatives: list[JsonValue]) -> JsonValue:
+    """One of several schemas; the schema itself where there is one."""
     return alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
+
+
+def _is_plain(value: Value) -> bool:
+    return value is None or (isinstance(value, str) and _PLAIN.fullmatch(value) is not None)
 
 
 def _integers(low: int, high: int) -> JsonObject:
@@ -104,9 +121,9 @@ def _values(values: Iterable[Value]) -> list[JsonValue]:
 
 
 @lru_cache(KEPT_MODELS)
-def _fields(action: type[Action]) -> JsonObject:
-    """The schemas of an action's fields, without references."""
-    schema = action.model_json_schema()
+def _fields(model: type[Model]) -> JsonObject:
+    """The schemas of a model's fields, without references."""
+    schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
     return {name: _plain(field, definitions) for name, field in schema.get("properties", {}).items()}
 
@@ -117,7 +134,7 @@ def _plain(node: Any, definitions: dict[str, Any]) -> Any:
         case {"$ref": str(name)}:
             return _plain(definitions[name.rpartition("/")[2]], definitions)
         case {"properties": dict(properties)}:
-            return _closed({name: _plain(field, definitions) for name, field in properties.items()})
+            return closed({name: _plain(field, definitions) for name, field in properties.items()})
         case dict():
             return {key: _plain(value, definitions) for key, value in node.items() if key not in _DROPPED}
         case list():

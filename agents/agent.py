@@ -6,11 +6,13 @@ and keep is declared, never reached for. Not here: the loop that decides (`kerne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
+from jurat.agents.memory import NOTHING, Memory, Remembering
 from jurat.policies.request import Entity, Facts
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Event, Model
@@ -21,6 +23,15 @@ APPROVAL_WITHIN = timedelta(hours=24)
 
 MAX_PROPOSALS = 3
 """Proposals per decision: a reasoner that is refused three times will not get better by asking again."""
+
+MAX_TOOL_CALLS = 4
+"""Uses of tools, and wishes for what is no tool, per decision: each is another question to a reasoner that may be paid
+for, and an agent has a handful of tools; who still looks things up after that is going round in circles."""
+
+MAX_TOOL_NAME = 100
+"""Characters of a tool's name: an agent's own are shorter, and what a reasoner makes up is cut to it."""
+
+_TOOL = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOOL_NAME}}}")
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
@@ -98,6 +109,7 @@ class Situation(Generic[E_co]):
         occurred_at: when the event happened, as its envelope says, else when Kafka took it.
         documents: what was read, by (view, key); None where there is no such document.
         state: the agent's own state for this event's key, None before its first effect.
+        memory: what the agent remembers of this event's key.
     """
 
     event: E_co
@@ -105,6 +117,7 @@ class Situation(Generic[E_co]):
     occurred_at: datetime | None = None
     documents: Mapping[tuple[str, str], Model | None] = field(default_factory=dict)
     state: Model | None = None
+    memory: Memory = NOTHING
     _worked_out: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, work: Callable[[Situation[Any]], R]) -> R:
@@ -118,10 +131,17 @@ class Situation(Generic[E_co]):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One reason for or against a candidate, in points; positive speaks for it."""
+    """One reason for or against a candidate, in points; positive speaks for it.
+
+    Attributes:
+        name: what it is, in plain words.
+        points: what it is worth where all goals of the agent's objectives weigh the same.
+        serves: the goal of the objectives that it serves, for example `promise`; empty where it serves none.
+    """
 
     name: str
     points: int
+    serves: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +153,7 @@ class Candidate:
 
     @property
     def score(self) -> int:
-        """The sum of the signals' points."""
+        """The sum of the signals' points, where all goals weigh the same."""
         return sum([signal.points for signal in self.signals])
 
 
@@ -143,6 +163,27 @@ class Judged:
 
     resource: Entity
     facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something that a reasoner may use before it proposes: a look-up, a calculation, a question to a service.
+
+    What it answers is journalled and digested into the record, so that a decision is not made twice on two answers.
+
+    Attributes:
+        name: its name, for example `carrier_quote`.
+        title: what it answers, in plain words for the prompt.
+        arguments: the model of its arguments.
+        result: the model of its answer.
+        use: answers. It must change nothing in the world: it may be used again after a crash.
+    """
+
+    name: str
+    title: str
+    arguments: type[Model]
+    result: type[Model]
+    use: Callable[[Situation[Any], Any], Awaitable[Model]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +210,8 @@ class Agent(Generic[E]):
         request_id: the id by which the asking service knows its request; None means the CloudEvents id.
         dry_run: whether the event asks for a judgement without effect.
         fallback: the action to propose when the reasoner is down or out of attempts.
+        tools: what its reasoner may use before it proposes.
+        remembers: what it keeps in memory; None for an agent without memory.
     """
 
     name: str
@@ -189,12 +232,20 @@ class Agent(Generic[E]):
     request_id: Callable[[E], str | None] = lambda _event: None
     dry_run: Callable[[E], bool] = lambda _event: False
     fallback: Callable[[Situation[E]], Action | None] = lambda _situation: None
+    tools: tuple[Tool, ...] = ()
+    remembers: Remembering | None = None
 
     def __post_init__(self) -> None:
         names = [action.action_name for action in self.actions]
         if len(set(names)) != len(names) or not names:
             raise ConfigurationError(
                 f"agent {self.name}: got the actions {names}, expected at least one, each once"
+            )
+        tools = [tool.name for tool in self.tools]
+        if len(set(tools)) != len(tools) or not all(_TOOL.fullmatch(name) for name in tools):
+            raise ConfigurationError(
+                f"agent {self.name}: got the tools {tools}, expected each once, named by at most {MAX_TOOL_NAME}"
+                " letters, digits, `_` and `-`"
             )
         if (self.state_model is None) != (self.effect is None):
             raise ConfigurationError(

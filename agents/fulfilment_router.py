@@ -44,6 +44,9 @@ CARRIER_HOURS = MappingProxyType({ServiceLevel.STANDARD: 24, ServiceLevel.EXPRES
 KM_AN_HOUR = MappingProxyType({ServiceLevel.STANDARD: 20, ServiceLevel.EXPRESS: 50})
 """On the road, stops and nights included."""
 
+MAX_DEARER = 200
+"""Points that a dear warehouse may lose: 6.00 more than the cheapest, beyond which it makes no difference."""
+
 MAX_PAIRS = 20
 """Split shipments scored per order, those nearest and calmest at first sight: a hundred warehouses make 4950 pairs."""
 
@@ -245,10 +248,11 @@ def candidates(situation: Situation[OrderPlaced]) -> tuple[Candidate, ...]:
     order = situation.event
     options = situation.once(options_of)
     standing = standing_of(profile_of(situation, order.customer_id))
+    cheapest = min([option.report.handling_cost.amount_minor for option in options.known.values()], default=0)
     found = [
         Candidate(
             _ship_from(option.report.warehouse_id),
-            (_signal("one parcel", 100), *_signals(order, standing, option)),
+            (_signal("one parcel", 100), *_signals(order, standing, cheapest, option)),
         )
         for option in options.single
     ]
@@ -257,7 +261,7 @@ def candidates(situation: Situation[OrderPlaced]) -> tuple[Candidate, ...]:
             SplitShipment(
                 first_warehouse_id=first.report.warehouse_id, second_warehouse_id=second.report.warehouse_id
             ),
-            (_signal("two parcels", 40), *_signals(order, standing, _worse(first, second))),
+            (_signal("two parcels", 40), *_signals(order, standing, cheapest, _worse(first, second))),
         )
         for first, second in nsmallest(MAX_PAIRS, options.pairs(), key=_burden)
     ]
@@ -271,8 +275,8 @@ def candidates(situation: Situation[OrderPlaced]) -> tuple[Candidate, ...]:
 
 
 @lru_cache(KEPT_SIGNALS)
-def _signal(name: str, points: int) -> Signal:
-    return Signal(name, points)
+def _signal(name: str, points: int, serves: str = "") -> Signal:
+    return Signal(name, points, serves)
 
 
 @lru_cache(KEPT_ACTIONS)
@@ -358,17 +362,21 @@ def _burden(pair: tuple[Option, Option]) -> int:
     return max(first.distance_km, second.distance_km) // 10 + load_percent
 
 
-def _signals(order: OrderPlaced, standing: int, option: Option) -> tuple[Signal, ...]:
+def _signals(order: OrderPlaced, standing: int, cheapest: int, option: Option) -> tuple[Signal, ...]:
     promise = 0 if order.promised_by is None else 20 if option.on_time else -60
     value_at_risk = max(0, order.total.amount_minor) // 2_500 * option.late_percent // 10
     return (
-        _signal("distance", -min(80, option.distance_km // 10)),
-        _signal("load", -max(0, option.load_percent - 70)),
-        _signal("late parcels", -option.late_percent),
-        _signal("promise", promise),
-        _signal("handling cost", -min(40, max(0, option.report.handling_cost.amount_minor) // 50)),
-        _signal("value at risk", -min(100, value_at_risk)),
-        _signal("loyal customer", -max(0, standing) * option.late_percent // 40),
+        _signal("distance", -min(80, option.distance_km // 10), "distance"),
+        _signal("load", -max(0, option.load_percent - 70), "load"),
+        _signal("late parcels", -option.late_percent, "lateness"),
+        _signal("promise", promise, "promise"),
+        _signal(
+            "handling cost",
+            -min(MAX_DEARER, (option.report.handling_cost.amount_minor - cheapest) // 3),
+            "handling_cost",
+        ),
+        _signal("value at risk", -min(100, value_at_risk), "lateness"),
+        _signal("loyal customer", -max(0, standing) * option.late_percent // 40, "lateness"),
     )
 
 

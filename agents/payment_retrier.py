@@ -19,6 +19,9 @@ from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Count, Identifier, MinorUnits, Percent
 
+LATER = 9
+"""Points by which a longer wait gains with each attempt that failed: what did not pass in a day may pass in a week."""
+
 HOUR = 60
 DAY = 24 * HOUR
 
@@ -40,9 +43,15 @@ class Advice:
     give_up: int
 
 
-TECHNICAL = Advice(waits=((1, -5), (15, 0), (2 * HOUR, -8)), retry=80, new_method=20, give_up=-40)
-FUNDS = Advice(waits=((4 * HOUR, -10), (DAY, 0), (3 * DAY, -8)), retry=60, new_method=40, give_up=-10)
-REFUSED = Advice(waits=((2 * HOUR, -5), (12 * HOUR, 0), (2 * DAY, -4)), retry=30, new_method=35, give_up=0)
+TECHNICAL = Advice(
+    waits=((1, -5), (15, 0), (2 * HOUR, -8), (12 * HOUR, -16)), retry=80, new_method=20, give_up=-40
+)
+FUNDS = Advice(
+    waits=((4 * HOUR, -10), (DAY, 0), (3 * DAY, -8), (9 * DAY, -16)), retry=60, new_method=40, give_up=-10
+)
+REFUSED = Advice(
+    waits=((2 * HOUR, -5), (12 * HOUR, 0), (2 * DAY, -4), (5 * DAY, -10)), retry=30, new_method=32, give_up=0
+)
 METHOD = Advice(waits=((DAY, 0),), retry=-60, new_method=80, give_up=-10)
 FRAUD = Advice(waits=((DAY, 0),), retry=-80, new_method=10, give_up=30)
 UNKNOWN = Advice(waits=((DAY, 0),), retry=10, new_method=30, give_up=0)
@@ -72,6 +81,10 @@ ADVICE = MappingProxyType(
     }
 )
 """The codes that the agent knows something about; all others count as `UNKNOWN`."""
+
+
+COLLECTED, AVOIDED, SPARED = "collected", "fraud_avoided", "customer_spared"
+"""The goals of the bundle's objectives; giving up by itself serves none, nor does a customer's standing."""
 
 
 class FailedPayment(Entity):
@@ -143,16 +156,16 @@ def candidates(situation: Situation[PaymentFailed]) -> tuple[Candidate, ...]:
     payment = situation.event
     advice = ADVICE.get(payment.failure_code, UNKNOWN)
     standing = standing_of(profile_of(situation, payment.customer_id))
-    tries = Signal("earlier attempts", -15 * min(payment.attempt - 1, 10))
-    fraud = Signal("fraud score", -payment.fraud_score // 2)
-    worth = Signal("amount", min(30, max(0, payment.amount.amount_minor) // 2_000))
+    tries = Signal("earlier attempts", -8 * min(payment.attempt - 1, 10), SPARED)
+    fraud = Signal("fraud score", -payment.fraud_score // 2, AVOIDED)
+    worth = Signal("amount", min(30, max(0, payment.amount.amount_minor) // 2_000), COLLECTED)
     known = Signal("customer standing", standing)
     retries = [
         Candidate(
             RetryCharge(after_minutes=minutes),
             (
-                Signal(payment.failure_code, advice.retry),
-                Signal("moment", points),
+                Signal(payment.failure_code, advice.retry, COLLECTED),
+                Signal("moment", points + LATER * min(place, payment.attempt - 1), COLLECTED),
                 Signal("loyal customer waits", max(0, standing) if minutes == advice.waits[0][0] else 0),
                 tries,
                 fraud,
@@ -160,13 +173,13 @@ def candidates(situation: Situation[PaymentFailed]) -> tuple[Candidate, ...]:
                 known,
             ),
         )
-        for minutes, points in advice.waits
+        for place, (minutes, points) in enumerate(advice.waits)
     ]
     ask = Candidate(
         AskForNewMethod(),
         (
-            Signal(payment.failure_code, advice.new_method),
-            Signal("bothers the customer", -10),
+            Signal(payment.failure_code, advice.new_method, COLLECTED),
+            Signal("bothers the customer", -10, SPARED),
             fraud,
             worth,
             known,
@@ -176,8 +189,8 @@ def candidates(situation: Situation[PaymentFailed]) -> tuple[Candidate, ...]:
         GiveUp(),
         (
             Signal(payment.failure_code, advice.give_up),
-            Signal("fraud score", payment.fraud_score // 2),
-            Signal("amount", -worth.points),
+            Signal("fraud score", payment.fraud_score // 2, AVOIDED),
+            Signal("amount", -worth.points, COLLECTED),
             Signal("customer standing", -standing),
         ),
     )

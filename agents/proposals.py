@@ -10,14 +10,17 @@ Not here: whether the action is allowed (the policies), and what becomes of no p
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from dataclasses import asdict
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from jurat.agents.agent import Agent
-from jurat.agents.reasoner import Proposal
+from jurat.agents.reasoner import ModelCall, Proposal, Spent
 from jurat.schemas.errors import ProposalInvalid
-from jurat.schemas.model import Model, Percent
+from jurat.schemas.model import Count, Identifier, Model, Percent
+
+M = TypeVar("M", bound=Model)
 
 MAX_FAULTS: Final = 5
 """Faults named in one refusal, as for requests: enough to find what is wrong with a reasoner."""
@@ -28,12 +31,66 @@ def _unicode(text: str) -> str:
     return text
 
 
-class _Words(Model):
-    """What a proposal says beside its action; how much of the rationale is kept is for who records it."""
+Unicode = Annotated[str, AfterValidator(_unicode)]
+Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-    rationale: Annotated[str, AfterValidator(_unicode)]
+
+class SpentForm(Model):
+    """`Spent`, with bounds."""
+
+    calls: Count
+    input_tokens: Count
+    output_tokens: Count
+    cost_micros: Count | None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None
+
+    @classmethod
+    def of(cls, spent: Spent) -> SpentForm:
+        """The form of what was spent.
+
+        Raises:
+            ValidationError: a value is out of its bounds.
+        """
+        return cls.model_validate(asdict(spent))
+
+    @property
+    def spent(self) -> Spent:
+        """What was spent."""
+        return Spent(**self.model_dump())
+
+
+class ModelCallForm(Model):
+    """`ModelCall`, with bounds; what is journalled of it."""
+
+    model: Annotated[Identifier, AfterValidator(_unicode)]
+    parameters_sha256: Sha256Hex
+    prompt_sha256: Sha256Hex
+    response_sha256: Sha256Hex
+    spent: SpentForm
+
+    @classmethod
+    def of(cls, call: ModelCall | None) -> ModelCallForm | None:
+        """The form of a call.
+
+        Raises:
+            ValidationError: a value is out of its bounds.
+        """
+        return None if call is None else cls.model_validate(asdict(call))
+
+    @property
+    def call(self) -> ModelCall:
+        """The call."""
+        told = self.model_dump()
+        return ModelCall(**{**told, "spent": Spent(**told["spent"])})
+
+
+class _Words(Model):
+    """What a proposal says beside its action; how much of it is kept is for who records it."""
+
+    rationale: Unicode
     confidence: Percent | None
-    alternatives: tuple[str, ...]
+    alternatives: tuple[Annotated[Identifier, AfterValidator(_unicode)], ...]
+    reasoner: Annotated[str, Field(max_length=200), AfterValidator(_unicode)]
 
 
 def checked(agent: Agent[Any], given: object) -> Proposal:
@@ -56,17 +113,42 @@ def checked(agent: Agent[Any], given: object) -> Proposal:
         raise ProposalInvalid(
             f"got a proposal of type {type(action).__name__}, expected an action of {agent.name}"
         )
+    words = _valid(
+        _Words,
+        {
+            "rationale": given.rationale,
+            "confidence": given.confidence,
+            "alternatives": given.alternatives,
+            "reasoner": given.reasoner,
+        },
+        action.action_name,
+    )
+    made = _valid(type(action), vars(action), action.action_name)
+    call = checked_model_call(given.call)
+    return Proposal(made, words.rationale, words.confidence, words.alternatives, words.reasoner, call)
+
+
+def checked_model_call(given: object) -> ModelCall | None:
+    """Make sure of the model call behind an answer.
+
+    Raises:
+        ProposalInvalid: it is no call, or a value is out of its bounds.
+    """
+    if given is None:
+        return None
+    if type(given) is not ModelCall or type(given.spent) is not Spent:
+        raise ProposalInvalid(f"got a model call of type {type(given).__name__}, expected a ModelCall")
+    return _valid(ModelCallForm, asdict(given), "a model call").call
+
+
+def _valid(model: type[M], fields: dict[str, Any], of: str) -> M:
     try:
-        words = _Words(
-            rationale=given.rationale, confidence=given.confidence, alternatives=given.alternatives
-        )
-        made = type(action).model_validate(vars(action))
+        return model.model_validate(fields)
     except ValidationError as error:
         faults = [
             f"{'.'.join(str(part) for part in fault['loc'])[:80]} is refused: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         raise ProposalInvalid(
-            f"got a malformed proposal of {action.action_name} ({'; '.join(faults[:MAX_FAULTS])})"
+            f"got a malformed proposal of {of} ({'; '.join(faults[:MAX_FAULTS])})"
         ) from error
-    return Proposal(made, words.rationale, words.confidence, words.alternatives)

@@ -19,7 +19,7 @@ from jurat.audit.key_store import TRUST_FILE, init_keys, load_signer, load_trust
 from jurat.audit.keys import Purpose, Signer, Trust
 from jurat.policies.bundle import load_bundle
 from jurat.policies.engine import PolicyEngine
-from jurat.policies.folder import shipped_bundle
+from jurat.policies.folder import known_bundle
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 from jurat.streams import logs
 from jurat.streams.intake import MAX_IN_FLIGHT
@@ -66,7 +66,7 @@ async def run_agent(
             f"agent {agent.name} cannot use the reasoner `requested`: its events do not ask for actions;"
             " use `heuristic`"
         )
-    engine = PolicyEngine(load_bundle(shipped_bundle(agent.bundle)))
+    engine = PolicyEngine(load_bundle(known_bundle(agent.bundle)))
     with ExitStack() as stack:
         registry = settings.schema_registry()
         if registry is not None:

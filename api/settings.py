@@ -21,6 +21,11 @@ variable                        meaning
 `JURAT_METRICS_HOST`            the address that it listens on; without it, the loopback interface
 `JURAT_LOG_FORMAT`              how a worker's log lines look: `text` or `json`
 `JURAT_LOG_LEVEL`               how much a worker logs: `debug`, `info`, `warning`, `error`
+`OPENAI_BASE_URL`               the model server of `--reasoner openai`, up to and with `/v1`
+`OPENAI_API_KEY`                what it knows us by
+`JURAT_MODEL`                   models to ask, the best first; `heuristic` may be the last
+`JURAT_MODEL_PRICES`            what their tokens cost, for the records
+`JURAT_MODEL_LIMITS`            what calls of them may take, in a minute and a day
 `JURAT_STATE_DIR`               where the local broker and the context stream keep their notes
 `JURAT_CACHE_DIR`               where Kafka's jars are kept
 ==============================  ====================================================================

@@ -25,8 +25,9 @@ from pydantic import Field, ValidationError
 from jurat.audit import dsse, ed25519
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import parse_uri
-from jurat.audit.keys import Signer, Trust
-from jurat.audit.record import DecisionRecord, Name, Sha256Hex, Subject, Time, format_time
+from jurat.audit.keys import Signer, Trust, TrustedApprover
+from jurat.audit.reasoning import Name, Sha256Hex
+from jurat.audit.record import DecisionRecord, Subject, Time, format_time
 from jurat.schemas import canonical
 from jurat.schemas.approvals import MAX_STATEMENT_BYTES, ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import decision_id_at
@@ -231,11 +232,7 @@ def verify_answer(
         raise RecordInvalid(f"got {len(signatures)} signatures, expected one")
     statement = parse_statement(payload)  # 2
     keyid, said = signatures[0].keyid, statement.predicate
-    try:  # 3
-        approver = trust.find_approver(keyid)
-    except KeyNotFound as error:
-        raise SignatureInvalid(f"signed by an unknown key: {error}", keyid=keyid[:100]) from error
-    ed25519.verify(approver.public_key, dsse.pae(payload_type, payload), signatures[0].sig)
+    approver = signed_by(payload_type, payload, signatures[0], trust)  # 3
     if said.approver != approver.approver:  # 4
         raise SignatureInvalid(
             f"got an answer in the name of {said.approver!r} signed by the key of {approver.approver!r}",
@@ -258,6 +255,20 @@ def verify_answer(
         sig=signatures[0].sig.hex(),
     )
     return VerifiedApproval(subject.name, subject.digest.sha256, said, recorded)
+
+
+def signed_by(payload_type: str, payload: bytes, signature: Signature, trust: Trust) -> TrustedApprover:
+    """The trusted person who signed exactly this.
+
+    Raises:
+        SignatureInvalid: the key is no approver's, or did not sign this.
+    """
+    try:
+        person = trust.find_approver(signature.keyid)
+    except KeyNotFound as error:
+        raise SignatureInvalid(f"signed by an unknown key: {error}", keyid=signature.keyid[:100]) from error
+    ed25519.verify(person.public_key, dsse.pae(payload_type, payload), signature.sig)
+    return person
 
 
 def check_recorded(record: DecisionRecord, trust: Trust) -> None:

@@ -2,7 +2,8 @@
 
 A worker knows what it decided long before it knows `seq` and `prev`, which follow from what commits first. A draft is
 checked when it is made, so that signing it later cannot fail for what is in it. One that is too large only with the
-policy engine's errors goes without them, and then without what a shadow said: neither must undo a decision.
+policy engine's errors and the alternatives that a reasoner names goes without them, and then without what a shadow
+said: none of these must undo a decision.
 """
 
 from __future__ import annotations
@@ -81,8 +82,10 @@ def _smaller(record: DecisionRecord) -> DecisionRecord | None:
     """The record without the next thing that it can go without; None when there is nothing more."""
     used = record.policy
     shadow = None if used is None else used.shadow
-    if any(judged.errors for judged in record.proposals) or (shadow is not None and shadow.errors):
-        proposals = tuple([judged.model_copy(update={"errors": ()}) for judged in record.proposals])
+    told = any(judged.errors or judged.alternatives for judged in record.proposals)
+    if told or (shadow is not None and shadow.errors):
+        without = {"errors": (), "alternatives": ()}
+        proposals = tuple([judged.model_copy(update=without) for judged in record.proposals])
         record = record.model_copy(update={"proposals": proposals})
         return record if shadow is None else _with_shadow(record, shadow.model_copy(update={"errors": ()}))
     return None if shadow is None else _with_shadow(record, None)

@@ -32,8 +32,8 @@ INPUT_DEPTH: Final = 3
 PARAMETERS_DEPTH: Final = 4
 """Where `predicate.proposals[].parameters` stands in a statement."""
 
-SOMETIMES: Final = ("budgets", "shadow")
-"""Members of `predicate.policy` that are left out where there is nothing in them."""
+SOMETIMES: Final = ("alternatives", "budgets", "call", "reasoner", "shadow", "tools")
+"""Members of the parts of a record that are left out where there is nothing in them; not of the record itself."""
 
 Pieces = tuple[bytes, bytes, bytes]
 """A statement's bytes before the value of `prev`, between it and the value of `seq`, and after that."""

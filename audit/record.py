@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from jurat.audit import printing
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
+from jurat.audit.reasoning import ModelAsked, Name, ReasonerUsed, Sha256Hex, absent
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.audit.usage import MAX_BUDGETS, BudgetUsed, check_stated
 from jurat.schemas.decision import Verdict, decision_id_at
@@ -43,8 +44,17 @@ MAX_ERRORS = 16
 MAX_ERROR = 500
 """Errors kept of one judgement, and characters kept of each: more repeat themselves, and they may quote input."""
 
+MAX_ALTERNATIVES = 16
+"""Names of alternatives kept of one proposal: more than the actions of an agent that anybody would weigh at once."""
+
 APPROVAL_OF = "approval-of"
 """Under this name a record says which escalated decision it is about."""
+
+FORGOTTEN = "forgotten"
+"""Under this name a record says of which event key an agent was asked to forget, with the digest of what is gone."""
+
+FORGET_ASKED_BY = "forget-asked-by"
+"""Under this name it says who asked, with the digest of the statement that they signed."""
 
 
 def _check_time(text: str) -> str:
@@ -58,8 +68,6 @@ def format_time(moment: datetime) -> str:
     return print_moment(moment)
 
 
-Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
 Time = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9T:.-]{21}Z$"), AfterValidator(_check_time)]
 Traceparent = Annotated[str, Field(pattern=r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
 JsonObject = dict[str, Any]
@@ -115,31 +123,17 @@ class ContextRead(Model):
     sha256: Sha256Hex | None
 
 
-class Usage(Model):
-    """What a model call cost; `cost_micros` are millionths of the currency."""
-
-    calls: Count
-    input_tokens: Count
-    output_tokens: Count
-    cost_micros: Count | None = None
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
-
-
-class ReasonerUsed(Model):
-    """Who proposed. `model` and the rest are None for a reasoner that uses no model."""
-
-    name: Name
-    deterministic: bool
-    model: Name | None = None
-    parameters_sha256: Sha256Hex | None = None
-    usage: Usage | None = None
-
-
 class ProposalJudged(Model):
     """One proposal with its verdict; refused ones are kept.
 
+    `alternatives`, `call` and `reasoner` are printed only where they hold something, so that records from before keep
+    their form.
+
     Attributes:
         errors: what went wrong inside the policy engine, which then denies; cut by `kept_errors`.
+        alternatives: names of the actions that were considered and not chosen, each once; cut by `kept_alternatives`.
+        call: the model call that it came with.
+        reasoner: who really proposed it, where the one that was asked passed the question on.
     """
 
     action: Name
@@ -148,6 +142,9 @@ class ProposalJudged(Model):
     policies: Annotated[tuple[Name, ...], Field(max_length=MAX_POLICIES)]
     reasons: Annotated[tuple[str, ...], Field(max_length=MAX_POLICIES)]
     errors: Annotated[tuple[Annotated[str, Field(max_length=MAX_ERROR)], ...], Field(max_length=MAX_ERRORS)]
+    alternatives: Annotated[tuple[Name, ...], Field(max_length=MAX_ALTERNATIVES, exclude_if=absent)] = ()
+    call: Annotated[ModelAsked | None, Field(exclude_if=absent)] = None
+    reasoner: Annotated[str, Field(max_length=200, exclude_if=absent)] = ""
 
 
 class PolicyUsed(Model):
@@ -164,10 +161,8 @@ class PolicyUsed(Model):
     digest: Sha256Hex
     engine: Name
     input: JsonObject
-    budgets: Annotated[
-        tuple[BudgetUsed, ...], Field(max_length=MAX_BUDGETS, exclude_if=lambda used: not used)
-    ] = ()
-    shadow: Annotated[ShadowVerdict | None, Field(exclude_if=lambda value: value is None)] = None
+    budgets: Annotated[tuple[BudgetUsed, ...], Field(max_length=MAX_BUDGETS, exclude_if=absent)] = ()
+    shadow: Annotated[ShadowVerdict | None, Field(exclude_if=absent)] = None
 
 
 class Rejection(Model):
@@ -186,6 +181,11 @@ class Rejection(Model):
 def kept_errors(errors: tuple[str, ...]) -> tuple[str, ...]:
     """Cut the errors of a judgement to their bounds: they must not be what makes a record invalid."""
     return tuple([_cut(error, MAX_ERROR) for error in errors[:MAX_ERRORS]])
+
+
+def kept_alternatives(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The first names, each once, cut to their bounds."""
+    return tuple(dict.fromkeys([_cut(name, 200) for name in names if name]))[:MAX_ALTERNATIVES]
 
 
 def _cut(text: str, most: int) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jurat.audit.log import LogEntry
-from jurat.audit.record import DecisionRecord, Outcome, Statement
+from jurat.audit.reasoning import ModelAsked, ReasonerUsed, ToolAnswered
+from jurat.audit.record import FORGET_ASKED_BY, FORGOTTEN, DecisionRecord, Outcome, Statement
 from jurat.schemas import canonical
 from jurat.schemas.decision import Verdict
 
@@ -23,6 +24,7 @@ _ENDINGS = {
     Outcome.EXPIRED: "The event was older than the agent decides; nothing was decided.",
     Outcome.DUPLICATE: "The same event came before; nothing was decided again.",
 }
+_FORGET = "Nothing was to be decided: the agent was asked to forget."
 _VERDICTS = {Verdict.ALLOW: "allowed", Verdict.DENY: "refused", Verdict.ESCALATE: "to be approved by people"}
 
 
@@ -48,9 +50,11 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
     record = statement.predicate
     yield f"Decision {record.decision_id}"
     yield f"The agent {record.agent} ({record.code}) recorded it at {record.time}, by its own clock."
-    yield _ENDINGS[record.outcome]
+    asked_to_forget = any(read.name == FORGOTTEN for read in record.context)
+    yield _FORGET if asked_to_forget else _ENDINGS[record.outcome]
     if record.rejection is not None:
         yield f"  Reason: {record.rejection.error}: {record.rejection.message}"
+    yield from _forgotten(record)
     yield ""
     yield from _inputs(record)
     yield ""
@@ -86,15 +90,26 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
     yield standing
 
 
+def _forgotten(record: DecisionRecord) -> Iterator[str]:
+    for read in record.context:
+        if read.name == FORGET_ASKED_BY:
+            yield f"{read.key} asked to forget a subject, in a statement with SHA-256 {read.sha256}."
+        elif read.name == FORGOTTEN and read.sha256:
+            yield f"What was remembered of {read.key} was forgotten: SHA-256 {read.sha256}."
+        elif read.name == FORGOTTEN:
+            yield f"Nothing that the request asks to forget was remembered of {read.key}."
+
+
 def _inputs(record: DecisionRecord) -> Iterator[str]:
     yield "It was about:"
     for each in record.inputs:
         yield f"  {each.event_type or 'an event of unknown type'} {each.event_id or ''}".rstrip()
         yield f"    at {each.uri}"
         yield f"    SHA-256 {each.sha256}"
-    if record.context:
+    looked_up = [read for read in record.context if read.name not in (FORGOTTEN, FORGET_ASKED_BY)]
+    if looked_up:
         yield "It looked up:"
-    for read in record.context:
+    for read in looked_up:
         found = f"found, SHA-256 {read.sha256}" if read.sha256 else "nothing found"
         yield f"  {read.name} of {read.key}: {found}" + (f" at {read.uri}" if read.uri else "")
 
@@ -109,9 +124,42 @@ def _proposals(record: DecisionRecord) -> Iterator[str]:
     for number, each in enumerate(record.proposals, start=1):
         parameters = canonical.dumps(each.parameters).decode()
         yield f"  Proposal {number}: {each.action} {parameters}: {_VERDICTS[each.verdict]}"
+        if each.reasoner:
+            yield f"    proposed by {each.reasoner}, to whom the question was passed on"
+        if each.alternatives:
+            yield f"    rather than {', '.join(each.alternatives)}"
+        yield from _asked(each.call)
         for policy in each.policies:
             yield f"    by policy {policy}"
         for reason in each.reasons:
             yield f"    because: {reason}"
         for error in each.errors:
             yield f"    error in the policies: {error}"
+    if record.reasoner is not None:
+        yield from (line for tool in record.reasoner.tools for line in _tool(tool))
+        yield from _spent(record.reasoner)
+
+
+def _spent(reasoner: ReasonerUsed) -> Iterator[str]:
+    used = reasoner.usage
+    if used is None:
+        return
+    cost = "at no known price"
+    if used.cost_micros is not None:
+        cost = f"for {used.cost_micros // 1_000_000}.{used.cost_micros % 1_000_000:06} {used.currency}"
+    calls = "1 call" if used.calls == 1 else f"{used.calls} calls"
+    yield f"  The answers took {calls}, {used.input_tokens} tokens in and {used.output_tokens} out, {cost}."
+    yield f"  Parameters of the model: SHA-256 {reasoner.parameters_sha256}"
+
+
+def _tool(tool: ToolAnswered) -> Iterator[str]:
+    answered = f"it answered, SHA-256 {tool.result_sha256}" if tool.result_sha256 else "it failed"
+    yield f"  Before that it used the tool {tool.name}: {answered}"
+    yield f"    arguments: SHA-256 {tool.arguments_sha256}"
+    yield from _asked(tool.call)
+
+
+def _asked(call: ModelAsked | None) -> Iterator[str]:
+    if call is not None:
+        yield f"    asked of the model {call.model}: prompt SHA-256 {call.prompt_sha256}"
+        yield f"    its response: SHA-256 {call.response_sha256}"

@@ -23,6 +23,7 @@ from benchmarks import (
     backlog,
     backtest,
     breakdown,
+    disputes,
     in_flight,
     latency,
     machine,
@@ -55,9 +56,9 @@ NAMES: Final = (
     "policies-space",
 )
 WITHOUT_BROKER: Final = frozenset({"policies", "policies-space"})
-BY_NAME_ONLY: Final = ("backlog", "backtest")
+BY_NAME_ONLY: Final = ("backlog", "backtest", "disputes")
 """The backlog takes a quarter of an hour, and some ten gigabytes of the broker's disk; the backtest is no part of a
-decision."""
+decision; of the disputes' time most is waiting for a model server."""
 
 SEED: Final = 7
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -79,6 +80,8 @@ class Size:
     parallel: int
     calls: int
     call_s: float
+    disputes: int
+    at_once: int
     payments: int
     pace_s: float
     partitions: tuple[int, ...]
@@ -97,6 +100,8 @@ FULL: Final = Size(
     parallel=10_000,
     calls=10_000,
     call_s=2.0,
+    disputes=5_000,
+    at_once=1_000,
     payments=10_000,
     pace_s=20.0,
     partitions=(1, 2, 6, 16, 64),
@@ -114,6 +119,8 @@ SHORT: Final = Size(
     parallel=200,
     calls=200,
     call_s=0.2,
+    disputes=200,
+    at_once=50,
     payments=300,
     pace_s=0.5,
     partitions=(1, 4),
@@ -178,6 +185,9 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
         _print(policies_space.report(policies_space.measure(rounds=size.judging)))
     if "backtest" in names:
         _print(backtest.report(await backtest.measure(stage(), inputs=size.payments)))
+    if "disputes" in names:
+        told = await disputes.measure(stage(), inputs=size.disputes, call_s=size.call_s, at_once=size.at_once)
+        _print(disputes.report(told))
     if "backlog" in names:
         _print(backlog.report(await backlog.measure(stage(), events=size.backlog)))
 

@@ -17,7 +17,7 @@ from benchmarks.stage import BenchmarkFailedError, Stage, records_of
 from benchmarks.throughput import AGENT
 from jurat.agents.agent import Situation
 from jurat.agents.heuristic import HeuristicReasoner
-from jurat.agents.reasoner import ProposalRequest
+from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.audit import dsse
 from jurat.audit.chain import ChainHead
 from jurat.audit.draft import draft
@@ -177,6 +177,7 @@ class _Bench:
             writer=JournalWriter(connection, agent=AGENT.name),
             clock=self._decider.clock,
             meters=Meters(AGENT.name),
+            partitions=lambda: 1,
         )
         return state, journal
 
@@ -192,11 +193,13 @@ class _Bench:
             INDENT + "look up and digest what is read", lambda: self._look_up(event, order.partition)
         )
         situation = Situation(event, now, decoded.occurred_at, documents)
+        aims = decider.engine.bundle.objectives.get(AGENT.name)
+        request = ProposalRequest(AGENT, situation, objectives=aims)
         proposal = await clock.wait(
             INDENT + "propose (heuristic reasoner)",
-            lambda: decider.reasoner.propose(ProposalRequest(AGENT, situation)),
+            lambda: decider.reasoner.propose(request),
         )
-        if proposal is None:
+        if not isinstance(proposal, Proposal):
             raise BenchmarkFailedError(f"got no proposal about offset {order.offset} of {order.topic}")
         seen = clock.call(INDENT + "state the facts", lambda: AGENT.judged(situation, proposal.action))
         request = PolicyRequest(AGENT.name, proposal.action.action_name, seen.resource, seen.facts, now)

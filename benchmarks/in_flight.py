@@ -127,11 +127,11 @@ async def fly(plan: dict[str, Any]) -> dict[str, float]:
         "peak": reasoner.peak,
         "seconds": run.seconds,
         "cpu_s": run.cpu_s,
-        "peak_mib": _peak_bytes() / 2**20,
+        "peak_mib": peak_bytes() / 2**20,
     }
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The most resident memory that this program ever had.
 
     Linux tells it per program; getrusage would count what the parent had when it forked.

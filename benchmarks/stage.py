@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -59,10 +60,11 @@ class BenchmarkFailedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A namespace on a broker, and a folder with the agents' keys."""
+    """A namespace on a broker, a folder with the agents' keys, and further settings of processes under test."""
 
     connection: Connection
     keys: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -72,6 +74,7 @@ class Stage:
             "JURAT_BOOTSTRAP_SERVERS": self.connection.bootstrap_servers,
             "JURAT_NAMESPACE": self.connection.namespace,
             "JURAT_KEYS_DIR": str(self.keys),
+            **self.settings,
         }
 
 
@@ -85,12 +88,14 @@ class Run:
         wall_s: from the first input to the last transaction.
         cpu_us: the process's processor time per input, in microseconds; it tells work from waiting for a core. None
             where the run was over before it could be seen.
+        peak_mib: the most resident memory that was seen in it; None where nobody looked.
     """
 
     inputs: int
     written: int
     wall_s: float
     cpu_us: float | None
+    peak_mib: float | None = None
 
 
 def middle(values: Iterable[float | None]) -> float | None:
@@ -244,20 +249,23 @@ async def until_readable(stage: Stage, topic: Topic | str, *, records: int) -> N
         await asyncio.sleep(POLL_S)
 
 
-async def run_worker(stage: Stage, *, agent: str, reasoner: str, inputs: int) -> Run:
+async def run_worker(
+    stage: Stage, *, agent: str, reasoner: str, inputs: int, words: Sequence[str] = ()
+) -> Run:
     """Run `jurat worker` over inputs that are there already, and measure from its own records.
 
     The first input counts as begun when the worker's clock says that it was decided; the last record's timestamp is
-    that of its transaction. Start-up, waiting for the group and the stop are not part of it.
+    that of its transaction. Start-up, waiting for the group and the stop are not part of it. `words` go to the command.
 
     Raises:
         BenchmarkFailedError: not every input has a decision and a signed record.
     """
-    command = [str(JURAT), "worker", agent, "--reasoner", reasoner]
+    command = [str(JURAT), "worker", agent, "--reasoner", reasoner, *words]
     with running(stage, command) as process:
         cpu_us = await until_committed(
             stage, group=agent, topic=AGENTS[agent].topic, total=inputs, process=process
         )
+        peak_mib = most_resident_mib(process.pid)
     began, ended, written, counts = float("inf"), 0.0, 0, {}
     for topic in (topics.decisions(agent), topics.AUDIT):
         await until_readable(stage, topic, records=inputs)
@@ -274,7 +282,14 @@ async def run_worker(stage: Stage, *, agent: str, reasoner: str, inputs: int) ->
             f"got {decisions} decisions and {records} signed records about {inputs} inputs of {agent},"
             " expected one of each"
         )
-    return Run(inputs, written, ended - began, cpu_us)
+    return Run(inputs, written, ended - began, cpu_us, peak_mib)
+
+
+def most_resident_mib(pid: int) -> float:
+    """The most resident memory that a process ever had, where the system tells it (Linux); else what it has now."""
+    status = Path(f"/proc/{pid}/status")
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE) if status.is_file() else None
+    return int(found[1]) / 1024 if found else psutil.Process(pid).memory_info().rss / 2**20
 
 
 def _decided_at(record: KafkaRecord) -> float:

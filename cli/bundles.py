@@ -7,17 +7,17 @@ from pathlib import Path
 from rich.console import Console
 
 from jurat.audit.story import printable
-from jurat.policies import shipped_bundle
+from jurat.policies import known_bundle
 
 
 def bundle_folder(name: str) -> Path:
-    """The folder of a bundle: the folder of that path, else the bundle of that name which comes with jurat.
+    """The folder of a bundle: that of this path, else of this name in the project, else of those that come with jurat.
 
     Raises:
         ConfigurationError: there is neither.
     """
     folder = Path(name)
-    return folder if folder.is_dir() else shipped_bundle(name)
+    return folder if folder.is_dir() else known_bundle(name)
 
 
 def say(text: str, style: str | None = None) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from jurat import settings
-from jurat.agents.catalogue import AGENTS
+from jurat.agents.catalogue import SHIPPED
 from jurat.audit.record import DecisionRecord, parse
 from jurat.cli.demo_board import Board, Decided
 from jurat.cli.demo_stage import AGENT_NAMES, Stage, needed_topics
@@ -70,7 +70,7 @@ class Script:
     @property
     def inputs(self) -> dict[str, int]:
         """How many inputs each agent will find on its topic."""
-        return {name: self.published[AGENTS[name].topic] for name in AGENT_NAMES}
+        return {name: self.published[SHIPPED[name].topic] for name in AGENT_NAMES}
 
 
 class Reading:

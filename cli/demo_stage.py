@@ -27,7 +27,7 @@ import click
 from rich.console import Console
 
 from jurat import settings
-from jurat.agents.catalogue import AGENTS
+from jurat.agents.catalogue import SHIPPED
 from jurat.audit.key_store import init_keys
 from jurat.cli.broker import Teller
 from jurat.schemas.errors import JuratError, StreamError
@@ -183,7 +183,7 @@ def stage_of_our_own(say: Callable[[str], None], *, keep: bool) -> Iterator[Stag
 def needed_topics() -> tuple[Topic, ...]:
     """The topics that the demo uses, but for those that the context stream makes for itself."""
     events = [topics.of_event(event) for event in EVENT_TYPES]
-    written = [topic for name in AGENT_NAMES for topic in topics.of_agent(AGENTS[name].name)]
+    written = [topic for name in AGENT_NAMES for topic in topics.of_agent(SHIPPED[name].name)]
     read = (topics.CONTEXT_CUSTOMERS, topics.CONTEXT_DEAD_LETTERS)
     return tuple(dict.fromkeys((*events, *written, *read)))
 

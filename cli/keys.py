@@ -31,8 +31,6 @@ from jurat.schemas.errors import ConfigurationError, KeyNotFound
 PIPE_WIDTH = 200
 """Columns of a table that does not go to a terminal: wide enough that nothing is folded."""
 
-DEFAULT_AGENTS = ("fulfilment-router", "payment-retrier", "dispute-mediator", "after-sales")
-
 keys_option = click.option(
     "--keys",
     "keys",
@@ -52,7 +50,7 @@ def command() -> None:
     "agents",
     multiple=True,
     metavar="NAME",
-    help="Whose key; repeatable. Default: the four agents that come with jurat.",
+    help="Whose key; repeatable. Default: the project's agents, or those that come with jurat.",
 )
 @click.option(
     "--purpose",
@@ -83,7 +81,11 @@ def init(agents: tuple[str, ...], purpose: str, approver: str | None, keys: Path
         return
     if not agents and purpose != Purpose.DECISIONS:
         raise click.UsageError(f"got no name for a key that signs {purpose}, expected --agent NAME")
-    result = init_keys(settings.keys_dir(keys), agents or DEFAULT_AGENTS, secret, purpose=Purpose(purpose))
+    if not agents:
+        from jurat.agents.catalogue import AGENTS  # noqa: PLC0415  # imports every agent, which the other commands need not
+
+        agents = tuple(AGENTS)
+    result = init_keys(settings.keys_dir(keys), agents, secret, purpose=Purpose(purpose))
     for key in result.created:
         guard = (
             "encrypted"

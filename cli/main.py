@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import click
@@ -26,14 +27,20 @@ COMMANDS: Final = {
     "dataset": "Publish a data set as events.",
     "dead-letters": "List, replay and drop inputs that could not be decided.",
     "demo": "See the whole way once.",
+    "init": "Write a project with an agent of one's own.",
     "keys": "Make and list signing keys.",
+    "memory": "Show what agents remember.",
     "policy": "Check and test policies.",
     "publish": "Publish events from JSON lines.",
+    "score": "Score agents in simulated worlds.",
     "simulate": "Publish a simulated marketplace.",
     "subscribe": "Print the events of a topic.",
-    "topics": "Create and compare topics.",
+    "topics": "Create, compare and describe topics.",
     "worker": "Run an agent.",
 }
+WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "score", "simulate"})
+"""Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
+
 WORKER: Final = "worker"
 """The command that SIGTERM ends well: whoever runs it stops it so."""
 
@@ -58,6 +65,10 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name not in WITHOUT_A_PROJECT:
+            from jurat import app  # noqa: PLC0415 - a fifth of a second, as in `main`
+
+            app.load(Path.cwd())  # first: a command that names agents names the project's
         module = importlib.import_module(f"jurat.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from jurat import app
 from jurat.cli import (
     policy_ask,
     policy_backtest,
@@ -25,9 +26,9 @@ from jurat.policies import (
     Bundle,
     PolicyEngine,
     generate,
+    known_bundle,
     load_bundle,
     run_cases,
-    shipped_bundle,
     shipped_bundles,
     strict_yaml,
 )
@@ -35,7 +36,7 @@ from jurat.policies.budgets import NO_BUDGETS, Budgets, read_budgets
 from jurat.policies.bundle_tests import cases
 from jurat.policies.cedar_schema import DEFAULT_NAMESPACE
 from jurat.policies.faults import at
-from jurat.policies.folder import BUDGETS_FILE
+from jurat.policies.folder import BUDGETS_FILE, SCHEMA_FILE
 from jurat.schemas.errors import BundleError, ConfigurationError
 
 
@@ -61,7 +62,7 @@ command.add_command(policy_space.command)
 def check(bundles: tuple[str, ...]) -> None:
     """Load bundles and their cases, tell every fault, and prove what is wrong with valid policies.
 
-    Without a name, all that come with jurat.
+    Without a name, all of the project's agents; outside of a project, all that come with jurat.
     """
     _report([_checked(folder) for folder in _folders(bundles)])
 
@@ -69,27 +70,37 @@ def check(bundles: tuple[str, ...]) -> None:
 @command.command()
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 def test(bundles: tuple[str, ...]) -> None:
-    """Run the cases in tests/*.yaml; without a name, of all bundles that come with jurat."""
+    """Run the cases in tests/*.yaml; without a name, of the same bundles as `check`."""
     _report([_tested(folder) for folder in _folders(bundles)])
 
 
 @command.command()
 @click.argument("bundle")
 @click.option("--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="The Cedar namespace.")
-def schema(bundle: str, namespace: str) -> None:
-    """Print the Cedar schema of the agents whose bundle this is, from the models that they declare."""
+@click.option("--write", is_flag=True, help=f"Write it into the bundle, as {SCHEMA_FILE}, instead.")
+def schema(bundle: str, namespace: str, *, write: bool) -> None:
+    """Print the Cedar schema of the agents whose bundle this is, from the models that they declare.
+
+    After a change of an event, an action or its facts: jurat policy schema BUNDLE --write
+    """
     from jurat.agents.catalogue import AGENTS  # noqa: PLC0415  # imports every agent, which the other commands need not
 
     actions = [action for agent in AGENTS.values() if agent.bundle == bundle for action in agent.actions]
     if not actions:
         known = ", ".join(sorted({agent.bundle for agent in AGENTS.values()}))
         raise ConfigurationError(f"got the bundle {bundle!r}, expected one that an agent names: {known}")
-    click.echo(generate(namespace, actions, usage=_budgets(bundle).usage_fields()), nl=False)
+    text = generate(namespace, actions, usage=_budgets(bundle).usage_fields())
+    if not write:
+        click.echo(text, nl=False)
+        return
+    file = known_bundle(bundle) / SCHEMA_FILE
+    file.write_text(text, encoding="utf-8")
+    say(f"wrote {file}")
 
 
 def _budgets(bundle: str) -> Budgets:
-    """The budgets of a shipped bundle, which need no schema: the one that is there may be the wrong one."""
-    file = shipped_bundle(bundle) / BUDGETS_FILE
+    """The budgets of a bundle, which need no schema: the one that is there may be the wrong one."""
+    file = known_bundle(bundle) / BUDGETS_FILE
     if not file.exists():
         return NO_BUDGETS
     try:
@@ -102,7 +113,9 @@ def _budgets(bundle: str) -> Budgets:
 
 
 def _folders(bundles: tuple[str, ...]) -> list[Path]:
-    return [bundle_folder(name) for name in bundles or shipped_bundles()]
+    own = app.in_use()
+    named = shipped_bundles() if own is None else dict.fromkeys(agent.bundle for agent in own.agents)
+    return [bundle_folder(name) for name in bundles or named]
 
 
 def _checked(folder: Path) -> bool:

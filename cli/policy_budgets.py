@@ -22,7 +22,7 @@ from jurat.agents.catalogue import AGENTS
 from jurat.audit.story import printable
 from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.options import connection_options
-from jurat.policies import Bundle, load_bundle, shipped_bundle
+from jurat.policies import Bundle, known_bundle, load_bundle
 from jurat.policies.request import Budget
 from jurat.streams.kafka import Connection
 from jurat.streams.usage_reading import Standing, read_usage, standings
@@ -36,7 +36,7 @@ MAX_TABLE_ROWS: Final = 200
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    help="The folder of the bundle that is active; else the one that comes with jurat.",
+    help="The folder of the bundle that is active; else the agent's own.",
 )
 @click.option("--key", metavar="KEY", help="Only this key, a customer's id for example.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
@@ -49,7 +49,7 @@ def budgets(
     A budget in shares has a line for each partition, with what is left of that partition's share. A key of which
     nothing was used has no line.
     """
-    declared = load_bundle(bundle or shipped_bundle(AGENTS[agent].bundle))
+    declared = load_bundle(bundle or known_bundle(AGENTS[agent].bundle))
     actions = {action.action_name for action in AGENTS[agent].actions}
     own = [budget for budget in declared.budgets.by_name.values() if budget.actions & actions]
     if not own:

@@ -22,9 +22,10 @@ from jurat.agents.agent import Agent
 from jurat.audit.key_store import TRUST_FILE, load_signer, load_trust
 from jurat.audit.keys import Purpose, check_agent
 from jurat.audit.story import printable
+from jurat.cli.bundles import bundle_folder
 from jurat.cli.keys import keys_option
 from jurat.cli.options import connection_options
-from jurat.policies import load_bundle, shipped_bundle
+from jurat.policies import load_bundle
 from jurat.policies.bundle import Bundle, bundle_of
 from jurat.policies.folder import digest_of, read_folder
 from jurat.schemas.errors import BundleError, BundleUnfit, ConfigurationError, KeyNotFound
@@ -130,7 +131,7 @@ def _agents_of(bundle: Bundle) -> Mapping[str, Agent[Any]]:
 
 
 def _read(bundle: str) -> tuple[Bundle, dict[str, bytes]]:
-    folder = Path(bundle) if Path(bundle).is_dir() else shipped_bundle(bundle)
+    folder = bundle_folder(bundle)
     loaded = load_bundle(folder)
     files, _faults = read_folder(folder)
     if digest_of(files) != loaded.digest:

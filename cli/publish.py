@@ -13,10 +13,10 @@ import click
 
 from jurat import settings
 from jurat.cli.options import connection_options
+from jurat.cli.topics import carried_by
 from jurat.schemas import avro, catalogue
 from jurat.schemas.cloudevents import MAX_ATTRIBUTE_CHARS
 from jurat.schemas.codec import decode_json
-from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import DecodeError, RecordTooLarge, SchemaError, UnknownSchema
 from jurat.schemas.model import Event
 from jurat.streams import topics
@@ -72,12 +72,7 @@ def command(
 
 
 def _event_type(topic: str, type_name: str | None) -> type[Event]:
-    # Signed records are written by workers, in the transaction of the decision, and by nobody else.
-    published = {event: its.name for event, its in topics.TOPIC_OF_EVENT.items() if event is not SignedRecord}
-    carried = [event for event, name in published.items() if name == topic]
-    if not carried:
-        known = ", ".join(sorted(set(published.values())))
-        raise click.UsageError(f"got the topic {topic!r}, expected one of: {known}")
+    carried = carried_by(topic)
     if type_name is not None:
         full = type_name if "." in type_name else f"jurat.{carried[0].namespace}.{type_name}"
         try:

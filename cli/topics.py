@@ -1,17 +1,22 @@
-"""`jurat topics`: create the declared topics, or show how the cluster differs."""
+"""`jurat topics`: create the declared topics, show how the cluster differs, or what a topic carries."""
 
 from __future__ import annotations
 
 import asyncio
 
 import click
+import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jurat import app
 from jurat.agents.catalogue import AGENTS
 from jurat.audit.story import printable
 from jurat.cli.options import connection_options
+from jurat.schemas import avro
+from jurat.schemas.envelope import SignedRecord
+from jurat.schemas.model import Event
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
 from jurat.streams.topic_admin import ChangeKind, apply_topics, diff_topics
@@ -23,9 +28,22 @@ def command() -> None:
 
 
 def declared() -> tuple[topics.Topic, ...]:
-    """Every topic of this release: the shared ones and those of each agent."""
+    """Every topic that is needed: the shared ones, those that agents read, and those of each agent.
+
+    Of a project's, those of jurat's own agents only where its agents read them.
+    """
     own = [topic for agent in AGENTS for topic in topics.of_agent(agent)]
-    return tuple(dict.fromkeys((*topics.shared(), *own)))
+    shared = topics.shared()
+    mine = app.in_use()
+    if mine is not None:
+        read = {
+            topic
+            for agent in mine.agents
+            for topic in (agent.topic, *(name for view in agent.views for name in view.topics))
+        }
+        needed = {*mine.events, *topics.OF_ALL_AGENTS, topics.POLICIES}
+        shared = tuple(topic for topic in shared if topic.name in read or topic in needed)
+    return tuple(dict.fromkeys((*shared, *own)))
 
 
 @command.command("apply")
@@ -45,6 +63,32 @@ def apply(connection: Connection) -> None:
                 f"set {change.topic} {change.setting}={change.wanted} (was {change.found or 'not set'})"
             )
     click.echo(f"{len(declared())} topics are as declared")
+
+
+@command.command("schema")
+@click.argument("topic")
+def schema(topic: str) -> None:
+    """Print the Avro schema of each event that TOPIC carries, one JSON document a line.
+
+    For readers that are not jurat.
+    """
+    for event in carried_by(topic):
+        click.echo(orjson.dumps(avro.schema_of(event)))
+
+
+def carried_by(topic: str) -> list[type[Event]]:
+    """The event types that services publish to a topic.
+
+    Raises:
+        UsageError: none is.
+    """
+    # Signed records are written by workers, in the transaction of the decision, and by nobody else.
+    published = {event: its.name for event, its in topics.TOPIC_OF_EVENT.items() if event is not SignedRecord}
+    carried = [event for event, name in published.items() if name == topic]
+    if not carried:
+        known = ", ".join(sorted(set(published.values())))
+        raise click.UsageError(f"got the topic {topic!r}, expected one of: {known}")
+    return carried
 
 
 @command.command("diff")

@@ -6,12 +6,13 @@ import asyncio
 import gc
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from jurat import settings
-from jurat.agents.catalogue import AGENTS, REASONERS
+from jurat import models, settings
+from jurat.agents.agent import Agent
+from jurat.agents.catalogue import AGENTS
 from jurat.cli.main import LOG_FORMAT
 from jurat.cli.options import DURATION, connection_options
 from jurat.running import run_agent
@@ -28,7 +29,7 @@ GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 @click.command("worker")
 @click.argument("agent", type=click.Choice(sorted(AGENTS)))
-@click.option("--reasoner", type=click.Choice(sorted(REASONERS)), default="heuristic", show_default=True)
+@click.option("--reasoner", type=click.Choice(models.NAMES), default="heuristic", show_default=True)
 @click.option(
     "--until-idle", "until_idle_s", type=DURATION, help="End when nothing came for this long, e.g. 10s."
 )
@@ -94,10 +95,10 @@ def command(
     _collect_seldom()
     try:
         decided = asyncio.run(
-            run_agent(
+            _run(
                 AGENTS[agent],
-                connection=connection,
-                reasoner=REASONERS[reasoner](),
+                connection,
+                reasoner,
                 keys=keys,
                 until_idle_s=until_idle_s,
                 max_in_flight=max_in_flight,
@@ -114,6 +115,28 @@ def command(
         click.echo(f"{agent}: {decided} inputs committed", err=True)
     else:
         log.info("worker ended agent=%s inputs=%d", agent, decided)
+
+
+async def _run(
+    agent: Agent[Any],
+    connection: Connection,
+    reasoner: str,
+    *,
+    keys: Path | None,
+    until_idle_s: float | None,
+    max_in_flight: int,
+    metrics_at: tuple[str, int] | None,
+) -> int:
+    async with models.reasoner(reasoner) as asked:
+        return await run_agent(
+            agent,
+            connection=connection,
+            reasoner=asked,
+            keys=keys,
+            until_idle_s=until_idle_s,
+            max_in_flight=max_in_flight,
+            metrics_at=metrics_at,
+        )
 
 
 def _collect_seldom() -> None:

@@ -10,7 +10,7 @@ from jurat.policies.bundle import Bundle, Policy, load_bundle
 from jurat.policies.bundle_tests import CaseFailure, CaseReport, run_cases
 from jurat.policies.cedar_schema import ActionDeclaration, generate
 from jurat.policies.engine import PolicyEngine
-from jurat.policies.folder import shipped_bundle, shipped_bundles
+from jurat.policies.folder import known_bundle, shipped_bundle, shipped_bundles
 from jurat.policies.objectives import Objectives
 from jurat.policies.request import Entity, Facts, Judgement, PolicyRequest
 
@@ -27,6 +27,7 @@ __all__ = [
     "PolicyEngine",
     "PolicyRequest",
     "generate",
+    "known_bundle",
     "load_bundle",
     "run_cases",
     "shipped_bundle",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 from pydantic import Field, ValidationError
@@ -52,6 +52,10 @@ class Expectation(Model):
     policies: tuple[str, ...] | None = None
     approvers: tuple[str, ...] | None = None
     error: str | None = None
+
+
+BESIDE: Final = ("approvals", "now", "usage")
+"""What the engine adds to the context: a case says it in members of its own."""
 
 
 class Case(Model):
@@ -120,7 +124,7 @@ def run_cases(engine: PolicyEngine) -> CaseReport:
     failures = [
         CaseFailure(file, case.name, message, line)
         for file, line, case in read
-        if (message := _failure(engine, case)) is not None
+        if (message := failure_of(engine, case)) is not None
     ]
     return CaseReport(len(read), tuple(failures))
 
@@ -149,6 +153,12 @@ def _read(bundle: Bundle) -> list[tuple[str, int, Case]]:
                 f" expected one of the bundle{did_you_mean(id_, bundle.policies)}"
                 for id_ in case.expect.policies or ()
                 if id_ not in bundle.policies
+            ]
+            faults += [
+                f"{at(file, document.line((*place, 'context', name)) or line)}{label}got {name} in `context`, expected"
+                " it beside `context`"
+                for name in BESIDE
+                if name in case.context
             ]
             names.add(case.name)
             found.append((file, line, case))
@@ -201,7 +211,8 @@ def short_type(full: str, namespace: str) -> str:
     return full if "::" in short else short
 
 
-def _failure(engine: PolicyEngine, case: Case) -> str | None:
+def failure_of(engine: PolicyEngine, case: Case) -> str | None:
+    """Run one case of the engine's bundle; what was got and what was expected, None where it came out as expected."""
     namespace = engine.bundle.namespace
     uid: JsonObject = {"type": full_type(case.resource.type, namespace), "id": case.resource.id}
     context: JsonObject = {**case.context, "now": case.now, "approvals": list(case.approvals)}

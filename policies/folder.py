@@ -13,6 +13,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from jurat.policies.normal import printable
 from jurat.schemas.errors import BundleError, ConfigurationError
@@ -51,6 +52,44 @@ def shipped_bundle(name: str) -> Path:
         )
     # An editable installation links file by file; the folder behind the links is the bundle.
     return (_shipped_root() / name / SCHEMA_FILE).resolve().parent
+
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a publication takes as a bundle's name."""
+
+_added: Final[dict[str, Path]] = {}
+
+
+def add_bundles(folders: Mapping[str, Path]) -> None:
+    """Make bundles of a project known to this process, by name.
+
+    Raises:
+        ConfigurationError: one has no name of a bundle, or that of another, or has no folder.
+    """
+    for name, folder in folders.items():
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"got the bundle {name!r}, expected the name of a folder: at most 64 letters, digits, `_` and `-`"
+            )
+        if name in shipped_bundles() or _added.get(name, folder) != folder:
+            raise ConfigurationError(f"got the bundle {name!r} in {folder}, which is the name of another one")
+        if not folder.is_dir():
+            raise ConfigurationError(f"got no folder {folder}, expected the bundle {name} there")
+        _added[name] = folder
+
+
+def known_bundle(name: str) -> Path:
+    """The folder of a bundle of this process: one of its project, else one that comes with jurat.
+
+    Raises:
+        ConfigurationError: there is none by that name.
+    """
+    if name in _added:
+        return _added[name]
+    if name not in shipped_bundles():
+        known = ", ".join(sorted((*_added, *shipped_bundles()))) or "none"
+        raise ConfigurationError(f"got the bundle {name!r}, expected a folder or one of: {known}")
+    return shipped_bundle(name)
 
 
 def _shipped_root() -> Path:

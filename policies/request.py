@@ -35,6 +35,10 @@ class Facts(Model):
 
     The engine adds `now` (datetime), `approvals` (Set<String>) and, where budgets count the action, `usage` (a record
     of Long); a model must not declare these itself.
+
+    A model that declares `confidence: Percent = 100` is told how sure the reasoner is of its proposal, so that a policy
+    can escalate what was decided on a thin margin; 100 where the reasoner makes no such claim, and where the action
+    space is asked for before anybody proposed.
     """
 
 

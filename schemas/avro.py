@@ -29,6 +29,7 @@ import io
 import json
 import types
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
@@ -63,9 +64,22 @@ _PRIMITIVES: Mapping[type, object] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Under which schema bytes were written.
+
+    Attributes:
+        event: the event that they hold.
+        lacks: how many of its last fields that schema did not have yet; 0 for the present one.
+    """
+
+    event: type[Event]
+    lacks: int = 0
+
+
 @cache
-def schema_of(event: type[Event]) -> AvroSchema:
-    """Derive the Avro schema of an event model.
+def schema_of(event: type[Event], lacks: int = 0) -> AvroSchema:
+    """Derive the Avro schema of an event model, or the one from before its last `lacks` fields came.
 
     Raises:
         SchemaError: a field has a type that Avro cannot carry exactly.
@@ -73,7 +87,8 @@ def schema_of(event: type[Event]) -> AvroSchema:
     schema = _record(event, f"jurat.{event.namespace}", set())
     if not isinstance(schema, dict):
         raise SchemaError(f"got {event.__name__} derived as {schema!r}, expected a record")
-    return schema
+    fields: list[object] = schema["fields"]
+    return {**schema, "fields": fields[: len(fields) - lacks]}
 
 
 def _record(model: type[Model], namespace: str, named: set[str]) -> object:
@@ -154,8 +169,8 @@ def _enum(enum: type[StrEnum], namespace: str, named: set[str]) -> object:
 
 
 @cache
-def _parsed(event: type[Event]) -> AvroSchema:
-    parsed = parse_schema(schema_of(event))
+def _parsed(event: type[Event], lacks: int) -> AvroSchema:
+    parsed = parse_schema(schema_of(event, lacks))
     if not isinstance(parsed, dict):
         raise SchemaError(f"the schema of {event.__name__} did not parse as a record")
     return parsed
@@ -167,9 +182,9 @@ def _writer(event: type[Event]) -> Write:
 
 
 @cache
-def fingerprint_of(event: type[Event]) -> bytes:
+def fingerprint_of(event: type[Event], lacks: int = 0) -> bytes:
     """The CRC-64-AVRO fingerprint of an event's schema, in the byte order of single-object encoding."""
-    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema_of(event)), "CRC-64-AVRO"))
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema_of(event, lacks)), "CRC-64-AVRO"))
 
 
 def write(event: Event) -> bytes:
@@ -188,15 +203,15 @@ def write(event: Event) -> bytes:
     return bytes(out)
 
 
-def read(event: type[E], body: bytes) -> E:
-    """Read an Avro body with the event's own schema.
+def read(event: type[E], body: bytes, *, lacks: int = 0) -> E:
+    """Read an Avro body with the event's own schema; fields that it lacks get their defaults.
 
     Raises:
         DecodeError: too short, too long, or values that the model refuses.
     """
     source = io.BytesIO(body)
     try:
-        value = fastavro.schemaless_reader(source, _parsed(event), None)
+        value = fastavro.schemaless_reader(source, _parsed(event, lacks), None)
     except (EOFError, ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
         raise DecodeError(
             f"got {len(body)} bytes that are not an Avro {event.event_type()}: {error!r}"

@@ -42,8 +42,8 @@ class SchemaIds(Protocol):
         """The id under which this event's schema is registered."""
         ...
 
-    def event_of(self, schema_id: int) -> type[Event]:
-        """The event whose schema has this id; raises `UnknownSchema`."""
+    def event_of(self, schema_id: int) -> avro.Written:
+        """The event whose schema, the present or an earlier one, has this id; raises `UnknownSchema`."""
         ...
 
 
@@ -79,12 +79,12 @@ def decode(
         raise DecodeError(f"got a value of {len(value)} bytes, expected at most {MAX_EVENT_BYTES}")
     if value[:1] == b"{":
         return _decode_json(value, expected)
-    event, start = _framed(value, ids)
-    if expected is not None and event is not expected:
+    written, start = _framed(value, ids)
+    if expected is not None and written.event is not expected:
         raise DecodeError(
-            f"got a value written as {event.event_type()} in an envelope that says {expected.event_type()}"
+            f"got a value written as {written.event.event_type()} in an envelope that says {expected.event_type()}"
         )
-    return avro.read(event, value[start:])
+    return avro.read(written.event, value[start:], lacks=written.lacks)
 
 
 def decode_json(value: bytes, event: type[E]) -> E:
@@ -133,7 +133,7 @@ def schema_name(value: bytes | None) -> str | None:
     return "json" if value[:1] == b"{" else None
 
 
-def _framed(value: bytes, ids: SchemaIds | None) -> tuple[type[Event], int]:
+def _framed(value: bytes, ids: SchemaIds | None) -> tuple[avro.Written, int]:
     if value[:2] == SINGLE_OBJECT_MARK:
         start = len(SINGLE_OBJECT_MARK) + avro.FINGERPRINT_BYTES
         return catalogue.by_fingerprint(value[len(SINGLE_OBJECT_MARK) : start]), start

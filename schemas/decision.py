@@ -47,10 +47,12 @@ class Decision(Event):
         approvers: roles that may lift an escalation; empty for other verdicts.
         effective: false for a dry run: judged and recorded, nothing may be done about it.
         concludes: the escalated decision that this one decides again, after an approval, a refusal or a time-out.
+        alternatives: names of the actions that the reasoner considered and did not choose, each once.
     """
 
     namespace: ClassVar[str] = "decisions"
     key_field: ClassVar[str] = "subject"
+    added_fields: ClassVar[int] = 1
 
     id: Identifier
     request_id: Identifier
@@ -71,6 +73,7 @@ class Decision(Event):
     policy_digest: str
     decided_at: Timestamp
     concludes: Identifier | None = None
+    alternatives: tuple[str, ...] = ()
 
 
 def decision_id(agent: str, where: InputRef, *, cluster_id: str) -> str:

@@ -24,6 +24,7 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── InputRejected         this input can never be decided (ends as a `rejected` record)
     │   └── ReasonerError         the reasoner failed
     │       ├── ReasonerUnavailable   (Retryable)
+    │       │   └── LimitReached      a limit on calls of models is used up
     │       └── ProposalInvalid       answered, but not with an action of this agent
     ├── AuditError                the audit room: a proof does not hold
     │   ├── KeyRejected           a public key or private key that must not be used
@@ -140,6 +141,10 @@ class ReasonerError(AgentError):
 
 class ReasonerUnavailable(ReasonerError, Retryable):
     """A reasoner could not be reached or asked to be tried later."""
+
+
+class LimitReached(ReasonerUnavailable):
+    """A call of a model would go over a limit of ours, so it was not made; `retry_after_s` says when there is room."""
 
 
 class ProposalInvalid(ReasonerError):

@@ -72,10 +72,13 @@ class Event(Model):
     Attributes:
         namespace: Avro namespace below `jurat`, for example `commerce`.
         key_field: the field whose value is the Kafka record key.
+        added_fields: how many of its last fields came later, one at a time, each with a default: bytes that were
+            written without them are still read.
     """
 
     namespace: ClassVar[str]
     key_field: ClassVar[str]
+    added_fields: ClassVar[int] = 0
 
     @classmethod
     def event_type(cls) -> str:

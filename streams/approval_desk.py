@@ -7,25 +7,18 @@ that was escalated, so that it reaches the worker that holds the decision. Not h
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
-from jurat.schemas.cloudevents import headers_for
-from jurat.schemas.codec import SchemaIds, encode
-from jurat.schemas.decision import InputRef, decision_id
-from jurat.schemas.errors import BrokerUnreachable, ConfigurationError
+from jurat.schemas.codec import SchemaIds
+from jurat.schemas.errors import ConfigurationError
 from jurat.streams import topics
 from jurat.streams.decoding import decode_record
-from jurat.streams.kafka import Connection, admin_client, idempotent_producer, in_our_words, stop_quietly
+from jurat.streams.kafka import Connection
 from jurat.streams.reading import replay
-
-ACKNOWLEDGED_S: Final = 30.0
-"""How long the broker may take to acknowledge an answer; the client itself tries for ever."""
+from jurat.streams.signed_input import send_signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,34 +94,12 @@ async def send(
     Raises:
         StreamError: Kafka refused.
     """
-    topic, partition = connection.topic(topics.timers(answer.agent).name), request.input.partition
-    async with admin_client(connection) as client:
-        cluster_id = (await client.describe_cluster())["cluster_id"]
-    headers = headers_for(
+    return await send_signed(
+        connection,
         answer,
-        event_id=f"{answer.decision_id}/{hashlib.sha256(answer.payload).hexdigest()[:32]}",
-        source="/approvers",
-        time=at,
+        partition=request.input.partition,
+        about=answer.decision_id,
         subject=request.subject,
+        at=at,
+        ids=ids,
     )
-    producer = idempotent_producer(connection)
-    try:
-        with in_our_words(connection):
-            await producer.start()
-            async with asyncio.timeout(ACKNOWLEDGED_S):
-                written = await producer.send_and_wait(
-                    topic,
-                    encode(answer, ids=ids),
-                    key=answer.key().encode(),
-                    partition=partition,
-                    headers=headers,
-                )
-    except TimeoutError as error:
-        raise BrokerUnreachable(
-            f"got no acknowledgement from {connection.bootstrap_servers} for {ACKNOWLEDGED_S:.0f} s; the answer may or"
-            " may not have been written. Send it again when the broker is back: a second one does nothing"
-        ) from error
-    finally:
-        await stop_quietly(producer)
-    where = InputRef(topic=topic, partition=partition, offset=written.offset)
-    return decision_id(answer.agent, where, cluster_id=cluster_id)

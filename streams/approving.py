@@ -38,6 +38,7 @@ from jurat.schemas.decision import Decision, Verdict, decision_id
 from jurat.schemas.errors import AuditError, InputRejected
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
+from jurat.streams import remembering
 from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.recording import MAX_RATIONALE_CHARS
 from jurat.streams.state import Entry
@@ -185,13 +186,14 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
     grants = (*_still_trusted(waiting.granted, trust), verified.recorded) if unchanged else ()
     original, event = _original(case, waiting)
     before = replace(case, decoded=original)
-    situation, read = await before.situation(event)
+    # What the input taught was written when it was escalated; since then its key may have learned more.
+    situation, read = await before.situation(event, remembering.known(case, event))
     # Looking up may have waited, and a time-out of this decision been written meanwhile; nothing waits from here on.
     held = case.state.waiting.get(decision.id)
     if held is None:
         raise InputRejected(f"{decision.id} ended while this answer was looked at")
     waiting = held
-    proposal = Proposal(action=_action(by.agent, decision), rationale=decision.rationale)
+    proposal = Proposal(action_of(by.agent, decision), decision.rationale, decision.confidence)
     roles = frozenset(one.role for one in grants)
     decided = judge_approved(by.agent, before.judge(situation), situation, proposal, approvals=roles)
     judgement = decided.chosen.judgement
@@ -343,8 +345,12 @@ def _original(case: Deciding, waiting: Waiting) -> tuple[Decoded, Event]:
     return original, original.event
 
 
-def _action(agent: Agent[Any], decision: Decision) -> Action:
-    """The exact action that waits."""
+def action_of(agent: Agent[Any], decision: Decision) -> Action:
+    """The exact action of a decision.
+
+    Raises:
+        InputRejected: it is none of this agent's any more.
+    """
     for kind in agent.actions:
         if kind.action_name == decision.action:
             try:

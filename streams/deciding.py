@@ -15,12 +15,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from jurat.agents.action_space import LazySpace
 from jurat.agents.agent import Agent, Lookup, Situation
-from jurat.agents.kernel import Answer, Ask, Decided, decide
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.agents.kernel import Decided
+from jurat.agents.memory import Memory
+from jurat.agents.reasoner import Reasoner
 from jurat.audit.draft import draft
 from jurat.audit.keys import Trust
 from jurat.audit.record import ContextRead, DecisionRecord, Outcome, Rejection
@@ -34,19 +34,18 @@ from jurat.schemas.errors import (
     InputRejected,
     JuratError,
     ProposalInvalid,
-    ReasonerError,
     RecordInvalid,
     SchemaError,
 )
 from jurat.schemas.model import Event, Model
-from jurat.streams import approving
+from jurat.streams import approving, forgetting, remembering
+from jurat.streams.asking import Calls, reason
 from jurat.streams.decoding import Decoded, decode_record
-from jurat.streams.documents import Document, digest_of
+from jurat.streams.documents import Document, Views, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.recording import Recorder
 from jurat.streams.shadow import Shadow
 from jurat.streams.state import STATE, TIMER, USAGE, Entry, PartitionState
-from jurat.streams.tables import Tables
 from jurat.streams.timers import standing_timers
 from jurat.streams.tracing import OFF, DecisionTrace, Tracing
 from jurat.streams.usage import Counted
@@ -57,27 +56,6 @@ log = logging.getLogger(__name__)
 
 FIRST: Final = "duplicate-of"
 """Under this name a duplicate's record says which decision came first."""
-
-
-class Calls(Protocol):
-    """Who puts a request to the reasoner; the journal does, and remembers what was answered."""
-
-    async def propose(
-        self,
-        reasoner: Reasoner,
-        request: ProposalRequest,
-        *,
-        where: InputRef,
-        decision_id: str,
-        attempt: int,
-        ask: int,
-    ) -> Proposal | None:
-        """Ask the reasoner, or return what it answered to this before.
-
-        Raises:
-            ReasonerError: as the reasoner does.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +73,13 @@ class Decider:
         ids: a Schema Registry's ids, if one is configured.
         tracing: who makes spans of it.
         shadow: whose verdicts are recorded beside the engine's.
-        trust: the keys that approvers answer with; asked for at each answer.
+        trust: the keys that people answer with, or ask to forget; asked for at each answer and request.
     """
 
     agent: Agent[Any]
     reasoner: Reasoner
     engine: PolicyEngine
-    tables: Tables
+    tables: Views
     cluster_id: str
     clock: Callable[[], datetime]
     code: str
@@ -194,7 +172,8 @@ class Deciding:
         if event is None:
             return self._rejected(self.decoded.error or SchemaError("the record holds no event"))
         try:
-            verdicted = await approving.answered(self, event) or self._ended_unheard(event)
+            verdicted = await approving.answered(self, event) or forgetting.requested(self, event)
+            verdicted = verdicted or self._ended_unheard(event)
             if verdicted is None:
                 verdicted = await self._judged(event)
         except (CanonicalError, InputRejected, ProposalInvalid, RecordInvalid) as error:
@@ -220,17 +199,17 @@ class Deciding:
                 read = ContextRead(name=FIRST, key=name, uri=self.by.uri(where), sha256=first.sha256)
                 return self.ended(Outcome.DUPLICATE, context=(read,))
         if not agent.decides(event):
-            return self.ended(Outcome.SKIPPED)
+            return remembering.ended(self, event, Outcome.SKIPPED)
         limit = agent.expires_after
         if limit is not None and self.now - self.decoded.occurred_at > limit:
-            return self.ended(Outcome.EXPIRED)
+            return remembering.ended(self, event, Outcome.EXPIRED)
         return None
 
     async def _judged(self, event: Event) -> Verdicted:
         recorder = self.by.recorder
         name = recorder.id_of(self.decoded)
-        situation, context = await self.situation(event)
-        decided = await self._reason(situation, name)
+        situation, context = await self.situation(event, remembering.taught(self, event))
+        decided = await reason(self, situation, name)
         decision = recorder.decision(self.decoded, event, decided, name=name, at=self.now)
         record = recorder.judged(self.decoded, decided, decision, context)
 
@@ -260,7 +239,7 @@ class Deciding:
             asked=asked,
         )
 
-    async def situation(self, event: Event) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
+    async def situation(self, event: Event, memory: Memory) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
         """What deciding an event depends on, and what of it was looked up."""
         documents: dict[tuple[str, str], Model | None] = {}
         read: list[ContextRead] = []
@@ -271,9 +250,8 @@ class Deciding:
         own = self.state.documents.get(event.key())
         if own is not None:
             read.append(ContextRead(name="state", key=event.key(), uri=None, sha256=digest_of(own)))
-        situation = Situation(
-            event=event, now=self.now, occurred_at=self.decoded.occurred_at, documents=documents, state=own
-        )
+        read.extend(remembering.read(self, event, memory))
+        situation = Situation(event, self.now, self.decoded.occurred_at, documents, own, memory)
         return situation, tuple(read)
 
     async def _look_up(self, lookup: Lookup) -> Document | None:
@@ -299,34 +277,6 @@ class Deciding:
         where = InputRef(topic=document.topic, partition=document.partition, offset=document.offset)
         return ContextRead(name=lookup.view, key=lookup.key, uri=self.by.uri(where), sha256=document.sha256)
 
-    async def _reason(self, situation: Situation[Any], name: str) -> Decided:
-        by, where = self.by, self.decoded.where
-        reasoner = self.trace.asking(by.reasoner)
-        judge = self.judge(situation)
-        space = LazySpace(by.agent, situation, by.engine, usage=judge)
-        steps = decide(by.agent, judge, situation, space=space)
-        number = 0
-        try:
-            ask: Ask = next(steps)
-            while True:
-                answer: Answer
-                try:
-                    answer = await self.calls.propose(
-                        reasoner,
-                        ask.request,
-                        where=where,
-                        decision_id=name,
-                        attempt=self.attempt,
-                        ask=number,
-                    )
-                except ReasonerError as error:
-                    answer = error
-                number += 1
-                ask = steps.send(answer)
-        except StopIteration as done:
-            decided: Decided = done.value
-            return decided
-
     def judge(self, situation: Situation[Any]) -> Counted:
         """Who judges a situation: the policies, told what its partition took of budgets."""
         return Counted(self.trace.judging(self.by.engine), self.state.usage, situation.event.key())
@@ -334,20 +284,22 @@ class Deciding:
     def effect(self, situation: Situation[Any], decided: Decided, decision: Decision) -> tuple[Entry, ...]:
         """Change the state as an allowed decision does."""
         if decision.verdict is not Verdict.ALLOW or not decision.effective:
-            return ()
+            return remembering.kept(self, situation.event, situation.memory)
         agent, state = self.by.agent, self.state
         key, action = situation.event.key(), decided.chosen.proposal.action
         # Everything is made and checked before anything is set.
         after = agent.effect(situation, action) if agent.effect is not None else None
         timers = agent.timers(situation, action) if agent.timers is not None else {}
         standing = standing_timers(timers, set_by=decision.input)
+        memory = remembering.decided(self, situation, action, source=decision.input)
         changed: list[Entry] = []
         if after is not None:
             changed.append((f"{STATE}{state.input_topic}/{key}", state.documents.put(key, after)))
         if agent.timers is not None:
             changed.append((f"{TIMER}{state.input_topic}/{key}", state.timers.replace(key, standing)))
         taken = state.usage.take(decided.chosen.judgement.charges, where=decision.input, at=self.now)
-        return (*changed, *[(f"{USAGE}{name}", value) for name, value in taken])
+        changed += [(f"{USAGE}{name}", value) for name, value in taken]
+        return (*changed, *remembering.kept(self, situation.event, memory))
 
     def _rejected(self, error: Exception) -> Verdicted:
         return self.ended(Outcome.REJECTED, rejection=Rejection.of(error))

@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from jurat.agents.agent import View
+from jurat.agents.agent import ContextTable, View
 from jurat.schemas import canonical
 from jurat.schemas.model import Event, Model
 from jurat.streams.kafka import KafkaRecord
@@ -44,6 +44,26 @@ class Document:
 def digest_of(model: Model) -> str:
     """Digest of a model's canonical JSON form."""
     return hashlib.sha256(_printed(model)).hexdigest()
+
+
+class Views(Protocol):
+    """Where an agent looks documents up; `jurat.streams.tables.Tables` is what a worker has."""
+
+    def get(self, view: str, key: str, *, partition: int) -> Document | None:
+        """The document of a view, as far as it has been read, for an input of this partition."""
+        ...
+
+    async def caught_up(self, *, partition: int) -> bool:
+        """Wait until everything that stands on the views' topics now has been read; False when that took too long."""
+        ...
+
+    async def open_partition(self, partition: int) -> None:
+        """Have the documents at hand that inputs of this partition are joined with."""
+        ...
+
+    def close_partition(self, partition: int) -> None:
+        """Forget them."""
+        ...
 
 
 class Documents:
@@ -130,6 +150,18 @@ class Documents:
         topic, partition, offset, digest, printed = value.split(b"\n", 4)
         model = self._view.document.model_validate_json(printed)
         return Document(model, topic.decode(), int(partition), int(offset), digest.decode())
+
+
+def keys_of(view: View, event: Event) -> tuple[str, ...]:
+    """The keys of the documents of a view that an event concerns.
+
+    Raises:
+        TypeError: a context table names another key than the event's.
+    """
+    keys = view.keys(event)
+    if isinstance(view, ContextTable) and any(key != event.key() for key in keys):
+        raise TypeError(f"the context table {view.name} names another key than that of the event")
+    return keys
 
 
 def _printed(model: Model) -> bytes:

@@ -1,17 +1,18 @@
-"""The journal of model calls of one partition: no answer that was paid for is bought again.
+"""The journal of model calls and uses of tools of one partition: no answer that was paid for is bought again.
 
 The protocol of one call (the numbers come back in the code):
 
 1. **Look.** A finished call for the same input and question is used again. One that was under way when a worker ended
    is counted and told: it may now be paid twice.
 2. **Intent.** What is about to be asked is written, and acknowledged by all in-sync replicas, before it is asked.
-3. **Ask** the reasoner, with an idempotency key that is the same after a restart.
+3. **Ask** the reasoner, with an idempotency key that is the same after a restart; or use the tool.
 4. **Answer.** It is written and acknowledged before it is used. A cancelled worker still tries to write what it has.
 5. **Use** what was written, read back: the first use and one after a crash see the same.
 
 The entries of an input are tombstoned in the transaction that commits its end, by whoever commits. Deterministic
-reasoners are not journalled. Specified in `docs/spec/journal.md`. Not here: that transaction (`committing.py`), the
-bytes (`journal_entry.py`), Kafka's producer (`journal_writer.py`).
+reasoners are not journalled, tools always are. Specified in `docs/spec/journal.md`. Not here: that transaction
+(`committing.py`), the bytes (`journal_entry.py`), which call answers a question (`journal_held.py`), what was spent
+(`spending.py`), Kafka's producer (`journal_writer.py`).
 """
 
 from __future__ import annotations
@@ -19,15 +20,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from jurat.agents.agent import Agent
+from jurat.agents.kernel import Use
 from jurat.agents.proposals import checked
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, request_digest
+from jurat.agents.reasoner import (
+    Proposal,
+    ProposalRequest,
+    Reasoner,
+    Spent,
+    ToolCall,
+    ToolResult,
+    request_digest,
+)
+from jurat.agents.reasoner_spending import NOTHING, spent_by, together, with_before, with_spent
+from jurat.agents.tools import raw
 from jurat.audit.record import format_time
 from jurat.schemas import canonical
 from jurat.schemas.decision import InputRef
@@ -41,41 +54,37 @@ from jurat.schemas.errors import (
     StreamError,
 )
 from jurat.streams import topics
+from jurat.streams.asking import used
 from jurat.streams.journal_entry import (
     CallKey,
     Entry,
     Kind,
+    answer_of,
     answered,
+    entry_of_use,
     failed,
     parse_entry,
     parse_key,
     print_entry,
-    proposal_of,
+    result_of,
+    use_intent,
     where_of,
 )
-from jurat.streams.journal_writer import JournalWriter
+from jurat.streams.journal_held import Held, finished_call, tell_unanswered, wasted
+from jurat.streams.journal_writer import EntryWriter, JournalWriter
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.reading import Progress, read_to_end
+from jurat.streams.spending import PREFIX, PartitionSpending
 
 __all__ = ["CallMeters", "EntryWriter", "Journal", "JournalWriter"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LAST_WRITE_S: Final = 2.0
 """How long a cancelled worker goes on writing an answer that it has. A closing partition cancels what is in work when
 its grace is over, so that this comes on top of the grace."""
-
-
-class EntryWriter(Protocol):
-    """Writes to the journal; `JournalWriter` is one."""
-
-    async def write(self, partition: int, key: bytes, value: bytes) -> None:
-        """Write a record; returns when all in-sync replicas have it.
-
-        Raises:
-            StreamError: they do not, or may not; `Retryable` where trying again may help.
-        """
-        ...
 
 
 class CallMeters(Protocol):
@@ -90,28 +99,6 @@ class CallMeters(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Held:
-    """One call in memory.
-
-    Attributes:
-        entry: what is known of it.
-        made: whether the reasoner may have been asked.
-        unwritten: the answer's bytes, while the journal is not known to hold them.
-        told: whether it was counted as possibly paid twice.
-    """
-
-    entry: Entry
-    made: bool = False
-    unwritten: bytes | None = None
-    told: bool = False
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether nobody knows if it was paid for."""
-        return self.made and self.entry.kind is Kind.INTENT
-
-
 class Journal:
     """The calls made for the inputs in work of one partition.
 
@@ -122,6 +109,7 @@ class Journal:
         writer: who writes; running.
         clock: the present moment.
         meters: who counts.
+        partitions: how many the agent's topic has now, to share limits among.
         check_ours: raises when the partition may be somebody else's by now, so that nothing is bought for it.
     """
 
@@ -134,6 +122,7 @@ class Journal:
         writer: EntryWriter,
         clock: Callable[[], datetime],
         meters: CallMeters,
+        partitions: Callable[[], int],
         check_ours: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
@@ -144,7 +133,15 @@ class Journal:
         self._clock = clock
         self._meters = meters
         self._name = secrets.token_hex(4)
-        self._inputs: dict[tuple[str, int], dict[CallKey, _Held]] = {}
+        self._inputs: dict[tuple[str, int], dict[CallKey, Held]] = {}
+        self._spending = PartitionSpending(
+            partition=partition,
+            partitions=partitions,
+            name=self._name,
+            write=partial(writer.write, partition),
+            clock=clock,
+            check_ours=check_ours,
+        )
 
     def __len__(self) -> int:
         """How many calls are held."""
@@ -167,6 +164,7 @@ class Journal:
             async for record in records:
                 self._restore_one(record)
                 count += 1
+        self._spending.restored()
         return count
 
     def stale(self, done: Callable[[InputRef], bool]) -> list[bytes]:
@@ -176,7 +174,8 @@ class Journal:
             done: whether an input has its terminal record; not so for one that waits for another attempt.
 
         Returns:
-            Their keys, to be tombstoned with the next commit. If that is never made, the next restore finds them again.
+            Their keys, and those of what was spent before today, to be tombstoned with the next commit. If that is
+            never made, the next restore finds them again.
         """
         ended = [
             (place, calls)
@@ -185,7 +184,7 @@ class Journal:
         ]
         for place, _calls in ended:
             del self._inputs[place]
-        return [key.encode() for _place, calls in ended for key in calls]
+        return [*self._spending.stale(), *[key.encode() for _place, calls in ended for key in calls]]
 
     def tombstones(self, where: InputRef) -> list[bytes]:
         """The keys of an input's entries, to be tombstoned in the transaction that commits its end."""
@@ -204,7 +203,7 @@ class Journal:
         decision_id: str,
         attempt: int,
         ask: int,
-    ) -> Proposal | None:
+    ) -> Proposal | ToolCall | None:
         """Ask a reasoner, or use what it answered before.
 
         Args:
@@ -231,54 +230,114 @@ class Journal:
             event=canonical.digest(request.situation.event.model_dump(mode="json")),
             asked_at=format_time(self._clock()),
         )
+        asked = replace(request, call_id=intent.call_id, purse=self._spending)
+        before = wasted(self._inputs.get((where.topic, where.offset), {}), ask=ask)
+        asking = partial(self._ask, reasoner, asked, before)
+        reading = partial(answer_of, agent=self._agent)
+        return await self._once(intent, asking, reading, where=where, attempt=attempt, ask=ask)
+
+    async def use(self, use: Use, *, where: InputRef, decision_id: str, attempt: int, ask: int) -> ToolResult:
+        """Use a tool, or what it answered before to the same arguments; the names are those of `propose`.
+
+        Raises:
+            StreamError: as for `propose`.
+            CanonicalError: the event has no canonical form.
+        """
+        intent = use_intent(
+            use,
+            call_id=f"{decision_id}/{attempt}/{ask}",
+            event=canonical.digest(use.situation.event.model_dump(mode="json")),
+            at=format_time(self._clock()),
+        )
+        using, reading = partial(self._use, use), partial(result_of, use=use)
+        return await self._once(intent, using, reading, where=where, attempt=attempt, ask=ask)
+
+    async def _once(
+        self,
+        intent: Entry,
+        make: Callable[[Held], Awaitable[T | JuratError]],
+        read: Callable[[Entry], T],
+        *,
+        where: InputRef,
+        attempt: int,
+        ask: int,
+    ) -> T:
+        """The protocol; `make` makes the call and holds what came of it, `read` reads an entry's answer."""
         calls = self._inputs.setdefault((where.topic, where.offset), {})
-        finished = self._finished(calls, intent, ask=ask)  # 1
+        finished = finished_call(calls, intent, ask=ask)  # 1
         if finished is not None:
-            return await self._again(*finished, intent)
-        self._tell_unanswered(calls, intent, ask=ask)
+            return read(await self._again(*finished, intent))
+        if tell_unanswered(calls, intent, ask=ask):
+            self._meters.possibly_paid_twice()
         self._check_ours()
         key = CallKey(where.topic, where.offset, attempt, ask, self._name)
         # Held before it is written: its key must be tombstoned even if the acknowledgement gets lost.
-        held = calls[key] = _Held(intent)
+        held = calls[key] = Held(intent)
         await self._writer.write(self._partition, key.encode(), print_entry(intent))  # 2
         self._check_ours()
         held.made = True
-        answer = await self._ask(reasoner, replace(request, call_id=intent.call_id), held)  # 3
+        answer = await make(held)  # 3
         await self._write_answer(key, held)  # 4
+        await self._spending.settled()
         if isinstance(answer, JuratError):
             raise answer
         return answer  # 5
 
+    async def _use(self, use: Use, held: Held) -> ToolResult:
+        """Use a tool, and hold what came of it; returns the result as it is read back."""
+        result = await used(use)
+        held.entry = entry_of_use(held.entry, result, format_time(self._clock()))
+        held.unwritten = print_entry(held.entry)
+        return result_of(held.entry, use)
+
     async def _ask(
-        self, reasoner: Reasoner, request: ProposalRequest, held: _Held
-    ) -> Proposal | JuratError | None:
-        """Ask, and hold what came of it; returns the proposal as it is read back, or the failure."""
+        self, reasoner: Reasoner, request: ProposalRequest, before: Spent, held: Held
+    ) -> Proposal | ToolCall | JuratError | None:
+        """Ask, and hold what came of it; returns the answer as it is read back, or the failure.
+
+        What attempts before this one took (`before`) goes with either.
+        """
         intent = held.entry
         failure: JuratError
+        given, took = None, NOTHING
         try:
             given = await reasoner.propose(request)
-            held.entry, held.unwritten, proposal = self._read_back(intent, given)
+            if isinstance(given, Proposal | ToolCall):
+                given = with_before(given, before)
+            held.entry, held.unwritten, answer = self._read_back(intent, given)
         except InputRejected as error:
             kind, failure = Kind.REJECTED, error
         except ReasonerError as error:
-            kind, failure = (Kind.UNAVAILABLE if isinstance(error, Retryable) else Kind.INVALID), error
+            kind, took = (
+                (Kind.UNAVAILABLE if isinstance(error, Retryable) else Kind.INVALID),
+                spent_by(error, given),
+            )
+            in_all = took if given is not None else together(before, took)
+            failure = with_spent(error, in_all)
+            took = took if kind is Kind.UNAVAILABLE else in_all
         else:
-            return proposal
-        held.entry = failed(intent, kind, str(failure), format_time(self._clock()))
+            return answer
+        held.entry = failed(intent, kind, str(failure), format_time(self._clock()), spent=took)
         held.unwritten = print_entry(held.entry)
         return failure
 
-    def _read_back(self, intent: Entry, given: Proposal | None) -> tuple[Entry, bytes, Proposal | None]:
+    def _read_back(
+        self, intent: Entry, given: Proposal | ToolCall | None
+    ) -> tuple[Entry, bytes, Proposal | ToolCall | None]:
         """An answer as it is journalled and used; what could not be used after a crash is refused now."""
-        sure = None if given is None else checked(self._agent, given)
+        sure: Proposal | ToolCall | None = None
+        if isinstance(given, ToolCall):
+            sure = raw(given)
+        elif given is not None:
+            sure = checked(self._agent, given)
         try:
             entry = answered(intent, sure, format_time(self._clock()))
             value = print_entry(entry)
         except (CanonicalError, StreamError) as error:
             raise ProposalInvalid(f"got a proposal that cannot be journalled: {error}") from error
-        return entry, value, proposal_of(entry, self._agent)
+        return entry, value, answer_of(entry, self._agent)
 
-    async def _write_answer(self, key: CallKey, held: _Held) -> None:
+    async def _write_answer(self, key: CallKey, held: Held) -> None:
         value = held.unwritten
         if value is None:
             return
@@ -297,7 +356,8 @@ class Journal:
             raise
         held.unwritten = None
 
-    async def _again(self, key: CallKey, held: _Held, intent: Entry) -> Proposal | None:
+    async def _again(self, key: CallKey, held: Held, intent: Entry) -> Entry:
+        """A finished call that is used again."""
         await self._write_answer(key, held)  # an attempt before this one may have failed at that
         self._meters.reused_call()
         entry = held.entry
@@ -312,45 +372,15 @@ class Journal:
         if entry.kind is Kind.REJECTED:
             raise InputRejected(entry.message or "", call_id=entry.call_id)
         if entry.kind is Kind.INVALID:
-            raise ProposalInvalid(entry.message or "", call_id=entry.call_id)
-        return proposal_of(entry, self._agent)
-
-    def _finished(
-        self, calls: dict[CallKey, _Held], intent: Entry, *, ask: int
-    ) -> tuple[CallKey, _Held] | None:
-        found: tuple[CallKey, _Held] | None = None
-        for key, held in calls.items():
-            # Of whichever attempt: an input that failed may come back with a lower count, if it was not committed.
-            if key.ask != ask or not held.entry.kind.finished:
-                continue
-            if held.entry.event != intent.event:
-                log.warning(
-                    "the journal holds call=%s for another event at this offset, which is not used; was the topic made"
-                    " anew?",
-                    held.entry.call_id,
-                )
-            elif found is None or key.attempt >= found[0].attempt:
-                found = key, held
-        return found
-
-    def _tell_unanswered(self, calls: dict[CallKey, _Held], intent: Entry, *, ask: int) -> None:
-        """Count this call if one before it may have been paid for; each of those is told once."""
-        unanswered = [
-            held for key, held in calls.items() if key.ask == ask and held.unanswered and not held.told
-        ]
-        for held in unanswered:
-            held.told = True
-            log.warning(
-                "possibly paid twice: call=%s of %s was under way when a worker ended, and is made again as call=%s",
-                held.entry.call_id,
-                held.entry.asked_at,
-                intent.call_id,
-            )
-        if unanswered:
-            self._meters.possibly_paid_twice()
+            spent = entry.spent.spent if entry.spent is not None else NOTHING
+            raise ProposalInvalid(entry.message or "", call_id=entry.call_id, spent=spent)
+        return entry
 
     def _restore_one(self, record: KafkaRecord) -> None:
         try:
+            if (record.key or b"").startswith(PREFIX):
+                self._spending.restore(record.key or b"", record.value)
+                return
             key = parse_key(record.key or b"")
             entry = None if record.value is None else parse_entry(record.value)
         except StreamError as error:
@@ -365,6 +395,6 @@ class Journal:
         calls = self._inputs.setdefault(place, {})
         calls.pop(key, None)  # so that the order is that of the last records
         if entry is not None:
-            calls[key] = _Held(entry, made=True)
+            calls[key] = Held(entry, made=True)
         elif not calls:
             del self._inputs[place]

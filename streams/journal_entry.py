@@ -1,7 +1,8 @@
-"""One entry of the journal of model calls: its key, its bytes, and what it says of a call.
+"""One entry of the journal of model calls and uses of tools: its key, its bytes, and what it says of a call.
 
 Rules upheld here: an entry has one spelling (parse then print is identity), and every other one is refused; two
-workers never write one key; a proposal is read back strictly, as an action of the agent or not at all.
+workers never write one key; a proposal is read back strictly, as an action of the agent or not at all, and so is what a
+tool answered. Members that came later are left out where they hold nothing, so that older entries keep their form.
 
 Specified in `docs/spec/journal.md`. Not here: when entries are written and used (`journal.py`).
 """
@@ -14,9 +15,13 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from jurat.agents.agent import Agent
-from jurat.agents.reasoner import Proposal
-from jurat.audit.record import Sha256Hex, Time
+from jurat.agents.agent import MAX_TOOL_NAME, Agent
+from jurat.agents.kernel import Use
+from jurat.agents.proposals import ModelCallForm, SpentForm
+from jurat.agents.reasoner import ModelCall, Proposal, RawArguments, Spent, ToolCall, ToolResult
+from jurat.agents.tools import failed_result, read_result
+from jurat.audit.reasoning import Sha256Hex
+from jurat.audit.record import Time
 from jurat.schemas import canonical
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import CanonicalError, ProposalInvalid, StreamError
@@ -76,16 +81,34 @@ class Kind(StrEnum):
     INVALID = "invalid"
     REJECTED = "rejected"
     UNAVAILABLE = "unavailable"
+    TOOL = "tool"
+    USE = "use"
+    RESULT = "result"
+    FAILED = "failed"
 
     @property
     def finished(self) -> bool:
         """Whether the call was answered, and so is not made again."""
-        return self not in (Kind.INTENT, Kind.UNAVAILABLE)
+        return self not in (Kind.INTENT, Kind.USE, Kind.UNAVAILABLE)
+
+    @property
+    def of_tool(self) -> bool:
+        """Whether a tool was asked, not a reasoner."""
+        return self in (Kind.USE, Kind.RESULT, Kind.FAILED)
+
+    @property
+    def has_tool(self) -> bool:
+        """Whether the entry names a tool."""
+        return self is Kind.TOOL or self.of_tool
 
     @property
     def has_message(self) -> bool:
-        """Whether the entry says why there is no proposal."""
-        return self in (Kind.INVALID, Kind.REJECTED, Kind.UNAVAILABLE)
+        """Whether the entry says why there is no answer."""
+        return self in (Kind.INVALID, Kind.REJECTED, Kind.UNAVAILABLE, Kind.FAILED)
+
+
+def _nothing(value: object) -> bool:
+    return value is None or value == ""
 
 
 class ProposalEntry(Model):
@@ -96,6 +119,16 @@ class ProposalEntry(Model):
     rationale: str
     confidence: Percent | None
     alternatives: Annotated[tuple[Identifier, ...], Field(max_length=MAX_ALTERNATIVES)]
+    reasoner: Annotated[str, Field(max_length=200, exclude_if=_nothing)] = ""
+    call: Annotated[ModelCallForm | None, Field(exclude_if=_nothing)] = None
+
+
+class ToolEntry(Model):
+    """A tool that a reasoner wishes for, or that is used, with its arguments as JSON."""
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_TOOL_NAME)]
+    arguments: FreeJson
+    call: Annotated[ModelCallForm | None, Field(exclude_if=_nothing)] = None
 
 
 class Entry(Model):
@@ -109,7 +142,10 @@ class Entry(Model):
         asked_at: when it was asked.
         answered_at: when it answered, or failed; None in an intent.
         proposal: what it proposed.
-        message: why it proposed nothing.
+        message: why it proposed nothing, or why the tool gave no answer.
+        tool: which tool it wishes for, or which is used.
+        result: what the tool answered.
+        spent: what calls took that gave no usable answer; None where nothing is known to be taken.
     """
 
     kind: Kind
@@ -120,23 +156,32 @@ class Entry(Model):
     answered_at: Time | None = None
     proposal: ProposalEntry | None = None
     message: Annotated[str, Field(max_length=MAX_MESSAGE)] | None = None
+    tool: Annotated[ToolEntry | None, Field(exclude_if=_nothing)] = None
+    result: Annotated[FreeJson | None, Field(exclude_if=_nothing)] = None
+    spent: Annotated[SpentForm | None, Field(exclude_if=_nothing)] = None
 
 
-def answered(intent: Entry, proposal: Proposal | None, at: str) -> Entry:
-    """What an intent becomes when the reasoner has answered.
+def answered(intent: Entry, answer: Proposal | ToolCall | None, at: str) -> Entry:
+    """What an intent becomes when the reasoner has answered; a wish for a tool is given raw.
 
     Raises:
-        ProposalInvalid: the proposal has no canonical form, or breaks a bound.
+        ProposalInvalid: the answer has no canonical form, or breaks a bound.
     """
-    if proposal is None:
+    if answer is None:
         return intent.model_copy(update={"kind": Kind.NOTHING, "answered_at": at})
     try:
+        if isinstance(answer, ToolCall):
+            tool = _tool(answer.tool, answer.arguments.model_dump(mode="json")["given"], answer.call)
+            return intent.model_copy(update={"kind": Kind.TOOL, "answered_at": at, "tool": tool})
+        proposal = answer
         said = ProposalEntry(
             action=proposal.action.action_name,
             parameters=proposal.action.model_dump(mode="json"),
             rationale=proposal.rationale,
             confidence=proposal.confidence,
             alternatives=tuple(proposal.alternatives),
+            reasoner=proposal.reasoner,
+            call=ModelCallForm.of(proposal.call),
         )
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -147,10 +192,39 @@ def answered(intent: Entry, proposal: Proposal | None, at: str) -> Entry:
     return intent.model_copy(update={"kind": Kind.PROPOSAL, "answered_at": at, "proposal": said})
 
 
-def failed(intent: Entry, kind: Kind, message: str, at: str) -> Entry:
+def _tool(name: str, arguments: canonical.JsonObject, call: ModelCall | None = None) -> ToolEntry:
+    return ToolEntry(name=name, arguments=arguments, call=ModelCallForm.of(call))
+
+
+def use_intent(use: Use, *, call_id: str, event: str, at: str) -> Entry:
+    """What is written before a tool is used.
+
+    Raises:
+        CanonicalError: the arguments have no canonical form.
+    """
+    arguments = use.arguments.model_dump(mode="json")
+    asked = canonical.digest({"arguments": arguments, "tool": use.tool.name})
+    tool = _tool(use.tool.name, arguments)
+    return Entry(kind=Kind.USE, call_id=call_id, request=asked, event=event, asked_at=at, tool=tool)
+
+
+def entry_of_use(intent: Entry, result: ToolResult, at: str) -> Entry:
+    """What it becomes when the tool has answered, or failed.
+
+    Raises:
+        CanonicalError: the result has no canonical form.
+    """
+    if result.result is None:
+        return failed(intent, Kind.FAILED, result.failed or "", at)
+    said = result.result.model_dump(mode="json")
+    return intent.model_copy(update={"kind": Kind.RESULT, "answered_at": at, "result": said})
+
+
+def failed(intent: Entry, kind: Kind, message: str, at: str, *, spent: Spent | None = None) -> Entry:
     """What an intent becomes when there is no answer, or one that is no use."""
     kept = message[:MAX_MESSAGE].encode(errors="replace").decode()  # it may quote what is no Unicode
-    return intent.model_copy(update={"kind": kind, "answered_at": at, "message": kept})
+    took = SpentForm.of(spent) if spent is not None and spent.calls else None
+    return intent.model_copy(update={"kind": kind, "answered_at": at, "message": kept, "spent": took})
 
 
 def print_entry(entry: Entry) -> bytes:
@@ -182,20 +256,26 @@ def parse_entry(value: bytes) -> Entry:
     if printed != value:
         raise StreamError("got an entry in another form than the one of docs/spec/journal.md")
     if (
-        (entry.kind is Kind.INTENT) != (entry.answered_at is None)
+        (entry.kind in (Kind.INTENT, Kind.USE)) != (entry.answered_at is None)
         or (entry.kind is Kind.PROPOSAL) != (entry.proposal is not None)
+        or entry.kind.has_tool != (entry.tool is not None)
+        or (entry.kind is Kind.RESULT) != (entry.result is not None)
         or entry.kind.has_message != (entry.message is not None)
+        or (entry.spent is not None and entry.kind not in (Kind.INVALID, Kind.UNAVAILABLE))
     ):
         raise StreamError(f"got an entry of the kind {entry.kind.value} that has the parts of another")
     return entry
 
 
-def proposal_of(entry: Entry, agent: Agent[Any]) -> Proposal | None:
-    """The proposal that an answered call gave; None for one that proposed nothing.
+def answer_of(entry: Entry, agent: Agent[Any]) -> Proposal | ToolCall | None:
+    """What an answered call gave; None for one that gave nothing.
 
     Raises:
         ProposalInvalid: action or parameters are none of the agent's.
     """
+    if entry.tool is not None:
+        call = None if entry.tool.call is None else entry.tool.call.call
+        return ToolCall(entry.tool.name, RawArguments(given=entry.tool.arguments), call)
     said = entry.proposal
     if said is None:
         return None
@@ -213,7 +293,15 @@ def proposal_of(entry: Entry, agent: Agent[Any]) -> Proposal | None:
             f"got a proposal whose parameters {said.action} does not have; expected exactly the fields"
             f" {', '.join(model.model_fields)}"
         ) from error
-    return Proposal(action, said.rationale, said.confidence, said.alternatives)
+    call = None if said.call is None else said.call.call
+    return Proposal(action, said.rationale, said.confidence, said.alternatives, said.reasoner, call)
+
+
+def result_of(entry: Entry, use: Use) -> ToolResult:
+    """What a tool answered; a failed result where that is none of the tool's by now."""
+    if entry.result is None:
+        return failed_result(use.tool.name, use.arguments, entry.message or "")
+    return read_result(use.tool, use.arguments, entry.result)
 
 
 def where_of(key: CallKey, partition: int) -> InputRef:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from jurat.schemas.errors import (
     BrokerRefused,
@@ -33,6 +33,18 @@ LASTING: Final = (BrokerRefused, NotAuthenticated, NotAuthorized, RecordTooLarge
 
 ACKNOWLEDGED_S: Final = 30.0
 """How long a write may wait for its acknowledgement: the client itself tries for ever."""
+
+
+class EntryWriter(Protocol):
+    """Writes to the journal; `JournalWriter` is one."""
+
+    async def write(self, partition: int, key: bytes, value: bytes) -> None:
+        """Write a record; returns when all in-sync replicas have it.
+
+        Raises:
+            StreamError: they do not, or may not; `Retryable` where trying again may help.
+        """
+        ...
 
 
 class JournalWriter:

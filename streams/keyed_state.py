@@ -1,4 +1,4 @@
-"""The state documents of one partition: the hot ones as models, all of them as bytes, in bounded memory.
+"""The state documents of one partition, or its memories: hot ones as models, all as bytes, in bounded memory.
 
 Rules upheld here: what cannot be written to the changelog is not held; what is held is what the changelog would bring
 back, byte for byte. Not here: the changelog itself and its other entries (`state.py`), where the bytes go when there
@@ -79,9 +79,20 @@ class KeyedState:
             The value of the changelog record that must be committed with the decision.
 
         Raises:
-            CanonicalError: the document has no canonical form; nothing was set.
-            InputRejected: the document is too large to be written; nothing was set.
-            TypeError: it is of another class than the agent declares; nothing was set.
+            JuratError, TypeError: as `printed`; nothing was set.
+        """
+        value = self.printed(key, document)
+        self._all.put(key, value)  # after printing it: what cannot be written must not be held
+        self._hot.put(key, document, cost=len(value) * MODEL_COST)
+        return value
+
+    def printed(self, key: str, document: Model) -> bytes:
+        """Print a document as the changelog would hold it, and set nothing.
+
+        Raises:
+            CanonicalError: the document has no canonical form.
+            InputRejected: the document is too large to be written.
+            TypeError: it is of another class than is kept here.
         """
         if self._model is None or type(document) is not self._model:
             declared = "none" if self._model is None else self._model.__name__
@@ -92,8 +103,6 @@ class KeyedState:
                 f"got a decision after which the state of {key!r} takes {len(value)} bytes, expected at most"
                 f" {MAX_DOCUMENT_BYTES}"
             )
-        self._all.put(key, value)  # after printing it: what cannot be written must not be held
-        self._hot.put(key, document, cost=len(value) * MODEL_COST)
         return value
 
     def restore(self, key: str, value: bytes | None) -> None:
@@ -104,13 +113,18 @@ class KeyedState:
         """
         if self._model is None:
             return
-        self._hot.drop(key)
         if value is None:
-            self._all.delete(key)
+            self.delete(key)
         else:
+            self._hot.drop(key)
             # Checked now, though it is parsed again when it is used: a partition must not open on what it cannot read.
             self._model.model_validate_json(value)
             self._all.put(key, value)
+
+    def delete(self, key: str) -> None:
+        """Forget the document of a key; a tombstone of it must be committed."""
+        self._hot.drop(key)
+        self._all.delete(key)
 
     def close(self) -> None:
         """Forget everything; the changelog has it."""

@@ -79,7 +79,7 @@ REUSED: Final = Metric(
 POSSIBLY_PAID_TWICE: Final = Metric(
     "jurat_reasoner_calls_possibly_paid_twice_total",
     Kind.COUNTER,
-    "Reasoner calls that were begun before a crash, have no journalled answer, and were made again.",
+    "Reasoner calls and uses of tools that were begun before a crash, have no journalled answer, and were made again.",
 )
 RESTORED: Final = Metric(
     "jurat_restored_records_total", Kind.COUNTER, "Records that were read to open partitions."

@@ -46,6 +46,7 @@ class Shared:
         retry: how long to wait after a failure.
         draw: numbers from 0 to 1 for the waits' jitter.
         tracing: who makes spans.
+        partitions: how many the agent's topic has now.
         awake: False when this worker slept for so long that its partitions may be with others.
         turns: whose answers are followed up when.
     """
@@ -59,6 +60,7 @@ class Shared:
     retry: RetryPolicy
     draw: Callable[[], float]
     tracing: Tracing
+    partitions: Callable[[], int]
     awake: Callable[[], bool]
     turns: Turns = field(default_factory=Turns)
 
@@ -160,6 +162,7 @@ async def _restore(
         writer=shared.calls,
         clock=shared.decider.clock,
         meters=shared.meters,
+        partitions=shared.partitions,
         check_ours=check_ours,
     )
     await journal.restore()

@@ -17,7 +17,6 @@ from jurat.audit.keys import Signer
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import SchemaIds, encode
 from jurat.schemas.decision import decision_id
-from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
 from jurat.streams.committing import Output
 from jurat.streams.dead_letters import dead_letter
@@ -119,9 +118,7 @@ class Writer:
 
     def fired(self, due: Due, *, input_topic: str, at: datetime) -> list[Output]:
         """A timer that is due: its event, and the state without it."""
-        event = TimerFired(
-            agent=self.agent, event_key=due.key, name=due.name, due_at=due.due_at, set_by=due.set_by
-        )
+        event = due.event(self.agent)
         setter = decision_id(self.agent, due.set_by, cluster_id=self.cluster_id)
         headers = headers_for(
             event, event_id=f"{setter}/{due.name}", source=f"/agents/{self.agent}", time=at, subject=due.key

@@ -6,14 +6,16 @@ Rules upheld here: both say the same; text that others wrote is cut to what a re
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from jurat.agents.agent import Agent
-from jurat.agents.kernel import Decided
-from jurat.agents.reasoner import JudgedProposal, Reasoner
+from jurat.agents.kernel import Decided, ToolUsed
+from jurat.agents.reasoner import JudgedProposal, ModelCall, Reasoner, Spent
 from jurat.audit.coordinates import chain_name
+from jurat.audit.reasoning import ModelAsked, ReasonerUsed, ToolAnswered, Usage
 from jurat.audit.record import (
     GENESIS,
     ContextRead,
@@ -21,14 +23,15 @@ from jurat.audit.record import (
     Outcome,
     PolicyUsed,
     ProposalJudged,
-    ReasonerUsed,
     Rejection,
     format_time,
+    kept_alternatives,
     kept_errors,
 )
 from jurat.audit.usage import BudgetUsed
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.request import Charge
+from jurat.schemas import canonical
 from jurat.schemas.decision import Decision, Verdict, decision_id
 from jurat.schemas.model import Event
 from jurat.streams.decoding import Decoded
@@ -87,7 +90,8 @@ class Recorder:
             approvers=chosen.judgement.approvers,
             rationale=chosen.proposal.rationale[:MAX_RATIONALE_CHARS],
             confidence=chosen.proposal.confidence,
-            reasoner=self.reasoner.name,
+            reasoner=chosen.proposal.reasoner or self.reasoner.name,
+            alternatives=kept_alternatives(chosen.proposal.alternatives),
             attempts=len(decided.proposals),
             effective=not self.agent.dry_run(event),
             input=decoded.where,
@@ -108,7 +112,7 @@ class Recorder:
             at=decision.decided_at,
             attempts=len(decided.proposals),
             context=context,
-            reasoner=ReasonerUsed(name=self.reasoner.name, deterministic=self.reasoner.deterministic),
+            reasoner=reasoner_used(self.reasoner, decided),
             proposals=tuple([_described(judged) for judged in decided.proposals]),
             policy=PolicyUsed(
                 bundle=self.agent.bundle,
@@ -172,6 +176,64 @@ def budget_used(charge: Charge, *, takes: bool) -> BudgetUsed:
     )
 
 
+def reasoner_used(reasoner: Reasoner, decided: Decided) -> ReasonerUsed:
+    """What a record says of the reasoner: which model answered, what all its answers took, and the tools."""
+    calls = [used.call for used in decided.tools] + [judged.proposal.call for judged in decided.proposals]
+    made = [call for call in calls if call is not None]
+    spent = [call.spent for call in made] + ([decided.wasted] if decided.wasted.calls else [])
+    last = decided.chosen.proposal.call or (made[-1] if made else None)
+    return ReasonerUsed(
+        name=reasoner.name,
+        deterministic=reasoner.deterministic,
+        model=None if last is None else last.model,
+        parameters_sha256=None if last is None else last.parameters_sha256,
+        usage=_usage(spent) if spent else None,
+        tools=tuple([_tool(used) for used in decided.tools]),
+    )
+
+
+def _usage(spent: Sequence[Spent]) -> Usage:
+    """The sum; of money only where every call has a price in the same currency."""
+    currencies = {each.currency for each in spent}
+    costs = [each.cost_micros for each in spent if each.cost_micros is not None]
+    priced = len(costs) == len(spent) and len(currencies) == 1 and None not in currencies
+    return Usage(
+        calls=_sum(each.calls for each in spent),
+        input_tokens=_sum(each.input_tokens for each in spent),
+        output_tokens=_sum(each.output_tokens for each in spent),
+        cost_micros=_sum(costs) if priced else None,
+        currency=currencies.pop() if priced else None,
+    )
+
+
+def _sum(counts: Iterable[int]) -> int:
+    """The sum as far as a record can say it: a server may count whatever it likes."""
+    return min(sum(counts), canonical.MAX_INTEGER)
+
+
+def _tool(used: ToolUsed) -> ToolAnswered:
+    result = used.result
+    return ToolAnswered(
+        name=result.tool,
+        arguments_sha256=canonical.digest(result.arguments.model_dump(mode="json")),
+        result_sha256=None
+        if result.result is None
+        else canonical.digest(result.result.model_dump(mode="json")),
+        call=_asked(used.call),
+    )
+
+
+def _asked(call: ModelCall | None) -> ModelAsked | None:
+    if call is None:
+        return None
+    return ModelAsked(
+        model=call.model,
+        parameters_sha256=call.parameters_sha256,
+        prompt_sha256=call.prompt_sha256,
+        response_sha256=call.response_sha256,
+    )
+
+
 def _described(judged: JudgedProposal) -> ProposalJudged:
     return ProposalJudged(
         action=judged.proposal.action.action_name,
@@ -180,4 +242,7 @@ def _described(judged: JudgedProposal) -> ProposalJudged:
         policies=judged.judgement.policies,
         reasons=judged.judgement.reasons,
         errors=kept_errors(judged.judgement.errors),
+        alternatives=kept_alternatives(judged.proposal.alternatives),
+        call=_asked(judged.proposal.call),
+        reasoner=judged.proposal.reasoner,
     )

@@ -52,7 +52,7 @@ class SchemaRegistry:
         self._url = url.rstrip("/")
         self._client = httpx.Client(timeout=TIMEOUT_S)
         self._ids: dict[type[Event], int] = {}
-        self._events: dict[int, type[Event]] = {}
+        self._events: dict[int, avro.Written] = {}
         self._clock = clock
         self._unknown: dict[int, tuple[float, str]] = {}
 
@@ -78,11 +78,11 @@ class SchemaRegistry:
                     f"the Schema Registry at {self._url} registered a schema without giving an id"
                 )
             self._ids[event] = schema_id
-            self._events[schema_id] = event
+            self._events[schema_id] = avro.Written(event)
         return self._ids[event]
 
-    def event_of(self, schema_id: int) -> type[Event]:
-        """The event type whose schema has this id.
+    def event_of(self, schema_id: int) -> avro.Written:
+        """The event type whose schema, the present or an earlier one, has this id.
 
         Raises:
             UnknownSchema: there is no such id, or it is not a schema of this release.

@@ -7,6 +7,7 @@ back. Entries are canonical JSON, None deletes; `docs/spec/changelog.md` has the
 ===========================  ==========================================================
 `state/<topic>/<key>`        the agent's state document of this event key
 `timer/<topic>/<key>`        the timers of this event key
+`memory/<topic>/<key>`       what the agent remembers of this event key
 `approval/<topic>/<id>`      a decision that waits for people
 `parked/<topic>/<offset>`    an input that is to be tried again, and how often it failed
 `seen/<topic>/<batch>`       ids of events that were decided, to know a repeat
@@ -28,6 +29,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from jurat.agents.memory import Memory
 from jurat.audit.chain import ChainHead
 from jurat.schemas import canonical
 from jurat.schemas.decision import InputRef
@@ -50,6 +52,7 @@ Entry = tuple[str, bytes | None]
 
 STATE: Final = "state/"
 TIMER: Final = "timer/"
+MEMORY: Final = "memory/"
 PARKED: Final = "parked/"
 SEEN: Final = "seen/"
 CHAIN: Final = "chain/"
@@ -105,6 +108,7 @@ class PartitionState:
             topic: Source(TopicPartition(topic, partition)) for topic in (input_topic, timer_topic)
         }
         self.documents = KeyedState(model)
+        self.memories = KeyedState(Memory)
         self.timers = Timers()
         self.waiting = WaitingDecisions()
         self.parking = Parking(partition=partition)
@@ -159,8 +163,9 @@ class PartitionState:
         return min(filter(None, (self.timers.next_due, self.waiting.next_due)), default=None)
 
     def close(self) -> None:
-        """Give back what the documents take outside of memory."""
+        """Give back what documents and memories take outside of memory."""
         self.documents.close()
+        self.memories.close()
 
     def _restore_one(self, record: KafkaRecord) -> None:
         key = (record.key or b"").decode(errors="replace")
@@ -176,6 +181,8 @@ class PartitionState:
                 name = rest.removeprefix(f"{self.input_topic}/")
                 if kind == "state":
                     self.documents.restore(name, record.value)
+                elif kind == "memory":
+                    self.memories.restore(name, record.value)
                 elif kind == "timer":
                     self.timers.restore(name, record.value)
                 elif kind == "approval":

@@ -22,9 +22,8 @@ from typing import Final
 from jurat.agents.agent import ContextTable, View
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import StreamError
-from jurat.schemas.model import Event
 from jurat.streams.decoding import decode_record
-from jurat.streams.documents import HOT_BYTES, VIEW_BYTES, Document, Documents, digest_of
+from jurat.streams.documents import HOT_BYTES, VIEW_BYTES, Document, Documents, digest_of, keys_of
 from jurat.streams.following import Follower
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.kafka_ending import to_its_end
@@ -250,7 +249,7 @@ class Tables:
         for view in views:
             documents = self._documents[view.name, place]
             try:
-                documents.fold(received.event, _keys(view, received.event), record)
+                documents.fold(received.event, keys_of(view, received.event), record)
             except StreamError:
                 raise  # the disk's fault, not the record's
             except Exception as error:  # noqa: BLE001 - one odd record must not blind every agent; it is counted
@@ -265,10 +264,3 @@ class Tables:
             record.offset,
             error,
         )
-
-
-def _keys(view: View, event: Event) -> tuple[str, ...]:
-    keys = view.keys(event)
-    if isinstance(view, ContextTable) and any(key != event.key() for key in keys):
-        raise TypeError(f"the context table {view.name} names another key than that of the event")
-    return keys

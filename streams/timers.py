@@ -21,6 +21,7 @@ from jurat.schemas import canonical
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import InputRejected
 from jurat.schemas.model import Identifier, Model, Timestamp
+from jurat.schemas.timers import TimerFired
 
 MAX_TIMERS: Final = 16
 """Timers of one key: a decision that waits for more than that waits for nothing in particular."""
@@ -62,6 +63,12 @@ class Due:
     entry: str
     value: bytes | None
     prefix: str = "timer/"
+
+    def event(self, agent: str) -> TimerFired:
+        """What this agent is told of it."""
+        return TimerFired(
+            agent=agent, event_key=self.key, name=self.name, due_at=self.due_at, set_by=self.set_by
+        )
 
 
 def standing_timers(timers: Mapping[str, datetime], *, set_by: InputRef) -> Standing | None:

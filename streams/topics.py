@@ -6,16 +6,19 @@ proves or decides is never deleted by Kafka. Not here: creating topics (`topic_a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final
 
-from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas import commerce, commerce_promises, marketplace, notices, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import UnknownSchema
+from jurat.schemas.errors import ConfigurationError, UnknownSchema
+from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 
@@ -78,8 +81,15 @@ DELIVERIES: Final = Topic("commerce.deliveries")
 AFTER_SALES_REQUESTS: Final = Topic("commerce.after-sales-requests")
 CUSTOMERS: Final = Topic("commerce.customers", compacted=True)
 PRODUCTS: Final = Topic("commerce.products", compacted=True)
+PROMISES: Final = Topic("commerce.promises")
 WAREHOUSES: Final = Topic("commerce.warehouses", partitions=1, compacted=True)
+NOTICES: Final = Topic("commerce.notices")
 DISPUTES: Final = Topic("marketplace.disputes")
+SEARCHES: Final = Topic("marketplace.searches")
+SELLERS: Final = Topic("marketplace.sellers")
+ACCOUNTS: Final = Topic("subscriptions.accounts")
+BILLING: Final = Topic("subscriptions.billing")
+USAGE: Final = Topic("subscriptions.usage")
 CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
 AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
 APPROVAL_REQUESTS: Final = Topic("approvals.requests", compacted=True)
@@ -116,7 +126,7 @@ STATE_SETTINGS: Final = {
 """Bounds what is read at a restart beyond what lives: with Kafka's own settings, 1 GiB a partition or a week of it. Why
 each has its value stands in docs/spec/changelog.md."""
 
-TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
+_TOPIC_OF_EVENT: Final[dict[type[Event], Topic]] = {
     commerce.AfterSalesRequested: AFTER_SALES_REQUESTS,
     commerce.CustomerProfile: CONTEXT_CUSTOMERS,
     commerce.CustomerRegistered: CUSTOMERS,
@@ -129,13 +139,61 @@ TOPIC_OF_EVENT: Mapping[type[Event], Topic] = {
     commerce.PaymentRefunded: PAYMENTS,
     commerce.ProductListed: PRODUCTS,
     commerce.WarehouseReported: WAREHOUSES,
+    commerce_promises.CapacityReported: PROMISES,
+    commerce_promises.DeliveryPromiseRequested: PROMISES,
+    commerce_promises.PromiseAnswered: PROMISES,
     marketplace.DisputeOpened: DISPUTES,
+    marketplace.SearchPerformed: SEARCHES,
+    marketplace.SellerActivityReported: SELLERS,
+    marketplace.SettlementAnswered: DISPUTES,
+    notices.NoticeAnswered: NOTICES,
+    notices.NoticeDue: NOTICES,
     simulation.DisputeOutcome: SIMULATED_OUTCOMES,
     simulation.FulfilmentOutcome: SIMULATED_OUTCOMES,
     simulation.RetryOutcome: SIMULATED_OUTCOMES,
+    subscriptions.CancellationRequested: ACCOUNTS,
+    subscriptions.CardUpdated: BILLING,
+    subscriptions.CareNeedDeclared: BILLING,
+    subscriptions.ContactChanged: ACCOUNTS,
+    subscriptions.IndustryDeclared: ACCOUNTS,
+    subscriptions.OnboardingTicketRaised: ACCOUNTS,
+    subscriptions.RenewalApproaching: ACCOUNTS,
+    subscriptions.RenewalFailed: BILLING,
+    subscriptions.RenewalRecovered: BILLING,
+    subscriptions.SuggestionAnswered: USAGE,
+    subscriptions.UsageDropped: ACCOUNTS,
+    subscriptions.UsageReported: USAGE,
     SignedRecord: AUDIT,
 }
+TOPIC_OF_EVENT: Final[Mapping[type[Event], Topic]] = MappingProxyType(_TOPIC_OF_EVENT)
 """Where an event of this type is published. A `Decision` goes to its agent's own topic (`decisions`)."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_OWN: Final = ("approvals.", "audit.", "dead-letters.", "decisions.", "journal.", "state.", "timers.")
+"""Topics that jurat writes begin so."""
+
+
+def declare(topic: Topic, events: Iterable[type[Event]]) -> None:
+    """Publish events of these types to this topic, from now on in this process.
+
+    Raises:
+        ConfigurationError: the name is no topic's or one of jurat's own, the topic is declared otherwise, or a type is
+            published elsewhere.
+    """
+    if not _NAME.fullmatch(topic.name) or topic.name.startswith(_OWN) or topic.name == POLICIES.name:
+        raise ConfigurationError(
+            f"got the topic {topic.name!r} for events, expected at most 100 letters, digits, `.`, `_` and `-`, and none"
+            f" that jurat writes ({POLICIES.name}, {', '.join(f'{start}*' for start in _OWN)})"
+        )
+    for known in _TOPIC_OF_EVENT.values():
+        if known.name == topic.name and known != topic:
+            raise ConfigurationError(f"got {topic}, expected it as it is declared already: {known}")
+    for event in events:
+        held = _TOPIC_OF_EVENT.setdefault(event, topic)
+        if held != topic:
+            raise ConfigurationError(
+                f"got {event.event_type()} on the topic {topic.name}, expected it on {held.name} alone"
+            )
 
 
 def decisions(agent: str) -> Topic:
@@ -154,7 +212,7 @@ def state(agent: str) -> Topic:
 
 
 def timers(agent: str) -> Topic:
-    """What an agent reads beside its inputs, and like them: its timers that fired, and answers of approvers."""
+    """What an agent reads like its inputs: its timers that fired, answers of approvers, requests to forget."""
     return Topic(f"timers.{agent}", retention=FOREVER)
 
 
@@ -177,7 +235,7 @@ def of_event(event: type[Event]) -> Topic:
     try:
         return TOPIC_OF_EVENT[event]
     except KeyError:
-        written = (ApprovalAnswered, ApprovalRequested, Decision, TimerFired)
+        written = (ApprovalAnswered, ApprovalRequested, Decision, ForgetRequested, TimerFired)
         hint = "agents write it" if event in written else "it is not published by itself"
         raise UnknownSchema(
             f"got an event of type {event.event_type()}, which has no topic: {hint}"

@@ -38,7 +38,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from jurat.agents.kernel import Judge
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall
+from jurat.agents.tools import shown
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import ConfigurationError
@@ -169,7 +170,7 @@ class _AskedInSpan:
     def deterministic(self) -> bool:
         return self._reasoner.deterministic
 
-    async def propose(self, request: ProposalRequest) -> Proposal | None:
+    async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
         span = self._tracer.start_span(
             "jurat.propose",
             context=trace.set_span_in_context(self._parent),
@@ -181,10 +182,12 @@ class _AskedInSpan:
             },
         )
         with _ending(span), trace.use_span(span, record_exception=False, set_status_on_exception=False):
-            proposal = await self._reasoner.propose(request)
-            if proposal is not None:
-                span.set_attribute("jurat.action", proposal.action.action_name)
-            return proposal
+            answer = await self._reasoner.propose(request)
+            if isinstance(answer, Proposal):
+                span.set_attribute("jurat.action", answer.action.action_name)
+            elif isinstance(answer, ToolCall):
+                span.set_attribute("jurat.tool", shown(answer.tool))
+            return answer
 
 
 class _JudgedInSpan:

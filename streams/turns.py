@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.agents.kernel import Use
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall, ToolResult
 from jurat.schemas.decision import InputRef
-from jurat.streams.deciding import Calls
+from jurat.streams.asking import Calls
 
 SLICE_S: Final = 0.01
 """How long a turn may go on: a heartbeat and a transaction take some ten turns each."""
@@ -60,7 +63,7 @@ class Turns:
 
 
 class InTurns:
-    """Puts requests to a reasoner through somebody else, and goes on with an answer that was waited for in its turn.
+    """Puts questions to reasoners and tools through somebody else; what waited for an answer goes on in its turn.
 
     Args:
         calls: who puts them.
@@ -80,18 +83,29 @@ class InTurns:
         decision_id: str,
         attempt: int,
         ask: int,
-    ) -> Proposal | None:
+    ) -> Proposal | ToolCall | None:
         """Ask the reasoner.
 
         Raises:
             ReasonerError: as the reasoner does.
         """
-        waited: list[None] = []
-        watch = asyncio.get_running_loop().call_soon(waited.append, None)
-        try:
+        async with self._in_turn():
             return await self._calls.propose(
                 reasoner, request, where=where, decision_id=decision_id, attempt=attempt, ask=ask
             )
+
+    async def use(self, use: Use, *, where: InputRef, decision_id: str, attempt: int, ask: int) -> ToolResult:
+        """Use a tool."""
+        async with self._in_turn():
+            return await self._calls.use(use, where=where, decision_id=decision_id, attempt=attempt, ask=ask)
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """What waits inside goes on in its turn."""
+        waited: list[None] = []
+        watch = asyncio.get_running_loop().call_soon(waited.append, None)
+        try:
+            yield
         except asyncio.CancelledError:
             waited.clear()  # nothing goes on
             raise

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from jurat.schemas.errors import BrokerUnreachable, StreamError
@@ -160,6 +161,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             retry=config.retry,
             draw=config.draw,
             tracing=config.tracing,
+            partitions=partial(self._partitions, consumer),
             awake=self._awake,
         )
         await self._policies.start(cluster_id=cluster_id)
@@ -280,6 +282,13 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         )
         if status.heard_at is not None:
             self._silence.see(status.at - status.heard_at)
+
+    def _partitions(self, consumer: AIOKafkaConsumer) -> int:
+        """How many the input topic has, as the client knows it; it knows before it serves one."""
+        known = consumer.partitions_for_topic(self._input)
+        if not known:
+            raise BrokerUnreachable(f"the client does not know the partitions of {self._input} now")
+        return len(known)
 
     def _awake(self) -> bool:
         """Whether this worker's turns come often enough that the group cannot have given its partitions away."""

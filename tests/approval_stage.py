@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
+from jurat.agents.agent import Agent
 from jurat.audit.approval import Answer, answer_to
 from jurat.audit.chain import ChainHead
 from jurat.audit.ed25519 import SigningKey
@@ -34,6 +36,7 @@ PEOPLE = {
     "bob": ("fraud-desk",),
     "carol": ("fraud-desk", "payments-lead"),
     "mallory": ("logistics-lead",),
+    "dora": ("data-protection",),
 }
 
 
@@ -53,6 +56,7 @@ class Wants:
     then: Verdict = Verdict.ALLOW
     digest: str = "1" * 64
     version: str = "fake"
+    bundle: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(objectives={}))
     asked: list[PolicyRequest] = field(default_factory=list)
 
     def judge(self, request: PolicyRequest) -> Judgement:
@@ -73,6 +77,7 @@ class Desk:
     """One partition of an agent, and the people who answer it."""
 
     judge: Wants = field(default_factory=Wants)
+    agent: Agent[Any] = STATEFUL
     trust: Trust = field(default_factory=trust)
     now: datetime = NOW
     offset: int = 0
@@ -83,7 +88,7 @@ class Desk:
 
     @property
     def decider(self) -> Decider:
-        made = decider(STATEFUL, engine=cast("PolicyEngine", self.judge))
+        made = decider(self.agent, engine=cast("PolicyEngine", self.judge))
         return replace(made, clock=lambda: self.now, trust=lambda: self.trust)
 
     async def take(self, record: KafkaRecord) -> tuple[Verdicted, DecisionRecord]:
@@ -166,6 +171,8 @@ class Desk:
                 self.state.waiting.restore(name, value)
             elif kind == "state":
                 self.state.documents.restore(name, value)
+            elif kind == "memory":
+                self.state.memories.restore(name, value)
 
 
 def refused(ended: tuple[Verdicted, DecisionRecord], why: str, *, of: str | None = None) -> None:

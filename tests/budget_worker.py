@@ -1,4 +1,4 @@
-"""A worker process whose budgets are watched while it is killed: the dispute mediator, with a slow reasoner.
+"""A worker process whose budgets and memory are watched while it is killed: the dispute mediator, with a slow reasoner.
 
 `python -m tests.budget_worker BUNDLE KEYS BOOTSTRAP_SERVERS NAMESPACE`; it runs until it is stopped or killed.
 """
@@ -14,15 +14,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jurat.agents.agent import Agent
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, RefundBuyer
+from jurat.agents.agent import Action, Agent, Situation
+from jurat.agents.dispute_actions import RefundBuyer
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
+from jurat.agents.memory import Learned, Remembering
 from jurat.agents.reasoner import Proposal, ProposalRequest
-from jurat.audit.key_store import load_signer
+from jurat.audit.key_store import TRUST_FILE, load_signer, load_trust
 from jurat.policies import PolicyEngine, load_bundle
+from jurat.schemas.marketplace import DisputeOpened
 from jurat.streams.kafka import Connection
 from jurat.streams.worker import Worker, WorkerConfig
 
-MEDIATOR: Agent[Any] = replace(DISPUTE_MEDIATOR, views=(), reads=lambda _event: ())
+
+def opened(event: DisputeOpened, at: datetime) -> tuple[Learned, ...]:
+    """What a dispute teaches of its buyer."""
+    return (Learned("last_dispute", event.dispute_id, at, "disputes"),)
+
+
+def settled(situation: Situation[Any], action: Action) -> tuple[Learned, ...]:
+    """What a decision teaches of it."""
+    said = f"{situation.event.dispute_id} {action.action_name}"
+    return (Learned("last_settlement", said, situation.now, "disputes"),)
+
+
+MEDIATOR: Agent[Any] = replace(
+    DISPUTE_MEDIATOR,
+    views=(),
+    reads=lambda _event: (),
+    remembers=Remembering({DisputeOpened: opened}, settled),
+)
 
 
 class Refunds:
@@ -51,6 +71,7 @@ async def serve(bundle: Path, keys: Path, connection: Connection) -> None:
             signer=load_signer(keys, MEDIATOR.name),
             clock=lambda: datetime.now(UTC),
             code="jurat under test",
+            trust=lambda: load_trust(keys / TRUST_FILE),
         ),
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)

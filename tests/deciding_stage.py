@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 from jurat.agents.agent import Action, Agent, Situation
 from jurat.agents.heuristic import HeuristicReasoner
+from jurat.agents.kernel import Use
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall, ToolResult
 from jurat.audit.chain import ChainHead
 from jurat.audit.record import DecisionRecord, Outcome, Statement, parse
 from jurat.policies.engine import PolicyEngine
@@ -21,6 +23,7 @@ from jurat.schemas.codec import encode
 from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.decision import InputRef, Verdict
 from jurat.schemas.model import Event, Model
+from jurat.streams.asking import used
 from jurat.streams.deciding import Decider
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
@@ -79,9 +82,13 @@ class Asked:
         decision_id: str,
         attempt: int,
         ask: int,
-    ) -> Proposal | None:
+    ) -> Proposal | ToolCall | None:
         self.calls.append((where, decision_id, attempt, ask))
         return await reasoner.propose(request)
+
+    async def use(self, use: Use, *, where: InputRef, decision_id: str, attempt: int, ask: int) -> ToolResult:
+        self.calls.append((where, decision_id, attempt, ask))
+        return await used(use)
 
 
 class Says:
@@ -89,6 +96,7 @@ class Says:
 
     digest = "0" * 64
     version = "fake"
+    bundle = SimpleNamespace(objectives={})
 
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict

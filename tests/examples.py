@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from jurat.schemas import commerce, marketplace, simulation
+from jurat.schemas import commerce, commerce_promises, marketplace, notices, simulation, subscriptions
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision, InputRef, Verdict
 from jurat.schemas.envelope import Signature, SignedRecord
+from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Address, Event, Money
 from jurat.schemas.timers import TimerFired
 
@@ -74,12 +75,93 @@ ANSWER = ApprovalAnswered(
     signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
 )
 
+FORGET = ForgetRequested(
+    agent="dispute-mediator",
+    event_key="c-7",
+    payload_type="application/vnd.jurat.forget.v1+json",
+    payload=b"{}",
+    signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
+)
+
+PLAN = subscriptions.Plan(plan_id="team", limit_units=10_000, price=EUR)
+STANDING = subscriptions.AccountStanding(yearly=EUR, seats_active=40, open_incidents=1)
+
 EXAMPLES: tuple[Event, ...] = (
+    subscriptions.CancellationRequested(
+        account_id="a-1", standing=STANDING, reason=subscriptions.CancelReason.PRICE, final=True
+    ),
+    subscriptions.CardUpdated(account_id="a-1"),
+    subscriptions.CareNeedDeclared(account_id="a-1", needs_care=True),
+    subscriptions.ContactChanged(
+        account_id="a-1",
+        contact_id="p-1",
+        champion=True,
+        change=subscriptions.ContactChange.PROMOTED,
+        purpose=subscriptions.Purpose.RETENTION,
+    ),
+    subscriptions.IndustryDeclared(
+        account_id="a-1", industry="banking", regulated=True, purpose=subscriptions.Purpose.COMPLIANCE
+    ),
+    subscriptions.OnboardingTicketRaised(account_id="a-1", severity=3, purpose=subscriptions.Purpose.SUPPORT),
+    subscriptions.RenewalApproaching(account_id="a-1", standing=STANDING, days_to_renewal=45),
+    subscriptions.RenewalFailed(
+        account_id="a-1",
+        invoice_id="inv-1",
+        amount=EUR,
+        failure_code="insufficient_funds",
+        tenure_months=18,
+        cheaper_plan=True,
+    ),
+    subscriptions.RenewalRecovered(account_id="a-1", invoice_id="inv-1", amount=EUR),
+    subscriptions.SuggestionAnswered(account_id="a-1", accepted=False),
+    subscriptions.UsageDropped(account_id="a-1", standing=STANDING, drop_percent=55),
+    subscriptions.UsageReported(
+        account_id="a-1",
+        plan=PLAN,
+        months=(7_000, 8_500, 9_800),
+        overage_per_thousand=EUR,
+        plans=(PLAN,),
+        add_ons=(subscriptions.AddOn(add_on_id="extra", extra_units=2_000, price=EUR),),
+        past_due_invoices=1,
+    ),
     commerce.AfterSalesRequested(
         request_id="r-1",
         customer_id="c-1",
         action="cancel_pending_order",
         args={"order_id": "o-1", "n": [1, None]},
+    ),
+    commerce_promises.CapacityReported(
+        zone_id="z-1",
+        currency="EUR",
+        load_percent=70,
+        slots=(
+            commerce_promises.SlotCapacity(
+                slot_id="sat-am",
+                starts_at=WHEN,
+                ends_at=WHEN + timedelta(hours=4),
+                capacity=40,
+                tariff_minor=490,
+            ),
+        ),
+    ),
+    commerce_promises.DeliveryPromiseRequested(
+        zone_id="z-1",
+        request_id="r-1",
+        customer_id="c-1",
+        order_id="o-1",
+        value=EUR,
+        tier=commerce_promises.Tier.PLUS,
+        units=2,
+        wished_by=WHEN,
+        late_before=1,
+    ),
+    commerce_promises.PromiseAnswered(
+        zone_id="z-1",
+        request_id="r-1",
+        answer=commerce_promises.PromiseAnswer.COUNTERED,
+        to_round=1,
+        slot_id="sat-pm",
+        fee_minor=-100,
     ),
     commerce.CustomerProfile(
         customer_id="c-1",
@@ -138,6 +220,67 @@ EXAMPLES: tuple[Event, ...] = (
         handling_cost=EUR,
         stock={"i-1": 12},
     ),
+    notices.NoticeAnswered(
+        notice_id="n-1", customer_id="c-1", channel=notices.Channel.EMAIL, read=False, unsubscribed=True
+    ),
+    notices.NoticeDue(
+        notice_id="n-1",
+        customer_id="c-1",
+        kind=notices.NoticeKind.DELIVERY_TODAY,
+        urgency=notices.Urgency.SOON,
+        valid_until=WHEN + timedelta(hours=9),
+        time_zone="America/Argentina/Buenos_Aires",
+        channels=(
+            notices.Reach(
+                channel=notices.Channel.SMS,
+                consented=True,
+                works=True,
+                read_percent=91,
+                cost=Money(amount_minor=7, currency="EUR"),
+            ),
+        ),
+    ),
+    marketplace.SettlementAnswered(
+        dispute_id="d-1",
+        customer_id="c-1",
+        party=marketplace.Party.BUYER,
+        answer=marketplace.SettlementAnswer.COUNTERED,
+        to_minor=999,
+        counter_minor=1_200,
+    ),
+    marketplace.SearchPerformed(
+        search_id="q-1",
+        buyer_id="b-1",
+        query="desk lamp, größer als 30 cm",
+        taste=marketplace.Taste(price=70, quality=20),
+        listings=(
+            marketplace.Listing(
+                listing_id="l-1",
+                seller_id="s-1",
+                relevance=91,
+                price=EUR,
+                ships_in_days=2,
+                rating=88,
+                new_seller=True,
+                sponsored=False,
+            ),
+        ),
+    ),
+    marketplace.SellerActivityReported(
+        seller_id="s-1",
+        window_days=28,
+        days_active=400,
+        identity_verified=True,
+        orders=80,
+        late=3,
+        cancelled=1,
+        disputes=2,
+        disputes_lost=1,
+        chargebacks=0,
+        reviews=22,
+        rating=84,
+        volume=Money(amount_minor=312_000, currency="EUR"),
+    ),
     marketplace.DisputeOpened(
         dispute_id="d-1",
         order_id="o-1",
@@ -191,5 +334,6 @@ EXAMPLES: tuple[Event, ...] = (
         set_by=InputRef(topic="commerce.payments", partition=3, offset=17),
     ),
     ANSWER,
+    FORGET,
     REQUEST,
 )

@@ -18,13 +18,8 @@ from typing import Any, Protocol
 from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.after_sales_actions import parse
 from jurat.agents.agent import Action, Agent
-from jurat.agents.dispute_mediator import (
-    DISPUTE_MEDIATOR,
-    PartialRefund,
-    RefundBuyer,
-    ReleaseToSeller,
-    RequestEvidence,
-)
+from jurat.agents.dispute_actions import PartialRefund, RefundBuyer, ReleaseToSeller, RequestEvidence
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER, Backorder, ShipFrom, SplitShipment
 from jurat.agents.payment_retrier import PAYMENT_RETRIER, AskForNewMethod, GiveUp, RetryCharge
 from jurat.schemas.commerce import (

@@ -149,6 +149,7 @@ def opened(
     agent: Agent[Any] | None = None,
     connection: Connection | None = None,
     meters: Meters | None = None,
+    partitions: int = PARTITION + 1,
     check_ours: Callable[[], None] = lambda: None,
 ) -> Journal:
     return Journal(
@@ -158,6 +159,7 @@ def opened(
         writer=writer,
         clock=clock(),
         meters=meters or Meters(),
+        partitions=lambda: partitions,
         check_ours=check_ours,
     )
 

@@ -215,6 +215,7 @@ class Stage:
             retry=self.retry,
             draw=lambda: 0.5,
             tracing=OFF,
+            partitions=lambda: 1,
             awake=lambda: self.awake,
         )
         self.monkeypatch.setattr(partition_module, "open_partition", self._open)

@@ -19,7 +19,8 @@ from jurat.schemas.codec import encode
 from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.errors import Retryable
 from jurat.schemas.model import Event, Model
-from jurat.streams.deciding import Calls, Decider, Verdicted
+from jurat.streams.asking import Calls
+from jurat.streams.deciding import Decider, Verdicted
 from jurat.streams.documents import Document, digest_of
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.past_decisions import past_decision, place_of, read

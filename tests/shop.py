@@ -28,11 +28,12 @@ class Insisting:
     name = "insisting"
     deterministic = True
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, action: Action, *, confidence: int | None = None) -> None:
         self.action = action
+        self.confidence = confidence
 
     async def propose(self, request: ProposalRequest) -> Proposal:
-        return Proposal(action=self.action, rationale="because I say so")
+        return Proposal(self.action, "because I say so", self.confidence)
 
 
 class Down:
@@ -96,7 +97,8 @@ def run(
 ) -> Decided:
     """Drive the kernel to its end, as a worker does, by default with the heuristic and the shop's policies."""
     asked = reasoner or HeuristicReasoner()
-    steps = decide(agent, judge or counted(seen), seen)
+    aims = shop_engine().bundle.objectives.get(agent.name)
+    steps = decide(agent, judge or counted(seen), seen, objectives=aims)
     ask = next(steps)
     while True:
         answer: Answer

@@ -36,7 +36,7 @@ from datetime import datetime
 # TODO(#7): the reason
 WORD = "# TODO"
 """
-LOCKS = ("requirements.lock", "requirements-java.lock")
+LOCKS = ("requirements.lock", "requirements-java.lock", "requirements-model.lock")
 
 
 def texts(*endings: str) -> list[tuple[str, str]]:
@@ -172,12 +172,14 @@ def names(requirements: list[str]) -> set[str]:
 
 def needed_to_run() -> set[str]:
     project = pyproject()["project"]
-    return names([*project["dependencies"], *project["optional-dependencies"]["java"]])
+    extras = project["optional-dependencies"]
+    return names([*project["dependencies"], *extras["java"], *extras["test"]])
 
 
 def dependencies() -> set[str]:
     """Every third party that pyproject.toml asks for."""
-    return needed_to_run() | names(pyproject()["dependency-groups"]["dev"])
+    groups = pyproject()["dependency-groups"]
+    return needed_to_run() | names(groups["dev"]) | names(groups["model"])
 
 
 def test_every_import_is_a_declared_dependency() -> None:

@@ -31,6 +31,7 @@ CLIENTS = {
     "fastavro": r"schemas/avro\.py",
     "faust": r"streams/context\w*\.py",
     "mode": r"streams/context\w*\.py",
+    "httpx2": r"agents/openai\w*\.py",
     "openai": r"agents/openai\w*\.py",
     "rocksdict": r"streams/store\.py",
     "opentelemetry": r"streams/tracing_otel\.py",

@@ -183,7 +183,7 @@ def _keep_diary(diary: Diary) -> None:
         committed(self, inputs, seconds)
 
     Meters.committed = told_commit  # type: ignore[method-assign]
-    logging.getLogger("jurat.streams.journal").addHandler(_PaidTwice(diary))
+    logging.getLogger("jurat.streams.journal_held").addHandler(_PaidTwice(diary))
 
 
 def _tell_count(diary: Diary, name: str, what: str) -> None:

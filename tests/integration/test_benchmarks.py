@@ -66,6 +66,8 @@ def test_a_short_run_prints_every_figure_of_complete_runs(kafka: Kafka) -> None:
     assert len(re.findall(r"\d\.\d\d$", figures["policies-space"], re.MULTILINE)) == 4
     assert re.search(r"100% +0 ", figures["backlog"])
     assert re.search(r"\d times the least$", figures["backlog"])
+    assert len(re.findall(r"\d +\d+ MiB$", figures["disputes"], re.MULTILINE)) == 2
+    assert re.search(r"times the goal of 10000 an hour$", figures["disputes"])
 
 
 def test_a_broker_that_is_not_there_is_no_figure() -> None:

@@ -117,8 +117,7 @@ def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_
     risk.run("policy", "publish", "shop")
     assert b"activated: shop number 1" in risk.run("policy", "activate", "shop").stdout
     company.member("router").run("worker", AGENT, "--until-idle", "2s")
-    seen = company.member("warehouse").run(*FOLLOW).stdout.splitlines()
-    assert len(seen) == 7
+    assert len(company.member("warehouse").run(*FOLLOW).stdout.splitlines()) == 7
     auditor, log = company.member("auditor"), tmp_path / "log.jsonl"
     auditor.run("audit", "replay", "--format", "jsonl", "--output", str(log))
     assert len(log.read_bytes().splitlines()) == 8
@@ -131,6 +130,7 @@ def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_
     company.member("context").run("context", "--until-idle", "2s")
     assert asyncio.run(_records(Connection(company.kafka.plaintext), "context.customers")) == 7
     asyncio.run(answer_one(company.member("bob")))
+    company.member("dora").run("memory", "show", "c-1", "--agent", AGENT)  # what she may write, bob wrote
     assert b"are as declared" in company.member("topics").run("topics", "diff").stdout
 
 

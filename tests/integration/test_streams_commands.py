@@ -111,7 +111,7 @@ def test_a_broker_that_is_not_there_is_said_within_seconds(shell: Shell) -> None
     with socket.socket() as taken:  # bound but not listening
         taken.bind(("127.0.0.1", 0))
         nobody = Shell(Connection(f"127.0.0.1:{taken.getsockname()[1]}", "n"), shell.keys)
-        for words in (("publish", "marketplace.disputes"), ("worker", "payment-retrier")):
+        for words in (("publish", "marketplace.searches"), ("worker", "payment-retrier")):
             start = time.monotonic()
             done = nobody.run(*words, expect=1)
             assert time.monotonic() - start < 15

@@ -135,6 +135,12 @@ def test_the_command_runs_from_the_wheel(python: Path, tmp_path: Path) -> None:
     assert "Usage: jurat" in run(python.with_name("jurat"), "--help", cwd=tmp_path)
 
 
+def test_a_project_is_made_from_the_wheel(python: Path, tmp_path: Path) -> None:
+    command = python.with_name("jurat")
+    run(command, "init", "my-shop", cwd=tmp_path)
+    assert "9 cases, 0 failed" in run(command, "policy", "test", cwd=tmp_path / "my-shop")
+
+
 def test_the_wheel_is_typed_and_carries_the_version(python: Path, tmp_path: Path) -> None:
     program = (
         "from importlib import metadata, resources;"

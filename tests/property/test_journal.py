@@ -10,7 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jurat.agents.reasoner import Proposal
+from jurat.agents.agent import MAX_TOOL_NAME
+from jurat.agents.kernel import Use
+from jurat.agents.reasoner import ModelCall, Proposal, RawArguments, Spent, ToolCall, ToolResult
+from jurat.agents.tools import MAX_FAILURE
+from jurat.policies.normal import printable
 from jurat.schemas.canonical import MAX_INTEGER
 from jurat.schemas.errors import JuratError, ProposalInvalid, ReasonerUnavailable
 from jurat.streams.journal_entry import (
@@ -19,14 +23,32 @@ from jurat.streams.journal_entry import (
     CallKey,
     Entry,
     Kind,
+    answer_of,
     answered,
+    entry_of_use,
     failed,
     parse_entry,
     parse_key,
     print_entry,
-    proposal_of,
+    result_of,
+    use_intent,
 )
-from tests.journal_stage import WHERE, Do, Log, MemoryWriter, Meters, Paid, Restoring, ask, doer, opened
+from tests.journal_stage import (
+    WHERE,
+    Do,
+    Log,
+    MemoryWriter,
+    Meters,
+    Paid,
+    Restoring,
+    ask,
+    doer,
+    opened,
+    request,
+)
+from tests.tool_stage import Asked, Counted, counter
+
+ASKED = Asked(thing="abc")
 
 INTENT = Entry(
     kind=Kind.INTENT,
@@ -38,6 +60,23 @@ INTENT = Entry(
 AT = "2026-11-22T16:40:02.000000Z"
 
 names = st.text(min_size=1, max_size=200)
+counts = st.integers(0, MAX_INTEGER)
+digests = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+model_calls = st.builds(
+    ModelCall,
+    model=names,
+    parameters_sha256=digests,
+    prompt_sha256=digests,
+    response_sha256=digests,
+    spent=st.builds(
+        Spent,
+        calls=counts,
+        input_tokens=counts,
+        output_tokens=counts,
+        cost_micros=st.none() | counts,
+        currency=st.none() | st.sampled_from(["EUR", "USD"]),
+    ),
+)
 proposals = st.builds(
     Proposal,
     action=st.builds(
@@ -48,16 +87,45 @@ proposals = st.builds(
     rationale=st.text(),
     confidence=st.none() | st.integers(0, 100),
     alternatives=st.lists(names, max_size=MAX_ALTERNATIVES).map(tuple),
+    reasoner=st.just("") | names,
+    call=st.none() | model_calls,
+)
+plain = st.dictionaries(
+    st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.integers(-9, 9) | st.text(max_size=9), max_size=3
+)
+wishes = st.builds(
+    ToolCall,
+    tool=st.text(min_size=1, max_size=MAX_TOOL_NAME),
+    arguments=st.builds(RawArguments, given=plain),
+    call=st.none() | model_calls,
 )
 
 
-@given(proposals)
-def test_a_proposal_comes_back_as_it_was(proposal: Proposal) -> None:
+@given(proposals | wishes)
+def test_an_answer_comes_back_as_it_was(proposal: Proposal | ToolCall) -> None:
     entry = answered(INTENT, proposal, AT)
     value = print_entry(entry)
     assert parse_entry(value) == entry
     assert print_entry(parse_entry(value)) == value
-    assert proposal_of(parse_entry(value), doer()) == proposal
+    assert answer_of(parse_entry(value), doer()) == proposal
+
+
+results = st.builds(Counted, count=st.integers(-MAX_INTEGER, MAX_INTEGER)).map(
+    lambda counted: ToolResult("count", ASKED, result=counted)
+)
+failures = st.text(max_size=MAX_FAILURE).map(lambda why: ToolResult("count", ASKED, failed=printable(why)))
+
+
+@given(results | failures)
+def test_what_a_tool_answered_comes_back_as_it_was(result: ToolResult) -> None:
+    use = Use(counter(), ASKED, request().situation)
+    intent = use_intent(use, call_id="dec_1/1/1", event="b" * 64, at=AT)
+    assert parse_entry(print_entry(intent)) == intent
+    entry = entry_of_use(intent, result, AT)
+    value = print_entry(entry)
+    assert parse_entry(value) == entry
+    assert print_entry(parse_entry(value)) == value
+    assert result_of(parse_entry(value), use) == result
 
 
 any_text = st.text(max_size=MAX_MESSAGE + 10)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jurat.agents.agent import MAX_PROPOSALS, Action, Agent, Situation
-from jurat.agents.dispute_mediator import (
-    DISPUTE_MEDIATOR,
-    PartialRefund,
-    RefundBuyer,
-    ReleaseToSeller,
-    RequestEvidence,
-)
+from jurat.agents.agent import MAX_PROPOSALS, MAX_TOOL_CALLS, Action, Agent, Situation, Tool
+from jurat.agents.dispute_actions import PartialRefund, RefundBuyer, ReleaseToSeller, RequestEvidence
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER, Backorder, ShipFrom, SplitShipment
-from jurat.agents.kernel import RESOLUTION_OF, Answer, Decided, Resolution, decide
+from jurat.agents.kernel import RESOLUTION_OF, Answer, Decided, Resolution, Use, decide
 from jurat.agents.payment_retrier import PAYMENT_RETRIER, AskForNewMethod, GiveUp, RetryCharge
-from jurat.agents.reasoner import Proposal
+from jurat.agents.reasoner import Proposal, RawArguments, ToolCall, ToolResult
 from jurat.schemas.canonical import MAX_INTEGER
 from jurat.schemas.commerce import (
     MAX_KM,
@@ -35,6 +31,7 @@ from jurat.schemas.errors import ProposalInvalid, ReasonerError
 from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party, Statement
 from jurat.schemas.model import Address, Money
 from tests.shop import NOW, counted, euros, shop_engine, situation
+from tests.tool_stage import Asked, Counted, counter, counting
 
 HOME = Address(line1="Domkloster 4", city="Köln", region="west", postal_code="50667", country="Germany")
 
@@ -196,6 +193,66 @@ def test_a_refund_is_never_more_than_was_disputed(dispute: DisputeOpened, script
         assert action.currency == dispute.amount.currency
         if decided.resolution is Resolution.DECIDED:
             assert action.amount_minor <= 50_000
+
+
+TOOLS = (counter(), Tool("other", "Never answers", Asked, Counted, counting))
+wishes = st.builds(
+    ToolCall,
+    tool=st.sampled_from(["count", "other", "none", ""]),
+    arguments=st.builds(Asked, thing=st.text(max_size=3))
+    | st.builds(
+        RawArguments,
+        given=st.dictionaries(st.sampled_from(["thing", "x"]), st.integers(-9, 9) | st.text(max_size=3)),
+    ),
+)
+tool_answers = st.sampled_from(
+    [
+        ToolResult("count", Asked(thing="a"), Counted(count=1)),
+        ToolResult("none", Asked(thing="a"), failed="gone"),
+        ToolResult("count", Asked(thing="a"), Counted.model_construct(count="1")),  # type: ignore[arg-type]
+        None,
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(payment=payments, data=st.data())
+def test_with_tools_it_ends_within_its_bounds_and_decides_only_what_was_judged(
+    payment: PaymentFailed, data: st.DataObject
+) -> None:
+    agent = replace(PAYMENT_RETRIER, tools=TOOLS, fallback=lambda _situation: AskForNewMethod())
+    seen = situation(PAYMENT_RETRIER, payment)
+    own = ACTIONS["payment-retrier"].map(
+        lambda action: Proposal(action, "x", data.draw(st.none() | percents))
+    )
+    given_ = st.one_of(own, own, wishes, wishes, st.sampled_from([None, ProposalInvalid("x"), "nonsense"]))
+    steps = decide(agent, counted(seen), seen)
+    asks = uses = 0
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Use):
+                uses += 1
+                assert step.tool in TOOLS
+                assert type(step.arguments) is step.tool.arguments
+                step = steps.send(data.draw(tool_answers))
+            else:
+                asks += 1
+                assert len(step.request.tools) <= MAX_TOOL_CALLS
+                for result in step.request.tools:
+                    assert (result.result is None) == (result.failed is not None)
+                step = steps.send(data.draw(given_))
+    except StopIteration as stop:
+        decided: Decided = stop.value
+    assert asks <= MAX_PROPOSALS + MAX_TOOL_CALLS
+    assert uses <= len(decided.tools) <= MAX_TOOL_CALLS
+    assert 1 <= len(decided.proposals) <= MAX_PROPOSALS + 1
+    assert decided.chosen in decided.proposals
+    assert decided.resolution is RESOLUTION_OF[decided.chosen.judgement.verdict]
+    assert all(
+        shop_engine().rejudge(one.judgement.normalised).verdict is one.judgement.verdict
+        for one in decided.proposals
+    )
 
 
 def test_the_scripts_hold_what_a_reasoner_may_do() -> None:

@@ -13,7 +13,8 @@ from jurat.agents.action_axes import parameters_of
 from jurat.agents.action_schema import action_schema
 from jurat.agents.action_space import ActionSpace, action_space, decision_space
 from jurat.agents.agent import Action, Agent, Situation
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, PartialRefund, RefundBuyer
+from jurat.agents.dispute_actions import PartialRefund, RefundBuyer
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER, Backorder, ShipFrom, SplitShipment
 from jurat.agents.payment_retrier import ADVICE, PAYMENT_RETRIER, AskForNewMethod, GiveUp, RetryCharge
 from jurat.policies import Judgement, PolicyEngine, PolicyRequest

@@ -5,16 +5,15 @@ from __future__ import annotations
 import pytest
 
 from jurat.agents.agent import Action, Situation
-from jurat.agents.dispute_mediator import (
-    DISPUTE_MEDIATOR,
-    MAX_SETTLED,
-    BuyerDesk,
+from jurat.agents.dispute_actions import (
     DisputedOrder,
     PartialRefund,
     RefundBuyer,
     ReleaseToSeller,
     RequestEvidence,
 )
+from jurat.agents.dispute_desk import MAX_SETTLED, BuyerDesk
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.payment_retrier import GiveUp
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.marketplace import DisputeCategory, DisputeOpened, Evidence, Party, Statement
@@ -243,6 +242,33 @@ def test_a_party_is_not_asked_a_fourth_time() -> None:
     event = dispute(DESCRIBED, LISTING, CHAT, POSTAGE)
     decided = run(DISPUTE_MEDIATOR, ask(event), reasoner=Insisting(RequestEvidence(from_party=SELLER)))
     assert told(decided)[0] == ("request_evidence", "deny", ("dispute.evidence.enough",))
+
+
+@pytest.mark.parametrize(
+    ("amount", "confidence", "verdict"),
+    [
+        (20_001, 54, "escalate"),
+        (20_001, 55, "allow"),
+        (20_001, None, "allow"),
+        (20_000, 0, "allow"),
+    ],
+)
+def test_a_large_settlement_on_a_thin_margin_is_for_risk(
+    amount: int, confidence: int | None, verdict: str
+) -> None:
+    event = dispute(DAMAGED, PHOTO, SEALED, amount=euros(amount))
+    sure = Insisting(RefundBuyer(amount_minor=amount, currency="EUR"), confidence=confidence)
+    decided = run(DISPUTE_MEDIATOR, ask(event), reasoner=sure)
+    assert told(decided)[0][1] == verdict
+    assert decided.chosen.judgement.approvers == (("risk",) if verdict == "escalate" else ())
+
+
+def test_the_heuristic_leaves_a_close_dispute_about_much_to_risk_and_decides_one_about_little() -> None:
+    little = run(DISPUTE_MEDIATOR, ask(dispute(DAMAGED, PHOTO, CHAT)))
+    much = run(DISPUTE_MEDIATOR, ask(dispute(DAMAGED, PHOTO, CHAT, amount=euros(30_000))))
+    assert (little.chosen.proposal.confidence or 0) < 55
+    assert told(little)[0][1] == "allow"
+    assert told(much)[0][1:] == ("escalate", ("dispute.thin-margin",))
 
 
 def test_the_profile_weighs_in_signals_and_never_in_facts() -> None:

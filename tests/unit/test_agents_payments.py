@@ -40,7 +40,7 @@ def ask(event: PaymentFailed, *known: Event) -> Situation[PaymentFailed]:
         (failed("insufficient_funds"), RetryCharge(after_minutes=1440), ("retry.grant",)),
         (failed("processor_timeout"), RetryCharge(after_minutes=15), ("retry.grant",)),
         (failed("do_not_honor"), RetryCharge(after_minutes=720), ("retry.grant",)),
-        (failed("do_not_honor", attempt=3), AskForNewMethod(), ("method.grant",)),
+        (failed("do_not_honor", attempt=3), RetryCharge(after_minutes=2_880), ("retry.grant",)),
         (failed("card_expired"), AskForNewMethod(), ("method.grant",)),
         (failed("moon_phase"), AskForNewMethod(), ("method.grant",)),
         (failed("suspected_fraud", fraud=40), GiveUp(), ("give-up.grant",)),

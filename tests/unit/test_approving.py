@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from jurat.audit.approval import Answer, action_digest, check_recorded
 from jurat.audit.record import Outcome, concluded
+from jurat.policies.request import Facts
 from jurat.schemas.decision import Verdict
 from jurat.schemas.timers import TimerFired
 from tests.approval_stage import Desk, Wants, refused, signer, trust
@@ -42,6 +43,30 @@ async def test_an_escalated_decision_waits_and_asks() -> None:
     )
     assert desk.state.waiting.get(request.decision_id) is not None
     assert desk.state.documents.get(KEY) is None
+
+
+async def test_the_confidence_that_it_was_escalated_with_is_judged_again_and_told() -> None:
+    """A decision on a thin margin does not become a sure one while it waits."""
+
+    class Sure(Facts):
+        confidence: int = 100
+
+    agent = replace(
+        STATEFUL, judged=lambda situation, action: replace(STATEFUL.judged(situation, action), facts=Sure())
+    )
+    desk = Desk(agent=agent)
+    request = await desk.escalate()
+    waiting = desk.state.waiting.get(request.decision_id)
+    assert waiting is not None
+    confidence = waiting.decision.confidence
+    assert confidence is not None
+    assert confidence < 100
+    desk.kill()
+    result, record = await desk.grant(request, "alice")
+    assert [one.facts for one in desk.judge.asked] == [Sure(confidence=confidence)] * 2
+    assert result.decision is not None
+    assert (result.decision.confidence, record.outcome) == (confidence, Outcome.DECIDED)
+    assert result.decision.alternatives == waiting.decision.alternatives != ()
 
 
 async def test_a_grant_lands_with_its_proof_and_its_effect() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from jurat.agents.memory import Memory
 from jurat.agents.payment_retrier import RetryCharge
 from jurat.audit.record import Outcome
 from jurat.policies.request import Judgement, PolicyRequest
@@ -15,7 +16,7 @@ from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import InputRejected
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
-from jurat.streams.approving import _action
+from jurat.streams.approving import action_of
 from jurat.streams.deciding import Deciding
 from jurat.streams.waiting import TIME_OUT
 from tests.approval_stage import Desk, Wants, refused
@@ -29,10 +30,10 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) ->
     """Something happens once, while what an answer depends on is looked up."""
     look_up, left = Deciding.situation, [happens]
 
-    async def slow(self: Deciding, event: Event) -> object:
+    async def slow(self: Deciding, event: Event, memory: Memory) -> object:
         if left:
             left.pop()()
-        return await look_up(self, event)
+        return await look_up(self, event, memory)
 
     monkeypatch.setattr(Deciding, "situation", slow)
 
@@ -93,9 +94,9 @@ async def test_an_action_that_means_more_in_this_release_is_not_what_was_approve
     request = await desk.escalate()
     waiting = desk.state.waiting.get(request.decision_id)
     assert waiting is not None
-    assert _action(STATEFUL, waiting.decision).model_dump(mode="json") == waiting.decision.parameters
+    assert action_of(STATEFUL, waiting.decision).model_dump(mode="json") == waiting.decision.parameters
     with pytest.raises(InputRejected, match="mean something else in this release"):
-        _action(replace(STATEFUL, actions=(Later,)), waiting.decision)
+        action_of(replace(STATEFUL, actions=(Later,)), waiting.decision)
 
 
 class Unfit(Wants):

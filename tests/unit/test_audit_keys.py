@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from jurat import settings
+from jurat.agents.catalogue import AGENTS
 from jurat.audit import ed25519, key_store, keys, pem
-from jurat.cli.keys import DEFAULT_AGENTS, command
+from jurat.cli.keys import command
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 from tests.golden.audit import sample_log
 
@@ -171,9 +172,9 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = runner.invoke(command, ["init"], catch_exceptions=False)
     assert made.exit_code == 0
     assert "NOT encrypted" in made.output
-    assert all((tmp_path / "from-env" / f"{agent}.key.pem").exists() for agent in DEFAULT_AGENTS)
+    assert all((tmp_path / "from-env" / f"{agent}.key.pem").exists() for agent in AGENTS)
     listed = runner.invoke(command, ["list"], catch_exceptions=False)
-    assert all(agent in listed.output for agent in DEFAULT_AGENTS)
+    assert all(agent in listed.output for agent in AGENTS)
     shown = runner.invoke(command, ["show", "after-sales"], catch_exceptions=False)
     assert shown.output.startswith("-----BEGIN PUBLIC KEY-----\n")
     unknown = runner.invoke(command, ["show", "nobody"])

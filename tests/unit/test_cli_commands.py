@@ -260,7 +260,7 @@ def test_a_broker_that_is_not_there_is_one_line_and_soon() -> None:
         for words in (
             ["topics", "diff"],
             ["subscribe", "commerce.orders"],
-            ["publish", "marketplace.disputes"],
+            ["publish", "marketplace.searches"],
         ):
             done = jurat(*words, "--bootstrap-servers", address)
             assert done.returncode == 1, words

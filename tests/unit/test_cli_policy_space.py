@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, PartialRefund
+from jurat.agents.dispute_actions import PartialRefund
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.cli.main import entry
 from jurat.policies import PolicyRequest

@@ -8,12 +8,28 @@ from typing import ClassVar
 import pytest
 
 from jurat.agents.agent import Action, Agent, Candidate, Judged, Signal, Situation
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
+from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.agents.heuristic import FULL_MARGIN, HeuristicReasoner
+from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.agents.reasoner import JudgedProposal, Proposal, ProposalRequest
+from jurat.policies.objectives import Objectives
 from jurat.policies.request import Entity, Facts, Judgement
-from jurat.schemas.commerce import OrderCancelled
+from jurat.schemas.commerce import OrderCancelled, WarehouseReported
 from jurat.schemas.decision import Verdict
-from tests.shop import NOW
+from jurat.streams.simulator import simulate
+from tests.shop import NOW, euros, shop_engine, situation
+
+STORE = WarehouseReported(
+    warehouse_id="wh-1",
+    region="west",
+    x_km=0,
+    y_km=0,
+    load_percent=80,
+    late_percent=9,
+    handling_cost=euros(250),
+    stock={},
+)
 
 
 class Thing(Entity):
@@ -32,7 +48,9 @@ class Right(Left):
     title: ClassVar[str] = "Go right"
 
 
-def ask(*candidates: Candidate, refused: tuple[Action, ...] = ()) -> Proposal | None:
+def ask(
+    *candidates: Candidate, refused: tuple[Action, ...] = (), weights: dict[str, int] | None = None
+) -> Proposal | None:
     agent: Agent[OrderCancelled] = Agent(
         name="walker",
         listens={"commerce.orders": (OrderCancelled,)},
@@ -47,7 +65,8 @@ def ask(*candidates: Candidate, refused: tuple[Action, ...] = ()) -> Proposal | 
         JudgedProposal(Proposal(action=action, rationale=""), Judgement(Verdict.DENY, (), ()))
         for action in refused
     )
-    request = ProposalRequest(agent, Situation(event=event, now=NOW), judged)
+    aims = None if weights is None else Objectives("arrive", weights)
+    request = ProposalRequest(agent, Situation(event=event, now=NOW), judged, objectives=aims)
     return asyncio.run(HeuristicReasoner().propose(request))
 
 
@@ -99,6 +118,57 @@ def test_signals_without_points_are_not_named() -> None:
     got = ask(scored(Left(), 0, 0))
     assert got is not None
     assert got.rationale == "Go left: 0 points (no signal)"
+
+
+WAYS = (
+    Candidate(Left(), (Signal("quick", 40, "speed"), Signal("dear", -20, "cost"), Signal("sunny", 5))),
+    Candidate(Right(), (Signal("slow", -10, "speed"), Signal("cheap", 25, "cost"), Signal("sunny", 5))),
+)
+
+
+@pytest.mark.parametrize(
+    ("weights", "action", "points"),
+    [
+        (None, Left(), 25),
+        ({"speed": 50, "cost": 50}, Left(), 25),
+        ({"speed": 40, "cost": 60}, Right(), 27),
+        ({"speed": 34, "cost": 33, "beauty": 33}, Left(), 25),
+        ({"cost": 100}, Right(), 30),
+        ({"beauty": 100}, Left(), 5),
+    ],
+)
+def test_what_the_goals_weigh_decides_between_candidates(
+    weights: dict[str, int] | None, action: Action, points: int
+) -> None:
+    got = ask(*WAYS, weights=weights)
+    assert got is not None
+    assert got.action == action
+    assert f": {points} points (" in got.rationale
+
+
+def test_the_margin_and_the_explanation_are_of_the_weighed_points() -> None:
+    got = ask(*WAYS, weights={"speed": 40, "cost": 60})
+    assert got is not None
+    assert got.rationale == "Go right: 27 points (cheap +30, slow -8, sunny +5)"
+    assert got.confidence == 50 + (27 - 13) * 50 // FULL_MARGIN
+
+
+def test_the_goals_that_signals_of_shipped_agents_serve_stand_in_their_objectives() -> None:
+    seen: dict[str, set[str]] = {}
+    for one in simulate(seed=1, orders=200, start=NOW):
+        for agent in (FULFILMENT_ROUTER, PAYMENT_RETRIER, DISPUTE_MEDIATOR):
+            if agent.decides(one.event):
+                items = getattr(one.event, "items", ())
+                stock = {item.item_id: len(items) for item in items}
+                about = situation(agent, one.event, STORE.model_copy(update={"stock": stock}))
+                served = {signal.serves for each in agent.candidates(about) for signal in each.signals}
+                seen.setdefault(agent.name, set()).update(served - {""})
+    objectives = shop_engine().bundle.objectives
+    assert seen.keys() == objectives.keys()
+    for agent_name, goals in seen.items():
+        assert goals
+        assert goals <= objectives[agent_name].weights.keys()
+    assert seen["fulfilment-router"] == objectives["fulfilment-router"].weights.keys()
 
 
 def test_it_says_what_it_is() -> None:

@@ -23,7 +23,8 @@ from jurat.schemas import canonical
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.decision import Verdict
 from jurat.schemas.model import Event
-from jurat.streams.deciding import Calls, Verdicted
+from jurat.streams.asking import Calls
+from jurat.streams.deciding import Verdicted
 from jurat.streams.past_decisions import VERDICT_OF
 from tests.deciding_stage import Asked
 from tests.hostile import MAKERS, Script, Scripted, script

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, RefundBuyer
+from jurat.agents.dispute_actions import RefundBuyer
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.audit.record import Outcome

@@ -129,3 +129,14 @@ def test_words_of_a_bundle_are_printed_as_they_are(folder: Path) -> None:
     path.write_text(text.replace("300 EUR to a standard customer is not", f'"{name}"'), encoding="utf-8")
     result = jurat("test", str(folder))
     assert f"{name}: got deny by refund.cap-200" in result.output
+
+
+@pytest.mark.parametrize(
+    "member", ["usage: {refunds_day: 1}", "approvals: [payments-lead]", "now: 2026-01-01T00:00:00Z"]
+)
+def test_what_the_engine_adds_to_the_context_does_not_go_into_it(folder: Path, member: str) -> None:
+    text = CASES.replace("context: {", f"context: {{ {member}, ", 1)
+    assert text != CASES
+    with pytest.raises(BundleError, match="cannot be read") as caught:
+        run(folder, text)
+    assert f"got {member.partition(':')[0]} in `context`" in str(caught.value.faults)

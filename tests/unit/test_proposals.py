@@ -9,7 +9,8 @@ import pytest
 
 from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.after_sales_actions import CancelPendingOrder, parse
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, RefundBuyer, RequestEvidence
+from jurat.agents.dispute_actions import RefundBuyer, RequestEvidence
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.proposals import checked
 from jurat.agents.reasoner import Proposal
 from jurat.schemas.commerce import AfterSalesRequested

@@ -145,10 +145,10 @@ class TwoSchemas:
     def id_of(self, event: type[Event]) -> int:
         return next(number for number, known in self._events.items() if known is event)
 
-    def event_of(self, schema_id: int) -> type[Event]:
+    def event_of(self, schema_id: int) -> avro.Written:
         if schema_id not in self._events:
             raise UnknownSchema(f"no schema {schema_id}")
-        return self._events[schema_id]
+        return avro.Written(self._events[schema_id])
 
 
 def test_with_a_registry_the_confluent_wire_format_is_written_and_read() -> None:

@@ -8,15 +8,28 @@ from hashlib import sha256
 
 import pytest
 
+from jurat.agents.memory import (
+    MAX_FACTS,
+    MAX_NAME_CHARS,
+    MAX_VALUE_CHARS,
+    NOTHING,
+    Learned,
+    Memory,
+    remember,
+)
 from jurat.audit.approval import MAX_WHY_CHARS, parse_statement, requested_digest
 from jurat.audit.chain import ChainHead
+from jurat.audit.forgetting import DATA_PROTECTION, PAYLOAD_TYPE, statement_of
+from jurat.audit.record import FORGET_ASKED_BY, FORGOTTEN, ContextRead
 from jurat.audit.usage import BudgetUsed
 from jurat.policies.usage import MAX_TAKES
 from jurat.schemas import canonical
 from jurat.schemas.approvals import MAX_STATEMENT_BYTES
 from jurat.schemas.decision import InputRef
 from jurat.schemas.moments import CLOCK_SLACK
+from jurat.streams.documents import digest_of
 from jurat.streams.kafka import KafkaRecord, TopicPartition
+from jurat.streams.keyed_state import KeyedState
 from jurat.streams.offsets import MAX_SPAN, OffsetMap
 from jurat.streams.parking import (
     MAX_ENTRY_BYTES,
@@ -108,6 +121,38 @@ def test_timers() -> None:
     text = text_of("changelog.md")
     assert (Timers().replace("c-7", Standing(set_by=setter, timers=due)) or b"").decode() in text
     assert f"1 to {MAX_TIMERS} names" in text
+
+
+def test_memory() -> None:
+    at = datetime(2026, 9, 21, 13, 33, 20, 500_000, tzinfo=UTC)
+    since = datetime(2026, 9, 21, 13, 33, 19, tzinfo=UTC)
+    source = InputRef(topic=TOPIC, partition=3, offset=41)
+    learned = Learned("failure", "insufficient_funds", since, "payments")
+    text = text_of("changelog.md")
+    for memory in (NOTHING, remember(NOTHING, (learned,), source=source, learned_at=at)):
+        printed = KeyedState(Memory).put("c-7", memory)
+        assert printed.decode() in text
+        assert sha256(printed).hexdigest() == digest_of(memory)
+    assert f"at most {MAX_FACTS}:" in text
+    assert f"1 to {MAX_NAME_CHARS} characters" in text
+    assert f"at most {MAX_VALUE_CHARS} characters" in text
+
+
+def test_forgetting() -> None:
+    text = text_of("forgetting.md")
+    at = datetime(2026, 9, 21, 13, 33, 20, 500_000, tzinfo=UTC)
+    cluster = "MkU3OEVBNTcwNTJENDM2Qk"
+    said = statement_of(
+        agent="dispute-mediator", cluster=cluster, event_key="c-7", learned_until=at, topic=TOPIC
+    )
+    assert f"\n{said.decode()}\n" in text
+    asked_by = ContextRead(name=FORGET_ASKED_BY, key="dora", uri=None, sha256="d" * 64)
+    gone = ContextRead(name=FORGOTTEN, key="c-7", uri=None, sha256="e" * 64)
+    printed = canonical.dumps([one.model_dump(mode="json") for one in (asked_by, gone)])
+    assert f"\n{printed.decode()}\n" in text
+    assert f"{MAX_STATEMENT_BYTES:,}" in text
+    assert f"`{PAYLOAD_TYPE}`" in text
+    assert f"`{DATA_PROTECTION}`" in text
 
 
 def test_approvals() -> None:

@@ -67,7 +67,7 @@ def test_json_is_accepted_where_the_envelope_names_the_type() -> None:
         (replace(GOOD, value=(GOOD.value or b"") + b"\x00"), "DecodeError", "after the end"),
         (replace(GOOD, value=b"\xc3\x01" + bytes(20)), "UnknownSchema", "0000000000000000"),
         (replace(GOOD, value=b"\x00\x00\x00\x00\x07rest"), "UnknownSchema", "JURAT_SCHEMA_REGISTRY_URL"),
-        (replace(GOOD, value=encode(EXAMPLES[0])), "DecodeError", "AfterSalesRequested"),
+        (replace(GOOD, value=encode(EXAMPLES[0])), "DecodeError", type(EXAMPLES[0]).__name__),
         (replace(GOOD, headers=()), "EnvelopeError", "ce_specversion"),
         (replace(GOOD, headers=(*GOOD.headers, ("CE_ID", b"again"))), "EnvelopeError", "twice"),
         (replace(GOOD, headers=with_header("ce_id", b"")), "EnvelopeError", "ce_id"),

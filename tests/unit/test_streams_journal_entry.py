@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from jurat.agents.agent import MAX_TOOL_NAME
 from jurat.schemas.errors import StreamError
 from jurat.streams import topics
 from jurat.streams.journal_entry import MAX_ENTRY_BYTES, MAX_MESSAGE, Kind, parse_entry, parse_key
@@ -24,10 +25,11 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Restoring:
 def test_the_examples_of_the_specification_are_entries() -> None:
     (key,) = re.findall(r"^key +(\S+)$", SPEC, flags=re.MULTILINE)
     assert parse_key(key.encode()).encode() == key.encode()
-    before, after = (
-        parse_entry(value.encode()) for value in re.findall(r"^value +(\S.*)$", SPEC, flags=re.MULTILINE)
-    )
-    assert (before.kind, after.kind) == (Kind.INTENT, Kind.PROPOSAL)
+    values = re.findall(r"^value +(\S.*)$", SPEC, flags=re.MULTILINE)
+    kinds = [parse_entry(value.encode()).kind for value in values]
+    assert kinds == [Kind.INTENT, Kind.PROPOSAL, Kind.TOOL, Kind.USE, Kind.RESULT]
+    assert all(f"`{kind.value}`" in SPEC for kind in Kind)
+    assert f"at most {MAX_TOOL_NAME} characters" in SPEC
     assert f"at most {MAX_ENTRY_BYTES:,} bytes" in SPEC
     assert f"at most {MAX_MESSAGE:,} characters" in SPEC
 
@@ -66,6 +68,11 @@ async def test_a_record_that_is_not_ours_stops_the_restore(
         lambda text: text.replace(b'"kind":"proposal"', b'"kind":"intent"'),
         lambda text: text.replace(b'"kind":"proposal"', b'"kind":"other"'),
         lambda text: text.replace(b'"message":null', b'"message":"x"'),
+        lambda text: text.replace(b'"kind":"proposal"', b'"kind":"tool"'),
+        lambda text: text[:-1] + b',"result":{}}',
+        lambda text: text[:-1] + b',"tool":null}',
+        lambda text: text[:-1] + b',"tool":{"arguments":{},"name":"count"}}',
+        lambda text: text.replace(b'"rationale":', b'"reasoner":"","rationale":'),
         lambda text: text.replace(b'"confidence":80', b'"confidence":"80"'),
         lambda text: text.replace(b"Z", b"+00:00"),
         lambda text: text.replace(b'"message":null,', b""),

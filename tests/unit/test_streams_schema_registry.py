@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import fastavro
 import pytest
 
+from jurat.schemas.avro import Written
 from jurat.schemas.codec import decode, encode
 from jurat.schemas.decision import Decision
 from jurat.schemas.errors import ConfigurationError, DecodeError, StreamError, UnknownSchema
@@ -38,7 +39,7 @@ def test_a_schema_is_registered_once_under_its_events_name(
 ) -> None:
     assert [registry.id_of(Decision) for _ in range(3)] == [FIRST_ID] * 3
     assert server.requests == [("POST", "/subjects/jurat.decisions.Decision/versions")]
-    assert registry.event_of(FIRST_ID) is Decision
+    assert registry.event_of(FIRST_ID) == Written(Decision)
     assert len(server.requests) == 1, "what was registered is not asked for"
 
 
@@ -47,7 +48,7 @@ def test_an_id_is_looked_up_once(server: RegistryServer, registry: SchemaRegistr
     number = writer.id_of(Decision)
     writer.close()
     server.requests.clear()
-    assert [registry.event_of(number) for _ in range(3)] == [Decision] * 3
+    assert [registry.event_of(number) for _ in range(3)] == [Written(Decision)] * 3
     assert server.requests == [("GET", f"/schemas/ids/{number}")]
 
 
@@ -69,7 +70,7 @@ def test_an_unknown_id_is_asked_for_again_after_a_while(server: RegistryServer) 
     assert writer.id_of(Decision) == FIRST_ID
     writer.close()
     now[0] = 100.0 + UNKNOWN_FOR_S
-    assert client.event_of(FIRST_ID) is Decision
+    assert client.event_of(FIRST_ID) == Written(Decision)
     client.close()
 
 
@@ -100,7 +101,7 @@ def test_the_same_schema_in_another_spelling_is_known(
 ) -> None:
     number = registry.id_of(Decision)
     server.schemas[9] = json.dumps(json.loads(server.schemas[number]), indent=4, sort_keys=True)
-    assert registry.event_of(9) is Decision
+    assert registry.event_of(9) == Written(Decision)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_a_bad_answer_to_a_lookup_is_an_error_of_ours_and_not_remembered(
     with pytest.raises(StreamError, match="Schema Registry"):
         registry.event_of(number)
     server.instead = None
-    assert registry.event_of(number) is Decision
+    assert registry.event_of(number) == Written(Decision)
 
 
 def test_a_registry_that_does_not_answer_is_an_error_of_ours() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from jurat.agents.memory import Fact, Memory
 from jurat.audit.chain import ChainHead
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import CanonicalError, StreamError
@@ -13,7 +14,7 @@ from jurat.schemas.model import Model
 from jurat.streams import state as state_module
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.offsets import OffsetMap
-from jurat.streams.state import CHAIN, PARKED, SEEN, STATE, TIMER, Entry, PartitionState
+from jurat.streams.state import CHAIN, MEMORY, PARKED, SEEN, STATE, TIMER, Entry, PartitionState
 from jurat.streams.timers import Standing
 
 INPUT = "ns.commerce.payments"
@@ -211,3 +212,17 @@ def test_printing_a_chain_moves_nothing() -> None:
     name, _value = state.sources[INPUT].entry(HEAD)
     assert name == f"{CHAIN}{INPUT}"
     assert (state.sources[INPUT].head, state.sources[INPUT].offsets.low) == (ChainHead(), 0)
+
+
+async def test_a_memory_comes_back_and_a_tombstone_forgets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = InputRef(topic=INPUT, partition=4, offset=1)
+    fact = Fact(name="a", value=True, since=NOW, learned_at=NOW, source=source, purpose="p")
+    writer = fresh(None)
+    entries = [
+        raw((f"{MEMORY}{INPUT}/{key}", writer.memories.put(key, Memory(facts=(fact,)))))
+        for key in ("c/1", "c-2")
+    ]
+    reader = await restored(monkeypatch, [*entries, (entries[1][0], None)], fresh(None))
+    assert (reader.memories.get("c/1"), reader.memories.get("c-2")) == (Memory(facts=(fact,)), None)
+    with pytest.raises(StreamError, match="offset 0 holds an entry"):
+        await restored(monkeypatch, [(entries[0][0], b'{"facts":1}')], fresh(None))

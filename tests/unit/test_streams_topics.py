@@ -13,6 +13,7 @@ from jurat.schemas import catalogue
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import Decision
 from jurat.schemas.errors import UnknownSchema
+from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
@@ -25,7 +26,7 @@ BY_NAME = {topic.name: topic for topic in declared()}
 
 @pytest.mark.parametrize("event", catalogue.EVENTS, ids=lambda event: event.__name__)
 def test_every_event_has_a_topic_or_is_written_by_agents(event: type[Event]) -> None:
-    if event in (ApprovalAnswered, ApprovalRequested, Decision, TimerFired):
+    if event in (ApprovalAnswered, ApprovalRequested, Decision, ForgetRequested, TimerFired):
         with pytest.raises(UnknownSchema, match="agents write it"):
             topics.of_event(event)
     else:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from jurat.streams.turns import AT_ONCE, SLICE_S, Turns
+import pytest
+
+from jurat.streams.turns import AT_ONCE, SLICE_S, InTurns, Turns
 
 WORK_S = 0.002
 
@@ -51,6 +53,59 @@ async def test_one_that_is_cancelled_while_it_waits_holds_nobody_up() -> None:
     waiting[0].cancel()
     await asyncio.gather(first, *waiting[1:])
     assert waiting[0].cancelled()
+
+
+class Answering:
+    """Answers after so many turns of the event loop."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+
+    async def propose(self, *_asked: object, **_where: object) -> str:
+        return await self._answer("a proposal")
+
+    async def use(self, *_asked: object, **_where: object) -> str:
+        return await self._answer("a result")
+
+    async def _answer(self, said: str) -> str:
+        for _ in range(self._turns):
+            await asyncio.sleep(0)
+        return said
+
+
+class Watched(Turns):
+    """Counts who took a turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
+
+    async def mine(self) -> None:
+        self.taken += 1
+        await super().mine()
+
+
+WHERE = {"where": None, "decision_id": "dec_1", "attempt": 0, "ask": 0}
+
+
+@pytest.mark.parametrize(("turns", "taken"), [(0, 0), (3, 2)])
+async def test_an_answer_that_was_waited_for_goes_on_in_its_turn(turns: int, taken: int) -> None:
+    watched = Watched()
+    calls = InTurns(Answering(turns), watched)  # type: ignore[arg-type]
+    assert await calls.propose(None, None, **WHERE) == "a proposal"  # type: ignore[arg-type]
+    assert await calls.use(None, **WHERE) == "a result"  # type: ignore[arg-type]
+    assert watched.taken == taken
+
+
+async def test_what_is_cancelled_takes_no_turn() -> None:
+    watched = Watched()
+    calls = InTurns(Answering(1_000), watched)  # type: ignore[arg-type]
+    using = asyncio.create_task(calls.use(None, **WHERE))  # type: ignore[arg-type]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    using.cancel()
+    await asyncio.gather(using, return_exceptions=True)
+    assert (using.cancelled(), watched.taken) == (True, 0)
 
 
 async def _after(turns: Turns, work_s: float) -> None:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, RefundBuyer, RequestEvidence
+from jurat.agents.dispute_actions import RefundBuyer, RequestEvidence
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.audit.chain import ChainHead
 from jurat.audit.record import DecisionRecord, Outcome, parse

@@ -17,6 +17,7 @@ from jurat.audit.coordinates import Coordinates, chain_name
 from jurat.audit.ed25519 import SigningKey
 from jurat.audit.keys import PemSigner, Trust, TrustedKey, print_trust
 from jurat.audit.log import LogEntry
+from jurat.audit.reasoning import ReasonerUsed
 from jurat.audit.record import (
     ContextRead,
     DecisionRecord,
@@ -24,7 +25,6 @@ from jurat.audit.record import (
     Outcome,
     PolicyUsed,
     ProposalJudged,
-    ReasonerUsed,
     Rejection,
     build,
     format_time,

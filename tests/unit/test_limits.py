@@ -1,0 +1,399 @@
+"""Limits on calls of models: what is set aside, what is settled, and what other openings of a partition spent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jurat.agents.action_space import LazySpace
+from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
+from jurat.agents.model_answer import Price
+from jurat.agents.model_limits import Limit, Per
+from jurat.agents.openai_client import Answered
+from jurat.agents.openai_reasoner import MAX_ANSWER_TOKENS, OpenAIReasoner
+from jurat.agents.payment_retrier import GiveUp
+from jurat.agents.reasoner import Proposal, ProposalRequest, Spent
+from jurat.agents.reasoner_circuit import MAX_FAILURES, CircuitBroken
+from jurat.agents.reasoner_limited import Limited
+from jurat.agents.reasoner_retrying import Retrying
+from jurat.schemas.errors import (
+    ConfigurationError,
+    LimitReached,
+    PartitionFenced,
+    ProposalInvalid,
+    ReasonerError,
+    ReasonerUnavailable,
+    StreamError,
+)
+from jurat.schemas.marketplace import DisputeCategory
+from jurat.streams.spending import PartitionSpending, SpentEntry, parse_spent, print_spent
+from tests.journal_stage import MemoryWriter, Paid, Restoring, ask, opened, proposal
+from tests.llmock import completion, says
+from tests.shop import NOTHING_USED, euros, shop_engine, situation
+from tests.tree import ROOT
+from tests.unit.test_agents_disputes import dispute
+from tests.unit.test_reasoner_wrappers import REQUEST, call
+
+NOON = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
+MOST = Spent(calls=1, input_tokens=900, output_tokens=100, cost_micros=5_000, currency="EUR")
+REALLY = Spent(calls=1, input_tokens=90, output_tokens=10, cost_micros=500, currency="EUR")
+
+
+@dataclass
+class Partition:
+    """The log of one partition, and openings of it."""
+
+    partition: int = 0
+    partitions: int = 1
+    now: datetime = NOON
+    log: list[tuple[bytes, bytes]] = field(default_factory=list)
+    fails: bool = False
+    ours: bool = True
+    openings: int = 0
+
+    def open(self) -> PartitionSpending:
+        self.openings += 1
+        spending = PartitionSpending(
+            partition=self.partition,
+            partitions=lambda: self.partitions,
+            name=f"{self.openings:08x}",
+            write=self._write,
+            clock=lambda: self.now,
+            check_ours=self._check_ours,
+        )
+        for key, value in self.log:
+            spending.restore(key, value)
+        spending.restored()
+        return spending
+
+    async def _write(self, key: bytes, value: bytes) -> None:
+        if self.fails:
+            raise StreamError("no")
+        self.log.append((key, value))
+
+    def _check_ours(self) -> None:
+        if not self.ours:
+            raise PartitionFenced("somebody else's")
+
+    @property
+    def last(self) -> SpentEntry:
+        return parse_spent(self.log[-1][1])
+
+
+def requests(amount: int, per: Per = Per.MINUTE) -> list[Limit]:
+    return [Limit("requests", per, amount)]
+
+
+async def room(spending: PartitionSpending, limits: list[Limit], most: Spent = MOST) -> int:
+    """How many requests there is room for."""
+    count = 0
+    while count < 1_000:
+        try:
+            await spending.reserve(most, limits)
+        except LimitReached:
+            return count
+        count += 1
+    return count
+
+
+async def test_a_minute_has_its_requests_and_the_next_one_as_many() -> None:
+    partition = Partition()
+    spending = partition.open()
+    assert await room(spending, requests(5)) == 5
+    with pytest.raises(LimitReached, match="got 5 of requests/min=5 used in partition 0") as caught:
+        await spending.reserve(MOST, requests(5))
+    assert caught.value.details == {"retry_after_s": 30}
+    partition.now += timedelta(seconds=30)
+    assert await room(spending, requests(5)) == 5
+    assert await room(spending, requests(12, Per.DAY)) == 2
+    partition.now += timedelta(days=1)
+    assert await room(spending, requests(12, Per.DAY)) == 12
+
+
+@pytest.mark.parametrize(("partitions", "shares"), [(1, [10]), (4, [3, 3, 2, 2]), (12, [1] * 10 + [0, 0])])
+async def test_shares_are_the_limit_together(partitions: int, shares: list[int]) -> None:
+    got = [
+        await room(Partition(partition=number, partitions=partitions).open(), requests(10))
+        for number in range(partitions)
+    ]
+    assert got == shares
+
+
+async def test_who_opens_the_partition_next_knows_what_was_sent_and_what_is_left() -> None:
+    partition = Partition()
+    first = partition.open()
+    assert await room(first, requests(3, Per.DAY)) == 3
+    second = partition.open()
+    assert await room(second, requests(5, Per.DAY)) == 2
+    third = partition.open()
+    assert await room(third, requests(6, Per.DAY)) == 1
+    assert await room(partition.open(), requests(6, Per.DAY)) == 0
+    assert third.stale() == []
+    partition.now += timedelta(days=1)
+    fourth = partition.open()
+    assert await room(fourth, requests(6, Per.DAY)) == 6
+    assert fourth.stale() == [b"spent/0000000%d" % n for n in (1, 2, 3)]
+    assert fourth.stale() == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "fits"),
+    [
+        (Limit("tokens", Per.DAY, 10_000), 10),
+        (Limit("EUR", Per.DAY, 10_000), 2),
+        (Limit("USD", Per.DAY, 1), 1_000),
+        (Limit("tokens", Per.MINUTE, 999), 0),
+    ],
+)
+async def test_tokens_and_money_count_as_the_most_until_it_is_known_what_was_taken(
+    limit: Limit, fits: int
+) -> None:
+    assert await room(Partition().open(), [limit]) == fits
+
+
+async def test_what_is_settled_makes_room_and_is_known_after_a_restart() -> None:
+    partition = Partition()
+    spending = partition.open()
+    settle = await spending.reserve(MOST, [])
+    await spending.reserve(MOST, [])
+    settle(REALLY)
+    assert partition.last.in_day.tokens == 2_000, "not written yet: a crash leaves the most"
+    await spending.settled()
+    written = len(partition.log)
+    await spending.settled()
+    assert len(partition.log) == written, "nothing changed"
+    assert (partition.last.in_day.requests, partition.last.in_day.tokens) == (2, 1_100)
+    assert partition.last.in_minute == partition.last.in_day
+    assert partition.last.in_day.micros == {"EUR": 5_500}
+    assert await room(partition.open(), [Limit("tokens", Per.DAY, 3_100)]) == 2
+
+
+async def test_an_answer_after_the_minute_settles_the_day_alone() -> None:
+    partition = Partition()
+    spending = partition.open()
+    settle = await spending.reserve(MOST, [])
+    partition.now += timedelta(minutes=1)
+    await spending.reserve(MOST, [])
+    settle(REALLY)
+    await spending.settled()
+    assert (partition.last.in_minute.tokens, partition.last.in_day.tokens) == (1_000, 1_100)
+
+
+async def test_a_clock_that_goes_back_forgets_nothing() -> None:
+    partition = Partition()
+    assert await room(partition.open(), requests(5)) == 5
+    partition.now -= timedelta(hours=30)
+    again = partition.open()
+    assert await room(again, requests(5)) == 0
+    assert await room(again, requests(7, Per.DAY)) == 2
+
+
+async def test_what_could_not_be_written_is_not_sent_and_counts() -> None:
+    partition = Partition(fails=True)
+    spending = partition.open()
+    with pytest.raises(StreamError):
+        await spending.reserve(MOST, requests(5))
+    partition.fails = False
+    assert await room(spending, requests(5)) == 4
+
+
+async def test_settling_that_cannot_be_written_is_written_next_time() -> None:
+    partition = Partition()
+    spending = partition.open()
+    (await spending.reserve(MOST, []))(REALLY)
+    partition.fails = True
+    await spending.settled()
+    partition.fails = False
+    await spending.settled()
+    assert partition.last.in_day.tokens == 100
+
+
+async def test_nothing_is_sent_for_a_partition_that_may_be_somebody_elses() -> None:
+    partition = Partition(ours=False)
+    with pytest.raises(PartitionFenced):
+        await partition.open().reserve(MOST, [])
+    assert partition.log == []
+
+
+def test_the_example_of_the_specification_is_a_record() -> None:
+    spec = (ROOT / "docs/spec/journal.md").read_text(encoding="utf-8")
+    (key,), (value,) = (re.findall(rf"^{name} +(\S+)$", spec, re.MULTILINE) for name in ("spent", "sums"))
+    assert print_spent(parse_spent(value.encode())) == value.encode()
+    Partition().open().restore(key.encode(), value.encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(b":30", b":31") + b" ",
+        lambda text: text.replace(b"12:00:00", b"12:00:01"),
+        lambda text: text.replace(b'"requests":1', b'"requests":-1'),
+        lambda text: text.replace(b'"EUR"', b'"euro"'),
+        lambda text: text[:-1] + b',"z":1}',
+        lambda text: text + b" " * 5_000,
+        lambda _text: b"",
+    ],
+)
+async def test_another_form_is_refused(change: Callable[[bytes], bytes]) -> None:
+    partition = Partition()
+    await partition.open().reserve(MOST, [])
+    key, value = partition.log[0]
+    assert change(value) != value
+    with pytest.raises(StreamError):
+        partition.open().restore(key, change(value))
+    with pytest.raises(StreamError):
+        partition.open().restore(b"spent/x", value)
+
+
+async def test_the_journal_keeps_it_beside_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Buys(Paid):
+        async def propose(self, request: ProposalRequest) -> Proposal | None:
+            await request.purse.reserve(MOST, requests(2, Per.DAY))
+            return await super().propose(request)
+
+    writer, reasoner = MemoryWriter(), Buys(proposal(1))
+    journal = opened(writer, partitions=1 + 2)
+    with pytest.raises(LimitReached):  # two among three, and partition 2 has none
+        await ask(journal, reasoner)
+    journal = opened(writer, partitions=1)
+    await ask(journal, reasoner, attempt=2)
+    again = await Restoring(monkeypatch)(writer.log)
+    assert len(again) == 2, "what was spent is no call"
+    assert again.stale(lambda _where: False) == []
+    assert [key for key, _value in writer.log if key.startswith(b"spent/")]
+
+
+class Purse:
+    """Remembers what was set aside and settled."""
+
+    def __init__(self, *, empty: bool = False) -> None:
+        self.empty = empty
+        self.said: list[Spent] = []
+
+    async def reserve(self, most: Spent, limits: object) -> Any:
+        if self.empty:
+            raise LimitReached("no", retry_after_s=5)
+        self.said.append(most)
+        return self.said.append
+
+
+class Sells:
+    """A reasoner that takes `MOST` at most, and answers as told."""
+
+    name = "sells"
+    deterministic = False
+
+    def __init__(self, answer: Proposal | ReasonerError | None) -> None:
+        self.answer, self.asked = answer, 0
+
+    def at_most(self, _request: ProposalRequest) -> Spent | None:
+        return None if self.answer is None else MOST
+
+    async def propose(self, _request: ProposalRequest) -> Proposal | None:
+        self.asked += 1
+        if isinstance(self.answer, ReasonerError):
+            raise self.answer
+        return self.answer
+
+
+def told(calls: int, tokens: int, cost: int | None) -> Spent:
+    return Spent(
+        calls=calls,
+        input_tokens=tokens,
+        output_tokens=0,
+        cost_micros=cost,
+        currency=None if cost is None else "EUR",
+    )
+
+
+def answer(spent: Spent) -> Proposal:
+    return Proposal(GiveUp(), "enough", call=replace(call(0), spent=spent))
+
+
+@pytest.mark.parametrize(
+    ("got", "settled"),
+    [
+        (answer(REALLY), REALLY),
+        (answer(told(1, 0, 0)), MOST),  # a server that does not count
+        (ProposalInvalid("nonsense", call=replace(call(0), spent=REALLY)), REALLY),
+        (ReasonerUnavailable("lost on the way", spent=told(1, 0, None)), MOST),
+        (ReasonerUnavailable("busy", spent=told(0, 0, None)), told(1, 0, 0)),  # it was sent, and cost nothing
+    ],
+)
+async def test_what_the_server_says_takes_the_place_of_the_most(
+    got: Proposal | ReasonerError, settled: Spent
+) -> None:
+    purse = Purse()
+    with contextlib.suppress(ReasonerError):
+        assert await Limited(Sells(got), requests(1)).propose(replace(REQUEST, purse=purse)) is got
+    assert purse.said == [MOST, settled]
+
+
+async def test_over_a_limit_nothing_is_sent() -> None:
+    sells = Sells(answer(REALLY))
+    with pytest.raises(LimitReached):
+        await Limited(sells, requests(1)).propose(replace(REQUEST, purse=Purse(empty=True)))
+    assert sells.asked == 0
+
+
+async def test_where_nothing_would_be_sent_nothing_is_set_aside() -> None:
+    purse = Purse(empty=True)
+    assert await Limited(Sells(None), requests(1)).propose(replace(REQUEST, purse=purse)) is None
+
+
+async def test_limits_where_nobody_counts_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="only there do limits hold"):
+        await Limited(Sells(answer(REALLY)), requests(1)).propose(REQUEST)
+
+
+async def test_a_short_wait_for_the_next_minute_is_waited_and_a_limit_opens_no_circuit() -> None:
+    partition = Partition(now=NOON + timedelta(seconds=20))
+    purse, sells, waits = partition.open(), Sells(answer(REALLY)), []
+
+    async def sleep(wait_s: float) -> None:
+        waits.append(wait_s)
+        partition.now += timedelta(seconds=wait_s)
+
+    asked = CircuitBroken(
+        Retrying(Limited(sells, requests(1)), sleep=sleep, draw=lambda: 0.0), clock=lambda: 0.0
+    )
+    request = replace(REQUEST, purse=purse)
+    assert await asked.propose(request) == sells.answer
+    assert await asked.propose(request) == sells.answer
+    assert waits == [10.25], "ten seconds, and a little more, as others wait too"
+    for _ in range(MAX_FAILURES + 1):
+        with pytest.raises(LimitReached):  # a whole minute is too long
+            await asked.propose(request)
+    assert (len(waits), sells.asked) == (1, 2)
+    partition.now += timedelta(minutes=1)
+    assert await asked.propose(request) == sells.answer
+
+
+@pytest.mark.model_calls  # of nobody
+async def test_the_most_is_no_less_than_what_is_sent() -> None:
+    sent: list[dict[str, Any]] = []
+
+    class Client:
+        async def complete(self, given: dict[str, Any], *, call_id: str) -> Answered:
+            sent.append(given)
+            return Answered(200, completion(says("release_to_seller")), None)
+
+    seen = situation(DISPUTE_MEDIATOR, dispute(DisputeCategory.NOT_RECEIVED, amount=euros(90_000)))
+    space = LazySpace(DISPUTE_MEDIATOR, seen, shop_engine(), usage=NOTHING_USED)
+    request = ProposalRequest(DISPUTE_MEDIATOR, seen, space=space)
+    reasoner = OpenAIReasoner(Client(), model="m", price=Price(1_000_000, 2_000_000, "EUR"))
+    most = reasoner.at_most(request)
+    assert most is not None
+    await reasoner.propose(request)
+    assert len(json.dumps(sent[0]["messages"], ensure_ascii=False).encode()) < most.input_tokens < 20_000
+    assert (most.output_tokens, most.currency) == (MAX_ANSWER_TOKENS, "EUR")
+    assert most.cost_micros == most.input_tokens + 2 * MAX_ANSWER_TOKENS
+    nothing = replace(space(), actions=())
+    assert reasoner.at_most(replace(request, space=lambda: nothing)) is None
