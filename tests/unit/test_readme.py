@@ -1,7 +1,7 @@
 """README and docs are held to what they say.
 
 - A ```python block runs, in one namespace per file and in order. One that needs a broker or a model begins with
-  ```python no-run and does not.
+  ```python no-run and does not. A ```text block right behind one that runs is exactly what it prints.
 - Every `jurat ...` command that is named, in a block or in the text, exists, and so does every option after it.
 - Every `make ...` target that is named exists.
 - Every relative link leads to a file.
@@ -106,14 +106,31 @@ def read(document: str) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_blocks_run_and_print_what_stands_behind_them(
+    document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks(read(document)):
+    found = list(blocks(read(document)))
+    for block, after in itertools.zip_longest(found, found[1:]):
         if block.language == "python" and "no-run" not in block.marks:
             # Empty lines in front, so that a traceback shows the line of the document.
             code = compile("\n" * (block.line - 1) + block.body, str(ROOT / document), "exec")
+            capsys.readouterr()
             exec(code, namespace)
+            if after is not None and is_output(block, after):
+                assert capsys.readouterr().out == after.body, f"{document}:{after.line}"
+
+
+def is_output(block: Block, after: Block) -> bool:
+    """Whether a block is what the one before it prints: a text with one empty line between."""
+    return after.language == "text" and after.line == block.line + block.body.count("\n") + 3
+
+
+def test_the_output_of_an_example_stands_right_behind_it() -> None:
+    example, said, other = blocks("```python\nprint(1)\n```\n\n```text\n1\n```\n\nand\n\n```text\n2\n```\n")
+    assert is_output(example, said)
+    assert not is_output(example, other)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
