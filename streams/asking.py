@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jurat.agents.action_space import LazySpace
-from jurat.agents.agent import Situation
+from jurat.agents.agent import Agent, Situation
 from jurat.agents.kernel import Answer, Ask, Decided, Step, Use, decide
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall, ToolResult
 from jurat.agents.tools import checked_result, failed_result
+from jurat.policies.engine import PolicyEngine
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import JuratError, ReasonerError, ReasonerUnavailable
+from jurat.streams.usage import Counted
 
 if TYPE_CHECKING:
     from jurat.streams.deciding import Deciding
@@ -60,15 +63,48 @@ async def reason(case: Deciding, situation: Situation[Any], name: str) -> Decide
         Retryable: what failed may pass.
         JuratError: as `jurat.agents.kernel.decide`, or a fault that is not the input's.
     """
-    by, where = case.by, case.decoded.where
+    by, where, calls = case.by, case.decoded.where, case.calls
     reasoner = case.trace.asking(by.reasoner)
-    judge = case.judge(situation)
+
+    async def propose(request: ProposalRequest, ask: int) -> Proposal | ToolCall | None:
+        return await calls.propose(
+            reasoner, request, where=where, decision_id=name, attempt=case.attempt, ask=ask
+        )
+
+    async def use(step: Use, ask: int) -> ToolResult:
+        return await calls.use(step, where=where, decision_id=name, attempt=case.attempt, ask=ask)
+
+    return await driven(by.agent, by.engine, case.judge(situation), situation, propose=propose, use=use)
+
+
+async def driven(
+    agent: Agent[Any],
+    engine: PolicyEngine,
+    judge: Counted,
+    situation: Situation[Any],
+    *,
+    propose: Callable[[ProposalRequest, int], Awaitable[Proposal | ToolCall | None]],
+    use: Callable[[Use, int], Awaitable[ToolResult]],
+) -> Decided:
+    """Drive the kernel from its first question to its end.
+
+    Args:
+        agent: who decides.
+        engine: its policies, with the objectives and the action space that follow from them.
+        judge: who judges, and knows what was used of budgets.
+        situation: what is decided.
+        propose: asks the reasoner, given the question's number in this decision.
+        use: uses a tool, given the same.
+
+    Raises:
+        JuratError: as `jurat.agents.kernel.decide`, or what was raised that is no failure of the reasoner.
+    """
     steps = decide(
-        by.agent,
+        agent,
         judge,
         situation,
-        objectives=by.engine.bundle.objectives.get(by.agent.name),
-        space=LazySpace(by.agent, situation, by.engine, usage=judge),
+        objectives=engine.bundle.objectives.get(agent.name),
+        space=LazySpace(agent, situation, engine, usage=judge),
     )
     number = 0
     try:
@@ -78,14 +114,7 @@ async def reason(case: Deciding, situation: Situation[Any], name: str) -> Decide
             match step:
                 case Ask(request):
                     try:
-                        answer = await case.calls.propose(
-                            reasoner,
-                            request,
-                            where=where,
-                            decision_id=name,
-                            attempt=case.attempt,
-                            ask=number,
-                        )
+                        answer = await propose(request, number)
                     except ReasonerError as error:
                         answer = error
                     except asyncio.CancelledError:
@@ -93,9 +122,7 @@ async def reason(case: Deciding, situation: Situation[Any], name: str) -> Decide
                             raise
                         answer = ReasonerUnavailable("the reasoner's own task was cancelled")
                 case Use():
-                    answer = await case.calls.use(
-                        step, where=where, decision_id=name, attempt=case.attempt, ask=number
-                    )
+                    answer = await use(step, number)
             number += 1
             step = steps.send(answer)
     except StopIteration as done:

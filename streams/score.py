@@ -12,16 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from jurat.agents.action_space import LazySpace
 from jurat.agents.agent import Action, Situation
-from jurat.agents.kernel import Answer, Ask, Decided, decide
+from jurat.agents.kernel import Decided, Use
 from jurat.agents.memory import NOTHING, Memory, remember
-from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner
+from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall, ToolResult
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.decision import InputRef, Verdict
 from jurat.schemas.errors import InputRejected, ReasonerError
 from jurat.schemas.model import Model
-from jurat.streams.asking import used
+from jurat.streams.asking import driven, used
 from jurat.streams.score_world import Step, Tally, World
 from jurat.streams.usage import Counted, PartitionUsage
 
@@ -166,27 +165,13 @@ class _Stand:
         return action
 
     async def _reason(self, seen: Situation[Any], key: str) -> Decided:
-        agent, engine = self.world.agent, self.engines.judge
+        engine = self.engines.judge
+
+        async def propose(request: ProposalRequest, _ask: int) -> Proposal | ToolCall | None:
+            return await self.by.propose(request)
+
+        async def use(step: Use, _ask: int) -> ToolResult:
+            return await used(step)
+
         judge = Counted(engine, self.usage, key)
-        steps = decide(
-            agent,
-            judge,
-            seen,
-            objectives=engine.bundle.objectives.get(agent.name),
-            space=LazySpace(agent, seen, engine, usage=judge),
-        )
-        try:
-            asked = next(steps)
-            while True:
-                answer: Answer
-                if isinstance(asked, Ask):
-                    try:
-                        answer = await self.by.propose(asked.request)
-                    except ReasonerError as error:
-                        answer = error
-                else:
-                    answer = await used(asked)
-                asked = steps.send(answer)
-        except StopIteration as end:
-            decided: Decided = end.value
-            return decided
+        return await driven(self.world.agent, engine, judge, seen, propose=propose, use=use)
