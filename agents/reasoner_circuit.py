@@ -2,8 +2,8 @@
 
 Rules upheld here: the states stand in a table; a failure is `ReasonerUnavailable` alone, as an answer of no use comes
 from a server that is up; while open nothing is sent, so nothing is spent; one question at a time tries whether it is up
-again, and one that is cancelled or that a limit of ours stops says nothing about that. State is of one process: a
-restart asks anew.
+again, and one that is cancelled or that a limit of ours stops says nothing about that; nor does one that was asked
+before it opened and ends later. State is of one process: a restart asks anew.
 
 ==========  ====================  =====================================================
 state       what comes            then
@@ -53,6 +53,7 @@ class CircuitBroken:
     def __init__(self, reasoner: Reasoner, *, clock: Callable[[], float]) -> None:
         self._reasoner, self._clock = reasoner, clock
         self._state, self._failures, self._opened_at_s = State.CLOSED, 0, 0.0
+        self._turn = 0
 
     @property
     def name(self) -> str:
@@ -70,43 +71,49 @@ class CircuitBroken:
         Raises:
             ReasonerUnavailable: it is, or it failed.
         """
-        probes = self._enter()
+        turn = self._enter()
         try:
             answer = await self._reasoner.propose(request)
-        except ReasonerUnavailable as error:
-            if not isinstance(error, LimitReached):
-                self._failed()
-            elif probes:
-                self._open()
+        except LimitReached:
+            self._told_nothing(turn)
+            raise
+        except ReasonerUnavailable:
+            self._failed(turn)
             raise
         except Exception:
-            self._answered()
+            self._answered(turn)
             raise
         except BaseException:  # a cancel
-            if probes:
-                self._open()
+            self._told_nothing(turn)
             raise
-        self._answered()
+        self._answered(turn)
         return answer
 
-    def _enter(self) -> bool:
-        """Let a question through, or refuse it; tell whether it probes."""
-        if self._state is State.CLOSED:
-            return False
-        if self._state is State.PROBING or self._clock() - self._opened_at_s < OPEN_S:
-            raise ReasonerUnavailable(
-                f"{self.name} failed {MAX_FAILURES} times in a row and is not asked for a while"
-            )
-        self._state = State.PROBING
-        return True
+    def _enter(self) -> int:
+        """Let a question through, or refuse it; what comes of it counts while its turn lasts."""
+        if self._state is not State.CLOSED:
+            if self._state is State.PROBING or self._clock() - self._opened_at_s < OPEN_S:
+                raise ReasonerUnavailable(
+                    f"{self.name} failed {MAX_FAILURES} times in a row and is not asked for a while"
+                )
+            self._state = State.PROBING
+            self._turn += 1
+        return self._turn
 
-    def _answered(self) -> None:
-        self._state, self._failures = State.CLOSED, 0
+    def _answered(self, turn: int) -> None:
+        if turn == self._turn:
+            self._state, self._failures = State.CLOSED, 0
 
-    def _failed(self) -> None:
-        self._failures += 1
-        if self._state is not State.CLOSED or self._failures >= MAX_FAILURES:
+    def _failed(self, turn: int) -> None:
+        if turn == self._turn:
+            self._failures += 1
+            if self._state is State.PROBING or self._failures >= MAX_FAILURES:
+                self._open()
+
+    def _told_nothing(self, turn: int) -> None:
+        if turn == self._turn and self._state is State.PROBING:
             self._open()
 
     def _open(self) -> None:
         self._state, self._opened_at_s = State.OPEN, self._clock()
+        self._turn += 1

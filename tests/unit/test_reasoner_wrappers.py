@@ -216,3 +216,43 @@ async def test_a_probe_that_is_cancelled_leaves_it_open_for_the_next() -> None:
         await probe
     now[0] += OPEN_S
     assert await circuit.propose(REQUEST) == GOOD
+
+
+@pytest.mark.parametrize("late", [GOOD, BUSY])
+async def test_what_was_asked_before_it_opened_and_ends_later_says_nothing(
+    late: Proposal | ReasonerUnavailable,
+) -> None:
+    now, go_on = [0.0], [asyncio.Event(), asyncio.Event()]
+    script: list[tuple[int | None, Proposal | ReasonerUnavailable]] = [
+        (0, late),  # asked first, answered last
+        *[(None, BUSY)] * MAX_FAILURES,
+        (1, GOOD),  # the probe
+        (None, GOOD),
+    ]
+
+    class InTurn(Scripted):
+        async def propose(self, request: ProposalRequest) -> Proposal | ToolCall | None:
+            waits_for, answer = script[self.asked]
+            self.asked += 1
+            if waits_for is not None:
+                await go_on[waits_for].wait()
+            if isinstance(answer, ReasonerUnavailable):
+                raise answer
+            return answer
+
+    circuit = CircuitBroken(InTurn(), clock=lambda: now[0])
+    first = asyncio.create_task(circuit.propose(REQUEST))
+    await asyncio.sleep(0)
+    for _ in range(MAX_FAILURES):
+        with pytest.raises(ReasonerUnavailable):
+            await circuit.propose(REQUEST)
+    now[0] += OPEN_S
+    probe = asyncio.create_task(circuit.propose(REQUEST))
+    await asyncio.sleep(0)
+    go_on[0].set()
+    assert (await asyncio.gather(first, return_exceptions=True)) == [late]
+    with pytest.raises(ReasonerUnavailable, match="not asked"):
+        await circuit.propose(REQUEST)
+    go_on[1].set()
+    assert await probe == GOOD
+    assert await circuit.propose(REQUEST) == GOOD
