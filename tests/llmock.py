@@ -6,16 +6,15 @@ What it answers is said call by call; it keeps what it was asked. It never judge
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-HOST = "127.0.0.1"
+from tests.loopback import Loopback, read_request
+
 HANG_S = 30.0
 """Longer than any caller waits."""
 
@@ -87,53 +86,24 @@ class Got:
     sent: dict[str, Any]
 
 
-class LLMock:
-    """Serves `POST /v1/chat/completions` for the length of an `async with` block."""
+class LLMock(Loopback):
+    """Serves `POST /v1/chat/completions`."""
 
     def __init__(self, reply: Callable[[int, Got], Reply]) -> None:
+        super().__init__()
         self.reply = reply
         self.got: list[Got] = []
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
-        self.base_url = ""
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, HOST, 0)
-        self.base_url = f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}/v1"
-        return self
+    @property
+    def base_url(self) -> str:
+        """What `OPENAI_BASE_URL` is set to."""
+        return f"{self.address}/v1"
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            while await self._answer(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the caller went away, or we end
-        finally:
-            self._open.discard(task)
-            writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        lines = head.split("\r\n")
-        assert lines[0] == "POST /v1/chat/completions HTTP/1.1", lines[0]
-        headers = {
-            name.lower(): value.strip() for name, _colon, value in (line.partition(":") for line in lines[1:])
-        }
-        got = Got(headers, json.loads(await reader.readexactly(int(headers["content-length"]))))
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one call as it is told to."""
+        line, headers, sent = await read_request(reader)
+        assert line == "POST /v1/chat/completions HTTP/1.1", line
+        got = Got(headers, json.loads(sent))
         self.got.append(got)
         reply = self.reply(len(self.got), got)
         await asyncio.sleep(reply.delay_s)

@@ -8,7 +8,6 @@ call's key and how often it came, so that a second answer differs from the first
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections import Counter
@@ -16,10 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
-from types import TracebackType
-from typing import Self
 
-HOST = "127.0.0.1"
+from tests.loopback import Loopback, read_request
+
 HANG_S = 30.0
 """Longer than any caller waits."""
 
@@ -81,30 +79,19 @@ class Call:
     ended_at: float | None = None
 
 
-class ModelServer:
-    """Serves `POST /propose` for the length of an `async with` block."""
+class ModelServer(Loopback):
+    """Serves `POST /propose`."""
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__()
         self.plan = plan
         self.calls: list[Call] = []
         self._times: Counter[str] = Counter()
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
-        self.url = ""
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, HOST, 0)
-        self.url = f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}/propose"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+    @property
+    def url(self) -> str:
+        """Where to ask."""
+        return f"{self.address}/propose"
 
     def by_key(self) -> dict[str, list[Call]]:
         """The calls, by their idempotency key, in their order."""
@@ -113,29 +100,10 @@ class ModelServer:
             found.setdefault(call.key, []).append(call)
         return found
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            while await self._answer(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the caller was killed, or we end
-        finally:
-            self._open.discard(task)
-            writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one call; tell whether the connection goes on."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        headers = {
-            name.lower(): value.strip()
-            for name, _colon, value in (line.partition(":") for line in head.split("\r\n")[1:])
-        }
-        asked = json.loads(await reader.readexactly(int(headers["content-length"])))
+        _line, headers, body = await read_request(reader)
+        asked = json.loads(body)
         key = headers.get("idempotency-key", "")
         self._times[key] += 1
         draws = Random(f"{self.plan.seed}/{key}/{self._times[key]}")
