@@ -29,7 +29,7 @@ from jurat.agents.promise_ledger import (
 from jurat.agents.promise_negotiator import PROMISE_NEGOTIATOR, wanted_of
 from jurat.agents.promise_talks import asked_fee
 from jurat.audit.record import Outcome
-from jurat.schemas.commerce_promises import PromiseAnswered, Tier
+from jurat.schemas.commerce_promises import MAX_FEE_MINOR, PromiseAnswered, Tier
 from jurat.schemas.decision import Verdict
 from jurat.streams.usage import Counted, PartitionUsage
 from jurat.testing import Stage, rehearse
@@ -203,6 +203,13 @@ def test_speed_costs_more_the_fuller_its_slot_is(zone: Stage) -> None:
     assert fees == sorted(fees)
     assert fees[-1] > 600
     assert len(ledger(zone).offers) == 7
+
+
+def test_a_surcharge_on_the_highest_tariff_is_a_fee_that_can_be_said(zone: Stage) -> None:
+    zone.send(report(slot(EVENING, 12, tariff=MAX_FEE_MINOR)))
+    actions = [does(zone, request(f"r-{number}", tier=Tier.PLUS)) for number in range(9)]
+    assert {action.fee_minor for action in actions if isinstance(action, OfferPromise)} == {MAX_FEE_MINOR}
+    assert len(ledger(zone).offers) == 9
 
 
 def test_who_was_let_down_is_led_to_the_slot_with_room() -> None:
