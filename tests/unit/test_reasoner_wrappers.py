@@ -13,7 +13,13 @@ from jurat.agents.reasoner_circuit import MAX_FAILURES, OPEN_S, CircuitBroken
 from jurat.agents.reasoner_fallback import Fallback
 from jurat.agents.reasoner_retrying import FIRST_WAIT_S, MAX_TRIES, MAX_WAIT_S, Retrying
 from jurat.agents.reasoner_spending import call_of, spent_by
-from jurat.schemas.errors import ConfigurationError, JuratError, ProposalInvalid, ReasonerUnavailable
+from jurat.schemas.errors import (
+    ConfigurationError,
+    JuratError,
+    ProposalInvalid,
+    ReasonerUnavailable,
+    StreamError,
+)
 from tests.shop import situation
 from tests.unit.test_agents_payments import failed
 
@@ -188,6 +194,29 @@ def test_an_answer_of_no_use_comes_from_a_server_that_is_up() -> None:
         asyncio.run(circuit.propose(REQUEST))
     for _ in script:
         assert broken(circuit)
+    assert not broken(circuit)
+
+
+def test_a_journal_that_is_not_written_says_nothing_of_who_is_asked() -> None:
+    now = [0.0]
+    ours = StreamError("not written")
+    asked = Scripted(*[BUSY] * (MAX_FAILURES - 1), ours, BUSY, ours, GOOD)
+    circuit = CircuitBroken(asked, clock=lambda: now[0])
+
+    def not_written() -> bool:
+        with pytest.raises(StreamError):
+            asyncio.run(circuit.propose(REQUEST))
+        return True
+
+    assert [broken(circuit) for _ in range(MAX_FAILURES - 1)] == [True] * (MAX_FAILURES - 1)
+    assert not_written()
+    assert broken(circuit)
+    assert broken(circuit), "open: the failures before and after it are in a row"
+    assert asked.asked == MAX_FAILURES + 1
+    now[0] += OPEN_S
+    assert not_written()
+    assert broken(circuit), "a probe that was not sent leaves it open"
+    now[0] += OPEN_S
     assert not broken(circuit)
 
 
