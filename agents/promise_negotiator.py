@@ -160,7 +160,8 @@ def effect(situation: Situation[Input], action: Action) -> Model:
         case ReleaseOffers():
             return ledger.end(action.request_ids)
         case NoteCapacity() | ReportShortage() if isinstance(event, CapacityReported):
-            return ledger.reported(event, now=situation.now, withdrawn=action.withdrawn)
+            made_at = situation.occurred_at or situation.now
+            return ledger.reported(event, now=situation.now, made_at=made_at, withdrawn=action.withdrawn)
     return ledger
 
 

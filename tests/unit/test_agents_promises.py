@@ -17,6 +17,7 @@ from jurat.agents.promise_actions import (
     DeclinePromise,
     NoteCapacity,
     OfferPromise,
+    PromiseRequest,
     ReleaseOffers,
     ReportShortage,
 )
@@ -287,6 +288,22 @@ def test_the_report_counts_for_tariffs_and_load(zone: Stage) -> None:
 
 
 # What people decide
+
+
+@pytest.mark.parametrize(("hours", "age"), [(25, 1500), (24, 1440), (0, 0), (-3, 0)])
+def test_a_report_is_as_old_as_it_says_however_late_it_is_read(zone: Stage, hours: int, age: int) -> None:
+    seen: Situation[Any] = Situation(
+        event=WIDE, now=MORNING, occurred_at=MORNING - timedelta(hours=hours), state=zone.state("z-1")
+    )
+    assert PROMISE_NEGOTIATOR.effect is not None
+    after = PROMISE_NEGOTIATOR.effect(seen, NoteCapacity(withdrawn=()))
+    asks: Situation[Any] = Situation(event=request(), now=MORNING, occurred_at=MORNING, state=after)
+    stated = PROMISE_NEGOTIATOR.judged(asks, OFFERED).resource
+    assert isinstance(stated, PromiseRequest)
+    assert stated.report_age_minutes == age
+    judge = Counted(engine(), PartitionUsage(partition=0), "z-1")
+    done = run(PROMISE_NEGOTIATOR, asks, judge=judge).chosen.proposal.action
+    assert isinstance(done, DeclinePromise) == (age > 1440)
 
 
 def test_at_the_peak_the_dispatcher_lifts_a_promise_for_the_next_hours() -> None:

@@ -50,7 +50,7 @@ def test_more_slots_than_a_ledger_holds_are_refused() -> None:
     )
     with pytest.raises(InputRejected, match="65 slots"):
         ZoneLedger(slots=many).reported(
-            WIDE.model_copy(update={"slots": WIDE.slots[:1]}), now=MORNING, withdrawn=()
+            WIDE.model_copy(update={"slots": WIDE.slots[:1]}), now=MORNING, made_at=MORNING, withdrawn=()
         )
 
 
