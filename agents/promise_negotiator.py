@@ -113,7 +113,10 @@ def judged(situation: Situation[Input], action: Action) -> Judged:
                 ),
             )
         case DeclinePromise():
-            return Judged(_request(situation), DeclineFacts(accepted=case.accepted))
+            return Judged(
+                _request(situation),
+                DeclineFacts(spoken=case.asked or case.answer is not None, accepted=case.accepted),
+            )
         case ReleaseOffers():
             due, named = set(_due(situation)), action.request_ids
             facts_of_end = ReleaseFacts(

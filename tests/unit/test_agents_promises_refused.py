@@ -23,6 +23,7 @@ from jurat.agents.promise_negotiator import judged
 from jurat.testing import Stage
 from tests.promises import (
     COUNTERED,
+    DECLINED,
     EVENING,
     OFFERED,
     PROMISED,
@@ -139,6 +140,16 @@ def test_a_timer_that_nothing_is_due_for_changes_nothing(zone: Stage) -> None:
     assert proposed(zone, HeuristicReasoner(), ahead)[0] == ReleaseOffers(request_ids=("r-1",)), (
         "another clock"
     )
+
+
+def test_no_word_that_is_none_to_what_stands_ends_the_talks(zone: Stage) -> None:
+    zone.send(request())
+    for event in (request(), accepts(to=2), says(DECLINED, to=2)):
+        done, policies = proposed(zone, Insisting(DeclinePromise()), event)
+        assert policies == ("promise.decline.unspoken",)
+        assert done == ChangeNothing()
+    for event in (says(COUNTERED, fee=1), says(DECLINED)):
+        assert proposed(zone, Insisting(DeclinePromise()), event)[0] == DeclinePromise()
 
 
 def test_every_offer_that_has_run_out_is_ended(zone: Stage) -> None:
