@@ -16,6 +16,7 @@ from jurat.agents.reasoner_spending import call_of, spent_by
 from jurat.schemas.errors import (
     ConfigurationError,
     JuratError,
+    LimitReached,
     ProposalInvalid,
     ReasonerUnavailable,
     StreamError,
@@ -194,6 +195,20 @@ def test_an_answer_of_no_use_comes_from_a_server_that_is_up() -> None:
         asyncio.run(circuit.propose(REQUEST))
     for _ in script:
         assert broken(circuit)
+    assert not broken(circuit)
+
+
+def test_a_probe_that_a_limit_of_ours_stops_leaves_it_open_for_the_next() -> None:
+    now = [0.0]
+    asked = Scripted(*[BUSY] * MAX_FAILURES, LimitReached("enough"), GOOD)
+    circuit = CircuitBroken(asked, clock=lambda: now[0])
+    assert [broken(circuit) for _ in range(MAX_FAILURES)] == [True] * MAX_FAILURES
+    now[0] += OPEN_S
+    with pytest.raises(LimitReached):
+        asyncio.run(circuit.propose(REQUEST))
+    assert broken(circuit)
+    assert asked.asked == MAX_FAILURES + 1, "open from now"
+    now[0] += OPEN_S
     assert not broken(circuit)
 
 
