@@ -140,6 +140,16 @@ def test_a_rule_of_thumb_that_answers_carries_the_call_that_was_of_no_use() -> N
     assert got.call == call(30)
 
 
+def test_the_call_that_was_of_no_use_stays_where_a_later_one_could_not_be_made() -> None:
+    rule = Scripted(Proposal(GiveUp(), "a rule", reasoner="rules/3"), name="heuristic")
+    got = asyncio.run(Fallback(Scripted(USELESS), Scripted(BUSY), rule).propose(REQUEST))
+    assert isinstance(got, Proposal)
+    assert got.reasoner == "rules/3", "as it names itself"
+    assert got.call is not None
+    assert got.call.prompt_sha256 == call(30).prompt_sha256
+    assert (got.call.spent.calls, got.call.spent.cost_micros) == (2, 37)
+
+
 def test_the_last_failure_stands_with_what_all_took() -> None:
     with pytest.raises(ReasonerUnavailable) as caught:
         asyncio.run(Fallback(Scripted(USELESS), Scripted(BUSY)).propose(REQUEST))
