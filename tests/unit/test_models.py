@@ -85,6 +85,7 @@ async def test_connections_are_closed_at_the_end(monkeypatch: pytest.MonkeyPatch
         (models.BASE_URL, "http://user:sk@127.0.0.1/v1"),
         (models.PRICES, "large 2"),
         (models.PRICES, "large -2 3 USD"),
+        (models.PRICES, "large 2 3 USD, large 0.2 0.3 USD"),
     ],
 )
 async def test_what_is_missing_or_malformed_names_its_setting_and_no_key(
