@@ -126,6 +126,15 @@ async def test_shares_are_the_limit_together(partitions: int, shares: list[int])
     assert got == shares
 
 
+async def test_a_share_into_which_no_call_fits_says_so() -> None:
+    spending = Partition(partition=1, partitions=2).open()
+    with pytest.raises(LimitReached, match=r"its share among 2; no such call ever fits: set a larger limit"):
+        await spending.reserve(MOST, requests(1))
+    await spending.reserve(MOST, requests(2))
+    with pytest.raises(LimitReached, match=r"its share among 2$"):
+        await spending.reserve(MOST, requests(2))
+
+
 async def test_who_opens_the_partition_next_knows_what_was_sent_and_what_is_left() -> None:
     partition = Partition()
     first = partition.open()
