@@ -77,8 +77,9 @@ class CommitFacts(OfferFacts):
 
 
 class DeclineFacts(Facts):
-    """Whether the customer has accepted, in time, what stands."""
+    """Whether the customer waits for an answer or has given one in time; and whether it was to accept what stands."""
 
+    spoken: bool
     accepted: bool
 
 

@@ -85,7 +85,7 @@ class ZoneLedger(Model):
 
     Attributes:
         currency: that of tariffs and fees; empty before the first report.
-        reported_at: when the last report was taken note of.
+        reported_at: when the last report was made; where its clock was ahead, when it was taken note of.
     """
 
     slots: Annotated[tuple[Slot, ...], Field(max_length=MAX_SLOTS)] = ()
@@ -170,8 +170,16 @@ class ZoneLedger(Model):
         before = tuple(name for name in self.ended if name not in gone)
         return self.having(offers=left, ended=(*before, *gone)[-MAX_ENDED:])
 
-    def reported(self, report: CapacityReported, *, now: datetime, withdrawn: Iterable[str]) -> ZoneLedger:
+    def reported(
+        self, report: CapacityReported, *, now: datetime, made_at: datetime, withdrawn: Iterable[str]
+    ) -> ZoneLedger:
         """The ledger after a report, without the offers that are withdrawn for it.
+
+        Args:
+            report: the report.
+            now: the moment.
+            made_at: when the report was made, which may be long ago where it waited to be read.
+            withdrawn: the requests whose offers end.
 
         Raises:
             InputRejected: offers would be left without room, or more slots are known than a ledger holds.
@@ -183,7 +191,10 @@ class ZoneLedger(Model):
                 f" offer without room, expected at most {MAX_SLOTS} and none"
             )
         return after.having(
-            slots=slots, currency=report.currency, load_percent=report.load_percent, reported_at=now
+            slots=slots,
+            currency=report.currency,
+            load_percent=report.load_percent,
+            reported_at=min(made_at, now),
         )
 
     def timers(self) -> Mapping[str, datetime]:

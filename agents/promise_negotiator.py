@@ -113,7 +113,10 @@ def judged(situation: Situation[Input], action: Action) -> Judged:
                 ),
             )
         case DeclinePromise():
-            return Judged(_request(situation), DeclineFacts(accepted=case.accepted))
+            return Judged(
+                _request(situation),
+                DeclineFacts(spoken=case.asked or case.answer is not None, accepted=case.accepted),
+            )
         case ReleaseOffers():
             due, named = set(_due(situation)), action.request_ids
             facts_of_end = ReleaseFacts(
@@ -160,7 +163,8 @@ def effect(situation: Situation[Input], action: Action) -> Model:
         case ReleaseOffers():
             return ledger.end(action.request_ids)
         case NoteCapacity() | ReportShortage() if isinstance(event, CapacityReported):
-            return ledger.reported(event, now=situation.now, withdrawn=action.withdrawn)
+            made_at = situation.occurred_at or situation.now
+            return ledger.reported(event, now=situation.now, made_at=made_at, withdrawn=action.withdrawn)
     return ledger
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from jurat.agents.agent import Candidate, Signal
 from jurat.agents.promise_actions import ChangeNothing, CommitPromise, DeclinePromise, OfferPromise
 from jurat.agents.promise_ledger import Offer, Slot, Wanted, ZoneLedger
-from jurat.schemas.commerce_promises import PromiseAnswered, Tier
+from jurat.schemas.commerce_promises import MAX_FEE_MINOR, PromiseAnswered, Tier
 
 MAX_ROUNDS: Final = 3
 """Offers for one request; the policies say the same."""
@@ -59,7 +59,7 @@ def asked_fee(ledger: ZoneLedger, slot: Slot, wanted: Wanted) -> int:
     tariff, full, hours = slot.tariff_minor, _fill(ledger, slot, wanted), _hours_late(slot, wanted)
     if hours == 0:
         surcharge = min(MAX_SURCHARGE_PERCENT, max(0, full - BUSY_PERCENT))
-        return tariff * (FULL + surcharge) // FULL
+        return min(MAX_FEE_MINOR, tariff * (FULL + surcharge) // FULL)
     if full > BUSY_PERCENT:
         return tariff
     return tariff - min(_most_off(tariff, wanted), hours * DISCOUNT_PER_HOUR_MINOR)

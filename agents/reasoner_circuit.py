@@ -2,19 +2,22 @@
 
 Rules upheld here: the states stand in a table; a failure is `ReasonerUnavailable` alone, as an answer of no use comes
 from a server that is up; while open nothing is sent, so nothing is spent; one question at a time tries whether it is up
-again, and one that is cancelled or that a limit of ours stops says nothing about that; nor does one that was asked
-before it opened and ends later. State is of one process: a restart asks anew.
+again, and one that is cancelled, or that a limit or a journal of ours stops, says nothing about that; nor does one that
+was asked before it opened and ends later. State is of one process: a restart asks anew.
 
 ==========  ====================  =====================================================
 state       what comes            then
 ==========  ====================  =====================================================
 closed      an answer             closed, no failure counted
 closed      a failure             closed; open after `MAX_FAILURES` in a row
+closed      a cancel, a limit,    closed, as many failures counted as before
+            another error
 open        a question            refused; probing where `OPEN_S` have passed
 probing     a question            refused, but for the one that probes
 probing     an answer             closed
 probing     a failure, a cancel,  open, from now
-            a limit
+            a limit, another
+            error
 ==========  ====================  =====================================================
 """
 
@@ -25,7 +28,7 @@ from enum import Enum
 from typing import Final
 
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall
-from jurat.schemas.errors import LimitReached, ReasonerUnavailable
+from jurat.schemas.errors import LimitReached, ProposalInvalid, ReasonerUnavailable
 
 MAX_FAILURES: Final = 5
 """Failures in a row, each after its retries: fifteen requests that went wrong are no accident."""
@@ -80,10 +83,10 @@ class CircuitBroken:
         except ReasonerUnavailable:
             self._failed(turn)
             raise
-        except Exception:
+        except ProposalInvalid:
             self._answered(turn)
             raise
-        except BaseException:  # a cancel
+        except BaseException:  # a cancel, a journal that was not written: nothing is known of who is asked
             self._told_nothing(turn)
             raise
         self._answered(turn)

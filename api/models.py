@@ -199,10 +199,10 @@ def _prices(text: str) -> Mapping[str, Price]:
     prices: dict[str, Price] = {}
     for part in text.split(",") if text else ():
         told = _PRICE.fullmatch(part.strip())
-        if told is None:
+        if told is None or told["model"] in prices:
             raise ConfigurationError(
-                f"got {part.strip()!r} in {PRICES}, expected a model, the price of a million tokens in and out, and the"
-                " currency, such as `gpt-5-mini 0.25 2 USD`"
+                f"got {part.strip()!r} in {PRICES}, expected each model once, with the price of a million tokens in and"
+                " out, and the currency, such as `gpt-5-mini 0.25 2 USD`"
             )
         micros = [int(Decimal(told[way]) * MILLION) for way in ("input", "output")]
         prices[told["model"]] = Price(micros[0], micros[1], told["currency"])

@@ -230,9 +230,11 @@ class PartitionSpending:
         if used + limit.of(most) <= share:
             return
         ends = limit.per.begin(self._minute) + limit.per.length
+        never = limit.of(most) > share
         raise LimitReached(
             f"got {used} of {limit} used in partition {self._partition}, and up to {limit.of(most)} to be taken,"
-            f" expected at most {share} together, its share among {shares}",
+            f" expected at most {share} together, its share among {shares}"
+            + ("; no such call ever fits: set a larger limit" if never else ""),
             retry_after_s=max(1, math.ceil((ends - self._clock()) / timedelta(seconds=1))),
         )
 

@@ -99,6 +99,27 @@ def test_the_memory_as_of_a_moment_is_what_it_was_then(inputs: list[list[Learned
                 assert set(as_of(later, at(offset)).facts) <= set(then.facts)
 
 
+def test_another_kind_of_value_is_another_fact() -> None:
+    said = [Learned("a", value, BEGAN, "retention") for value in (True, 1)]
+    first = remember(NOTHING, said[:1], source=where(0), learned_at=at(0))
+    second = remember(first, said[1:], source=where(0), learned_at=at(1))
+    known = second.known("a")
+    assert known is not None
+    assert known.value is not True
+    assert len(second.facts) == 2
+
+
+def test_what_was_trimmed_is_said_to_be_missing_for_the_time_before_alone() -> None:
+    memory = NOTHING
+    for offset in range(FEW + 1):
+        said = Learned(f"n-{offset}", offset, BEGAN, "retention")
+        memory = remember(memory, [said], source=where(offset), learned_at=at(offset))
+    assert memory.trimmed_at == at(FEW)
+    assert [memory.whole_at(at(offset)) for offset in (FEW - 1, FEW)] == [False, True]
+    assert as_of(memory, at(FEW)) == memory
+    assert as_of(memory, at(FEW - 1)).trimmed_at is None
+
+
 @given(INPUTS)
 def test_it_comes_back_from_json(inputs: list[list[Learned]]) -> None:
     for memory in history(inputs):

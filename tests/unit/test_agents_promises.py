@@ -17,6 +17,7 @@ from jurat.agents.promise_actions import (
     DeclinePromise,
     NoteCapacity,
     OfferPromise,
+    PromiseRequest,
     ReleaseOffers,
     ReportShortage,
 )
@@ -29,7 +30,7 @@ from jurat.agents.promise_ledger import (
 from jurat.agents.promise_negotiator import PROMISE_NEGOTIATOR, wanted_of
 from jurat.agents.promise_talks import asked_fee
 from jurat.audit.record import Outcome
-from jurat.schemas.commerce_promises import PromiseAnswered, Tier
+from jurat.schemas.commerce_promises import MAX_FEE_MINOR, PromiseAnswered, Tier
 from jurat.schemas.decision import Verdict
 from jurat.streams.usage import Counted, PartitionUsage
 from jurat.testing import Stage, rehearse
@@ -205,6 +206,13 @@ def test_speed_costs_more_the_fuller_its_slot_is(zone: Stage) -> None:
     assert len(ledger(zone).offers) == 7
 
 
+def test_a_surcharge_on_the_highest_tariff_is_a_fee_that_can_be_said(zone: Stage) -> None:
+    zone.send(report(slot(EVENING, 12, tariff=MAX_FEE_MINOR)))
+    actions = [does(zone, request(f"r-{number}", tier=Tier.PLUS)) for number in range(9)]
+    assert {action.fee_minor for action in actions if isinstance(action, OfferPromise)} == {MAX_FEE_MINOR}
+    assert len(ledger(zone).offers) == 9
+
+
 def test_who_was_let_down_is_led_to_the_slot_with_room() -> None:
     slots = (slot("full", 8, capacity=20), slot("free", 14, capacity=20))
     with rehearse(PROMISE_NEGOTIATOR, at=MORNING) as stage:
@@ -280,6 +288,22 @@ def test_the_report_counts_for_tariffs_and_load(zone: Stage) -> None:
 
 
 # What people decide
+
+
+@pytest.mark.parametrize(("hours", "age"), [(25, 1500), (24, 1440), (0, 0), (-3, 0)])
+def test_a_report_is_as_old_as_it_says_however_late_it_is_read(zone: Stage, hours: int, age: int) -> None:
+    seen: Situation[Any] = Situation(
+        event=WIDE, now=MORNING, occurred_at=MORNING - timedelta(hours=hours), state=zone.state("z-1")
+    )
+    assert PROMISE_NEGOTIATOR.effect is not None
+    after = PROMISE_NEGOTIATOR.effect(seen, NoteCapacity(withdrawn=()))
+    asks: Situation[Any] = Situation(event=request(), now=MORNING, occurred_at=MORNING, state=after)
+    stated = PROMISE_NEGOTIATOR.judged(asks, OFFERED).resource
+    assert isinstance(stated, PromiseRequest)
+    assert stated.report_age_minutes == age
+    judge = Counted(engine(), PartitionUsage(partition=0), "z-1")
+    done = run(PROMISE_NEGOTIATOR, asks, judge=judge).chosen.proposal.action
+    assert isinstance(done, DeclinePromise) == (age > 1440)
 
 
 def test_at_the_peak_the_dispatcher_lifts_a_promise_for_the_next_hours() -> None:

@@ -7,20 +7,23 @@ from datetime import timedelta
 
 import pytest
 
-from jurat.agents.agent import Action
+from jurat.agents.agent import Action, Situation
 from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.promise_actions import (
     ChangeNothing,
     CommitPromise,
     DeclinePromise,
     NoteCapacity,
+    OfferFacts,
     ReleaseOffers,
     ReportShortage,
 )
-from jurat.agents.promise_ledger import OFFER_STANDS
+from jurat.agents.promise_ledger import MAX_OFFERS, OFFER_STANDS
+from jurat.agents.promise_negotiator import judged
 from jurat.testing import Stage
 from tests.promises import (
     COUNTERED,
+    DECLINED,
     EVENING,
     OFFERED,
     PROMISED,
@@ -137,6 +140,46 @@ def test_a_timer_that_nothing_is_due_for_changes_nothing(zone: Stage) -> None:
     assert proposed(zone, HeuristicReasoner(), ahead)[0] == ReleaseOffers(request_ids=("r-1",)), (
         "another clock"
     )
+
+
+def test_no_word_that_is_none_to_what_stands_ends_the_talks(zone: Stage) -> None:
+    zone.send(request())
+    for event in (request(), accepts(to=2), says(DECLINED, to=2)):
+        done, policies = proposed(zone, Insisting(DeclinePromise()), event)
+        assert policies == ("promise.decline.unspoken",)
+        assert done == ChangeNothing()
+    for event in (says(COUNTERED, fee=1), says(DECLINED)):
+        assert proposed(zone, Insisting(DeclinePromise()), event)[0] == DeclinePromise()
+
+
+def test_every_offer_that_has_run_out_is_ended(zone: Stage) -> None:
+    zone.send(request("r-1"))
+    zone.send(request("r-2"))
+    some = Insisting(ReleaseOffers(request_ids=("r-1",)))
+    done, policies = proposed(zone, some, fired(zone.now + OFFER_STANDS))
+    assert policies == ("ledger.release.all",)
+    assert done == ReleaseOffers(request_ids=("r-1", "r-2"))
+
+
+def test_a_zone_has_as_many_offers_as_its_ledger_holds(zone: Stage) -> None:
+    zone.send(report(slot(EVENING, 12, capacity=500)))
+    for number in range(MAX_OFFERS):
+        zone.send(request(f"r-{number}"))
+    done, policies = proposed(zone, Insisting(OFFERED), request("one-more"))
+    assert policies == ("promise.offer.many",)
+    assert done == DeclinePromise()
+    answered = says(COUNTERED, f"r-{MAX_OFFERS - 1}", fee=550)
+    assert proposed(zone, HeuristicReasoner(), answered)[0] == PROMISED.model_copy(update={"fee_minor": 550})
+
+
+def test_another_offer_takes_of_the_discounts_only_what_it_adds(zone: Stage) -> None:
+    zone.send(request())
+    offer = ledger(zone).offers[0].model_copy(update={"fee_minor": 500})
+    seen = Situation(event=says(COUNTERED, fee=400), now=zone.now, state=ledger(zone).put(offer))
+    for fee, adds in ((600, 0), (500, 0), (450, 50)):
+        facts = judged(seen, OFFERED.model_copy(update={"fee_minor": fee})).facts
+        assert isinstance(facts, OfferFacts)
+        assert (facts.discount_minor, facts.adds_discount_minor) == (600 - fee, adds)
 
 
 def test_an_answer_about_nothing_is_answered_and_opens_nothing(zone: Stage) -> None:

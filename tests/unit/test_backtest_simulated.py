@@ -209,6 +209,8 @@ def test_what_was_not_asked_for_took_what_it_took(edited: Edited) -> None:
     found = report(looser, later[2:], outside=[first, *later[:2]])
     assert [one.said.verdict for one in later] == [Verdict.ALLOW, Verdict.ALLOW, Verdict.ESCALATE]
     assert found.unchanged == 1, "900 were used before it"
+    found = report(looser, later[2:], outside=[first, *later[:2]], old=shop_engine())
+    assert (found.judged, found.not_reproduced) == (1, 0), "the old bundle begins with what was used as well"
     # A window of another length is another one, and begins with nothing, as it does at a worker.
     found = report(edited(window="12h"), later[2:], outside=[first, *later[:2]])
     assert changes(found) == {Change.ALLOWED: {"EUR": 30_000}}

@@ -110,6 +110,16 @@ async def test_inputs_that_come_later_begin_with_an_empty_memory() -> None:
     ]
 
 
+async def test_the_one_fact_that_a_request_knew_of_is_enough() -> None:
+    office = Office()
+    await office.pay()
+    before = office.memory()
+    first = await request(learned_until=NOW - timedelta(microseconds=1))
+    forgot(await office.send(first), asked=first, digest=None)
+    exactly = await request(learned_until=min(fact.learned_at for fact in before.facts))
+    forgot(await office.send(exactly), asked=exactly, digest=digest_of(before))
+
+
 async def test_a_request_sent_again_forgets_nothing_that_was_learned_later() -> None:
     office = Office()
     await office.pay()

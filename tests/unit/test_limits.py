@@ -126,6 +126,15 @@ async def test_shares_are_the_limit_together(partitions: int, shares: list[int])
     assert got == shares
 
 
+async def test_a_share_into_which_no_call_fits_says_so() -> None:
+    spending = Partition(partition=1, partitions=2).open()
+    with pytest.raises(LimitReached, match=r"its share among 2; no such call ever fits: set a larger limit"):
+        await spending.reserve(MOST, requests(1))
+    await spending.reserve(MOST, requests(2))
+    with pytest.raises(LimitReached, match=r"its share among 2$"):
+        await spending.reserve(MOST, requests(2))
+
+
 async def test_who_opens_the_partition_next_knows_what_was_sent_and_what_is_left() -> None:
     partition = Partition()
     first = partition.open()
@@ -186,6 +195,43 @@ async def test_an_answer_after_the_minute_settles_the_day_alone() -> None:
     assert (partition.last.in_minute.tokens, partition.last.in_day.tokens) == (1_000, 1_100)
 
 
+async def test_a_day_is_that_of_utc_and_its_limit_ends_with_it() -> None:
+    partition = Partition(now=NOON.replace(hour=0))
+    spending = partition.open()
+    assert await room(spending, requests(3, Per.DAY)) == 3
+    for hour in (1, 12, 23):
+        partition.now = NOON.replace(hour=hour)
+        assert await room(spending, requests(3, Per.DAY)) == 0
+        with pytest.raises(LimitReached) as caught:
+            await partition.open().reserve(MOST, requests(3, Per.DAY))
+        assert caught.value.details == {"retry_after_s": (24 - hour) * 3_600 - 30}
+    partition.now = NOON + timedelta(hours=12)
+    assert await room(spending, requests(3, Per.DAY)) == 3
+
+
+async def test_of_the_minutes_of_others_only_the_last_counts() -> None:
+    partition = Partition()
+    assert await room(partition.open(), requests(3)) == 3
+    partition.now += timedelta(minutes=1)
+    second = partition.open()
+    assert await room(second, requests(5)) == 5
+    third = partition.open()
+    assert await room(third, requests(7)) == 2, "five of this minute, three of the one before"
+    assert await room(third, requests(12, Per.DAY)) == 2
+
+
+async def test_a_record_is_read_within_its_bounds_and_a_tombstone_forgets_it() -> None:
+    partition = Partition()
+    assert await room(partition.open(), requests(3)) == 3
+    key, value = partition.log[-1]
+    reader = partition.open()
+    reader.restore(key, None)
+    reader.restored()
+    assert await room(reader, requests(3)) == 3
+    with pytest.raises(StreamError, match="expected at most 4096"):
+        reader.restore(key, value + b" " * 4_096)
+
+
 async def test_a_clock_that_goes_back_forgets_nothing() -> None:
     partition = Partition()
     assert await room(partition.open(), requests(5)) == 5
@@ -220,6 +266,28 @@ async def test_nothing_is_sent_for_a_partition_that_may_be_somebody_elses() -> N
     with pytest.raises(PartitionFenced):
         await partition.open().reserve(MOST, [])
     assert partition.log == []
+
+
+async def test_nothing_is_sent_for_a_partition_that_went_while_it_was_written() -> None:
+    partition = Partition()
+    spending = partition.open()
+
+    async def lost(key: bytes, value: bytes) -> None:
+        await Partition._write(partition, key, value)
+        partition.ours = False
+
+    spending._write = lost
+    with pytest.raises(PartitionFenced):
+        await spending.reserve(MOST, requests(3))
+    assert partition.last.in_day.requests == 1, "and it counts all the same"
+
+
+async def test_what_others_spent_on_another_day_is_of_that_day() -> None:
+    partition = Partition()
+    assert await room(partition.open(), requests(3, Per.DAY)) == 3
+    partition.now += timedelta(days=1)
+    assert await room(partition.open(), requests(2, Per.DAY)) == 2
+    assert await room(partition.open(), requests(3, Per.DAY)) == 1
 
 
 def test_the_example_of_the_specification_is_a_record() -> None:

@@ -50,8 +50,28 @@ def test_more_slots_than_a_ledger_holds_are_refused() -> None:
     )
     with pytest.raises(InputRejected, match="65 slots"):
         ZoneLedger(slots=many).reported(
-            WIDE.model_copy(update={"slots": WIDE.slots[:1]}), now=MORNING, withdrawn=()
+            WIDE.model_copy(update={"slots": WIDE.slots[:1]}), now=MORNING, made_at=MORNING, withdrawn=()
         )
+
+
+def test_a_report_that_leaves_offers_without_room_is_refused_by_the_ledger_itself() -> None:
+    held = ZoneLedger(slots=(evening(4),)).put(offer("r-1", units=3))
+    cut = report(slot(EVENING, 12, capacity=1))
+    with pytest.raises(InputRejected, match="2 units on offer without room"):
+        held.reported(cut, now=MORNING, made_at=MORNING, withdrawn=())
+    assert held.reported(cut, now=MORNING, made_at=MORNING, withdrawn=("r-1",)).offers == ()
+
+
+def test_a_slot_that_is_not_reported_any_more_is_kept_for_its_promises_until_it_ends() -> None:
+    to_come = {"starts_at": MORNING, "ends_at": MORNING + HOUR}
+    slots = tuple(
+        evening(promised=units).model_copy(update={"slot_id": name, **to_come})
+        for name, units in (("promised", 1), ("free", 0))
+    )
+    for minutes, left in ((59, ["promised"]), (60, [])):
+        now = MORNING + timedelta(minutes=minutes)
+        after = ZoneLedger(slots=slots).reported(report(), now=now, made_at=now, withdrawn=())
+        assert [one.slot_id for one in after.slots] == left
 
 
 def offer(name: str, units: int = 2, slot_id: str = EVENING, minutes: int = 30, **changes: Any) -> Offer:

@@ -133,6 +133,17 @@ async def test_what_was_asked_longest_ago_leaves_first() -> None:
     assert counting.asked == MAX_ANSWERS + 2
 
 
+async def test_what_was_asked_again_stays_longer() -> None:
+    counting = Counting()
+    cached = Cached(counting, clock=lambda: 0.0)
+    first = asked_about(0)
+    event = first.situation.event
+    for number in (*range(MAX_ANSWERS), 0, MAX_ANSWERS, 0):
+        changed = event.model_copy(update={"payment_id": f"pay-{number}"})
+        await cached.propose(replace(first, situation=replace(first.situation, event=changed)))
+    assert counting.asked == MAX_ANSWERS + 1
+
+
 async def test_failures_are_not_kept() -> None:
     class FailsOnce(Counting):
         async def propose(self, request: ProposalRequest) -> Proposal:

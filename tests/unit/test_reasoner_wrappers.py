@@ -13,7 +13,14 @@ from jurat.agents.reasoner_circuit import MAX_FAILURES, OPEN_S, CircuitBroken
 from jurat.agents.reasoner_fallback import Fallback
 from jurat.agents.reasoner_retrying import FIRST_WAIT_S, MAX_TRIES, MAX_WAIT_S, Retrying
 from jurat.agents.reasoner_spending import call_of, spent_by
-from jurat.schemas.errors import ConfigurationError, JuratError, ProposalInvalid, ReasonerUnavailable
+from jurat.schemas.errors import (
+    ConfigurationError,
+    JuratError,
+    LimitReached,
+    ProposalInvalid,
+    ReasonerUnavailable,
+    StreamError,
+)
 from tests.shop import situation
 from tests.unit.test_agents_payments import failed
 
@@ -133,6 +140,16 @@ def test_a_rule_of_thumb_that_answers_carries_the_call_that_was_of_no_use() -> N
     assert got.call == call(30)
 
 
+def test_the_call_that_was_of_no_use_stays_where_a_later_one_could_not_be_made() -> None:
+    rule = Scripted(Proposal(GiveUp(), "a rule", reasoner="rules/3"), name="heuristic")
+    got = asyncio.run(Fallback(Scripted(USELESS), Scripted(BUSY), rule).propose(REQUEST))
+    assert isinstance(got, Proposal)
+    assert got.reasoner == "rules/3", "as it names itself"
+    assert got.call is not None
+    assert got.call.prompt_sha256 == call(30).prompt_sha256
+    assert (got.call.spent.calls, got.call.spent.cost_micros) == (2, 37)
+
+
 def test_the_last_failure_stands_with_what_all_took() -> None:
     with pytest.raises(ReasonerUnavailable) as caught:
         asyncio.run(Fallback(Scripted(USELESS), Scripted(BUSY)).propose(REQUEST))
@@ -188,6 +205,43 @@ def test_an_answer_of_no_use_comes_from_a_server_that_is_up() -> None:
         asyncio.run(circuit.propose(REQUEST))
     for _ in script:
         assert broken(circuit)
+    assert not broken(circuit)
+
+
+def test_a_probe_that_a_limit_of_ours_stops_leaves_it_open_for_the_next() -> None:
+    now = [0.0]
+    asked = Scripted(*[BUSY] * MAX_FAILURES, LimitReached("enough"), GOOD)
+    circuit = CircuitBroken(asked, clock=lambda: now[0])
+    assert [broken(circuit) for _ in range(MAX_FAILURES)] == [True] * MAX_FAILURES
+    now[0] += OPEN_S
+    with pytest.raises(LimitReached):
+        asyncio.run(circuit.propose(REQUEST))
+    assert broken(circuit)
+    assert asked.asked == MAX_FAILURES + 1, "open from now"
+    now[0] += OPEN_S
+    assert not broken(circuit)
+
+
+def test_a_journal_that_is_not_written_says_nothing_of_who_is_asked() -> None:
+    now = [0.0]
+    ours = StreamError("not written")
+    asked = Scripted(*[BUSY] * (MAX_FAILURES - 1), ours, BUSY, ours, GOOD)
+    circuit = CircuitBroken(asked, clock=lambda: now[0])
+
+    def not_written() -> bool:
+        with pytest.raises(StreamError):
+            asyncio.run(circuit.propose(REQUEST))
+        return True
+
+    assert [broken(circuit) for _ in range(MAX_FAILURES - 1)] == [True] * (MAX_FAILURES - 1)
+    assert not_written()
+    assert broken(circuit)
+    assert broken(circuit), "open: the failures before and after it are in a row"
+    assert asked.asked == MAX_FAILURES + 1
+    now[0] += OPEN_S
+    assert not_written()
+    assert broken(circuit), "a probe that was not sent leaves it open"
+    now[0] += OPEN_S
     assert not broken(circuit)
 
 
