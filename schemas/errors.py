@@ -32,6 +32,8 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── RecordInvalid         a record that is not canonical or breaks its schema
     │   ├── ChainBroken           seq or prev does not follow
     │   ├── ProofInvalid          a Merkle proof or root that does not match
+    │   ├── NoteInvalid           a note, checkpoint or proof file that is not of its form
+    │   ├── PolicyFileInvalid     a trust policy file that is not of its form
     │   └── UsageWrong            what a record says was used of a budget does not follow
     ├── BrokerError               the local broker could not be started or stopped
     └── StreamError               Kafka said no
@@ -173,6 +175,14 @@ class ChainBroken(AuditError):
 
 class ProofInvalid(AuditError):
     """A Merkle proof or root that does not match."""
+
+
+class NoteInvalid(AuditError):
+    """A signed note, a checkpoint or a proof file that is not of its form."""
+
+
+class PolicyFileInvalid(AuditError):
+    """A trust policy file that is not of its form; `line` is the number of the line."""
 
 
 class UsageWrong(AuditError):
