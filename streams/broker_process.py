@@ -51,7 +51,7 @@ def pid_of(handle: str) -> int:
 
 
 def is_alive(handle: str) -> bool:
-    """Tell whether this very process still runs (a zombie does not)."""
+    """Tell whether this very process still runs (a zombie without threads does not)."""
     return _find(handle) is not None
 
 
@@ -104,12 +104,17 @@ def _await_end(handles: Sequence[str], *, within_s: float) -> tuple[str, ...]:
     return ()
 
 
+def _has_ended(process: psutil.Process) -> bool:
+    """A process whose first thread is a zombie still holds its ports until the last of the others has gone."""
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+
+
 def _find(handle: str) -> psutil.Process | None:
     pid, _, born = handle.partition(":")
     try:
         process = psutil.Process(int(pid))
         if abs(process.create_time() - float(born)) > _SAME_BIRTH_S:
             return None
-        return None if process.status() == psutil.STATUS_ZOMBIE else process
+        return None if _has_ended(process) else process
     except psutil.NoSuchProcess:
         return None

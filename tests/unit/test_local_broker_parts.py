@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -246,6 +247,35 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         time.sleep(0.01)
     assert broker_process.terminate([handle], within_s=0.1) == (handle,)
     assert not broker_process.is_alive(handle)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the number of the system call is Linux's")
+def test_a_process_lives_until_its_last_thread_has_ended(tmp_path: Path) -> None:
+    script = (
+        "import ctypes, platform, socket, threading, time\n"
+        "held = socket.create_server(('127.0.0.1', 0))\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "print(held.getsockname()[1], flush=True)\n"
+        "ctypes.CDLL(None).syscall(60 if platform.machine() == 'x86_64' else 93, 0)  # the first thread alone ends\n"
+    )
+    handle = spawn(tmp_path, script)
+    process = psutil.Process(broker_process.pid_of(handle))
+    try:
+        await_true(lambda: process.status() == psutil.STATUS_ZOMBIE)
+        port = int((tmp_path / "output").read_text())
+        assert not broker_data._is_free(port)
+        assert broker_process.is_alive(handle)
+    finally:
+        broker_process.kill(handle)
+    assert broker_data._is_free(port)
+    assert not broker_process.is_alive(handle)
+
+
+def await_true(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert holds()
 
 
 def test_a_pid_that_was_given_to_another_is_not_touched() -> None:

@@ -6,12 +6,11 @@ import pytest
 
 from jurat import models
 from jurat.agents.model_limits import Limit, Per
-from jurat.agents.openai_client import Answered, OpenAIClient
+from jurat.agents.openai_client import OpenAIClient
 from jurat.agents.reasoner_circuit import CircuitBroken
 from jurat.agents.reasoner_fallback import Fallback
 from jurat.agents.reasoner_tiered import Tiered
-from jurat.schemas.errors import ConfigurationError, ReasonerUnavailable
-from tests.unit.test_reasoner_wrappers import REQUEST
+from jurat.schemas.errors import ConfigurationError
 
 KEY = "sk-a-key-that-nobody-may-see"
 WHOLE = {models.MODEL: "large,small,heuristic", models.API_KEY: KEY, models.BASE_URL: "http://127.0.0.1:1/v1"}
@@ -110,37 +109,6 @@ def test_limits_are_read() -> None:
     ]
     with pytest.raises(ConfigurationError, match="of small, expected one of each model"):
         models.Settings.read({**WHOLE, models.PRICES: "large 1 1 EUR, small 1 1 USD", models.LIMITS: text})
-
-
-class Counts:
-    """A client whose server is busy."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def complete(self, _body: object, *, call_id: str) -> Answered:  # noqa: ARG002 - the protocol has it
-        self.asked += 1
-        return Answered(503, b"", None, None)
-
-
-async def test_a_model_is_asked_within_limits_and_again_where_it_is_busy(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def at_once(_seconds: float) -> None:
-        return
-
-    monkeypatch.setattr("jurat.models.asyncio.sleep", at_once)
-    client = Counts()
-    alone = {**WHOLE, models.MODEL: "large"}
-    asked = models.put_together(models.Settings.read(alone), client)  # type: ignore[arg-type]
-    with pytest.raises(ReasonerUnavailable, match="tried 3 times"):
-        await asked.propose(REQUEST)
-    assert client.asked == 3
-    limited = {**alone, models.LIMITS: "requests/min=1"}
-    asked = models.put_together(models.Settings.read(limited), client)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="nobody keeps what was spent"):
-        await asked.propose(REQUEST)
-    assert client.asked == 3, "nothing is sent where no limit can hold"
 
 
 def test_settings_do_not_show_the_key() -> None:
