@@ -119,6 +119,11 @@ class Verifier:
         self._inputs: InputsChecked | None = None
         self._ends: dict[str, int] = {}
 
+    @property
+    def ledger(self) -> DecisionLedger | None:
+        """The decision events; None where they are not checked."""
+        return self._ledger
+
     def add(self, entry: LogEntry) -> Statement | None:
         """Check the next entry of the log.
 
@@ -168,8 +173,9 @@ class Verifier:
         except AuditError as error:
             return self._invalid(_place(examined), str(error), check)
         facts = examined.facts
-        if not isinstance(facts, Facts):
-            return self._invalid(_place(examined), facts[1], Check(facts[0]))  # 4, 5, 6
+        if facts is None:  # 4, 5, 6
+            number, reason = examined.refused or (Check.FORM, "it is no record")
+            return self._invalid(_place(examined), reason, Check(number))
         fault = self._follow(examined, facts)
         self._tell_unproven(examined, partition.tree.size - 1, facts.standing)
         return fault

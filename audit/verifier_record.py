@@ -111,7 +111,8 @@ class Examined(NamedTuple):
     Attributes:
         leaf: its leaf hash.
         witnessed_at: the T by which its key was judged.
-        facts: what it says; or the number of the first check that does not hold, and why.
+        facts: what it says; None where it is no record.
+        refused: why it is none.
     """
 
     topic: str
@@ -120,7 +121,8 @@ class Examined(NamedTuple):
     line: int | None
     leaf: bytes
     witnessed_at: int | None
-    facts: Facts | Wrong
+    facts: Facts | None
+    refused: Wrong | None
 
 
 class Examiner:
@@ -152,29 +154,21 @@ class Examiner:
             What is known of it; and what it says, where 4 to 6 hold.
         """
         digest = sha256(entry.record.payload).hexdigest()
-        statement = None
-        try:
-            statement, facts = self._facts(entry, digest, witnessed_at)
-        except _RefusedError as refused:
-            facts = refused.wrong
         leaf = entry.leaf(digest)
-        return Examined(
-            entry.topic, entry.partition, entry.offset, entry.line, leaf, witnessed_at, facts
-        ), statement
-
-    def _facts(
-        self, entry: LogEntry, digest: str, witnessed_at: int | None
-    ) -> tuple[Statement, Facts | Wrong]:
+        where = (entry.topic, entry.partition, entry.offset, entry.line, leaf, witnessed_at)
         check = Check.SIGNATURE
         try:
             verified = dsse.verify(entry.record, self._trust)  # 4
             check = Check.FORM
             statement = parse(verified.payload)  # 5
             check = Check.AGENT
-            record = statement.predicate
-            _check_agent(entry, record, verified.key)  # 6
+            _check_agent(entry, statement.predicate, verified.key)  # 6
         except AuditError as error:
-            raise _RefusedError((check.value, str(error))) from error
+            return Examined(*where, None, (check.value, str(error))), None
+        return Examined(*where, self._facts(statement, verified.key, digest, witnessed_at), None), statement
+
+    def _facts(self, statement: Statement, key: TrustedKey, digest: str, witnessed_at: int | None) -> Facts:
+        record = statement.predicate
         wrong: list[Wrong] = []
         standing, again = Standing.GOOD, None
         try:
@@ -182,7 +176,7 @@ class Examiner:
         except AuditError as error:
             wrong.append((Check.APPROVALS.value, str(error)))
         try:
-            standing = self._standing(verified.key, record, witnessed_at=witnessed_at)  # 10
+            standing = self._standing(key, record, witnessed_at=witnessed_at)  # 10
         except AuditError as error:
             wrong.append((Check.STANDING.value, str(error)))
         if self._rejudge is not None:
@@ -198,7 +192,7 @@ class Examiner:
                 request.offset,
                 request.uri(),
             )
-        return statement, Facts(
+        return Facts(
             record.agent,
             record.outcome,
             record.chain,
@@ -215,14 +209,6 @@ class Examiner:
             standing,
             again,
         )
-
-
-class _RefusedError(Exception):
-    """It is no record; never leaves this module."""
-
-    def __init__(self, wrong: Wrong) -> None:
-        super().__init__(wrong)
-        self.wrong = wrong
 
 
 def _check_agent(entry: LogEntry, record: DecisionRecord, key: TrustedKey) -> None:
@@ -251,7 +237,7 @@ def check_again(record: DecisionRecord, rejudge: Rejudge) -> str | None:
     _check_asked(record, used, chosen.action)
     said = rejudge(used.digest, used.input)
     if isinstance(said, Again):
-        if (said.verdict, set(said.policies)) != (verdict, set(chosen.policies)):
+        if (said.verdict, said.policies) != (verdict, chosen.policies):
             raise _other("the policies", used.digest, (verdict, chosen.policies), said)
         if chosen.verdict is not verdict:
             raise RecordInvalid(
@@ -261,9 +247,9 @@ def check_again(record: DecisionRecord, rejudge: Rejudge) -> str | None:
     if beside is None or beside.errors:
         return said if isinstance(said, str) else SAME
     shadowed = rejudge(beside.digest, used.input)
-    if isinstance(shadowed, Again) and (shadowed.verdict, set(shadowed.policies)) != (
+    if isinstance(shadowed, Again) and (shadowed.verdict, shadowed.policies) != (
         beside.verdict,
-        set(beside.policies),
+        beside.policies,
     ):
         raise _other("the policies beside", beside.digest, (beside.verdict, beside.policies), shadowed)
     return next((one for one in (said, shadowed) if isinstance(one, str)), SAME)
@@ -285,6 +271,6 @@ def _check_asked(record: DecisionRecord, used: PolicyUsed, action: str) -> None:
 def _other(what: str, digest: str, stated: tuple[Verdict, tuple[str, ...]], said: Again) -> RecordInvalid:
     verdict, policies = stated
     return RecordInvalid(
-        f"{what} {digest[:16]}... say {said.verdict} by {', '.join(sorted(said.policies)) or 'no policy'} of the"
-        f" recorded input, but the record says {verdict} by {', '.join(sorted(policies)) or 'no policy'}"
+        f"{what} {digest[:16]}... say {said.verdict} by {', '.join(said.policies) or 'no policy'} of the"
+        f" recorded input, but the record says {verdict} by {', '.join(policies) or 'no policy'}"
     )
