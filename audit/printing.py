@@ -90,7 +90,9 @@ def joined(made: Pieces, *, seq: int, prev: str) -> bytes:
         CanonicalError: `seq` is no number of a chain.
     """
     before, between, after = made
-    return b"".join((before, canonical.dumps(prev), between, canonical.dumps(seq), after))
+    if type(seq) is not int or not 0 <= seq <= canonical.MAX_INTEGER:
+        raise CanonicalError(f"got the seq {seq!r}, expected the number of a record in its chain")
+    return b"%b%b%b%d%b" % (before, canonical.dumps(prev), between, seq, after)
 
 
 def statement_of(
