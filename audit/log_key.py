@@ -1,8 +1,8 @@
 """The secret of a notary or a witness, and the keys that it signs with.
 
 Rules upheld here: one secret of 32 bytes, and for every name that it signs under a key of its own, Ed25519 and
-ML-DSA-44, as no two logs of a trust policy may have the same key; whoever holds one of these keys, or breaks one, learns
-nothing of the others. The secret itself signs nothing. It has no `repr`.
+ML-DSA-44, as no two logs of a trust policy may have the same key; whoever holds one of these keys, or breaks one,
+learns nothing of the others. The secret itself signs nothing. It has no `repr`.
 
 Not here: its file (`key_store.py`), what is signed (`note.py`, `cosignature.py`).
 
