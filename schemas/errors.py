@@ -32,6 +32,9 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── RecordInvalid         a record that is not canonical or breaks its schema
     │   ├── ChainBroken           seq or prev does not follow
     │   ├── ProofInvalid          a Merkle proof or root that does not match
+    │   ├── WitnessConflict       a witness knows another size of a log than we do
+    │   ├── WitnessRefused        a checkpoint that a witness does not cosign
+    │   ├── WitnessUnavailable    (Retryable) a witness did not answer as it should
     │   ├── NoteInvalid           a note, checkpoint or proof file that is not of its form
     │   ├── PolicyFileInvalid     a trust policy file that is not of its form
     │   └── UsageWrong            what a record says was used of a budget does not follow
@@ -171,6 +174,40 @@ class RecordInvalid(AuditError):
 
 class ChainBroken(AuditError):
     """A record whose `seq` or `prev` does not follow its predecessor."""
+
+
+class WitnessConflict(AuditError):
+    """A witness that cosigned another size last than the one that was named to it.
+
+    Args:
+        message: which witness, and both sizes.
+        size: the size that it cosigned last.
+    """
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message, size=size)
+        self.size = size
+
+
+class WitnessRefused(AuditError):
+    """A checkpoint that a witness does not cosign.
+
+    Args:
+        message: why.
+        status: the HTTP status of its answer.
+        size: the size that it cosigned last, where the request names another one or shows a fork.
+        fork: whether a log signed two histories.
+    """
+
+    def __init__(self, message: str, *, status: int, size: int | None = None, fork: bool = False) -> None:
+        super().__init__(message, status=status, size=size, fork=fork)
+        self.status = status
+        self.size = size
+        self.fork = fork
+
+
+class WitnessUnavailable(AuditError, Retryable):
+    """A witness that did not answer, or not as the protocol says."""
 
 
 class ProofInvalid(AuditError):
