@@ -32,9 +32,10 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── RecordInvalid         a record that is not canonical or breaks its schema
     │   ├── ChainBroken           seq or prev does not follow
     │   ├── ProofInvalid          a Merkle proof or root that does not match
-    │   ├── WitnessConflict       a witness knows another size of a log than we do
+    │   ├── LogForked             a log that is not what it was when it was signed
+    │   ├── WitnessConflict       a witness that cosigned another size of this log last
+    │   ├── WitnessUnavailable    (Retryable) a witness that did not answer, or asks to be tried later
     │   ├── WitnessRefused        a checkpoint that a witness does not cosign
-    │   ├── WitnessUnavailable    (Retryable) a witness did not answer as it should
     │   ├── NoteInvalid           a note, checkpoint or proof file that is not of its form
     │   ├── PolicyFileInvalid     a trust policy file that is not of its form
     │   └── UsageWrong            what a record says was used of a budget does not follow
@@ -176,19 +177,6 @@ class ChainBroken(AuditError):
     """A record whose `seq` or `prev` does not follow its predecessor."""
 
 
-class WitnessConflict(AuditError):
-    """A witness that cosigned another size last than the one that was named to it.
-
-    Args:
-        message: which witness, and both sizes.
-        size: the size that it cosigned last.
-    """
-
-    def __init__(self, message: str, *, size: int) -> None:
-        super().__init__(message, size=size)
-        self.size = size
-
-
 class WitnessRefused(AuditError):
     """A checkpoint that a witness does not cosign.
 
@@ -206,12 +194,29 @@ class WitnessRefused(AuditError):
         self.fork = fork
 
 
-class WitnessUnavailable(AuditError, Retryable):
-    """A witness that did not answer, or not as the protocol says."""
-
-
 class ProofInvalid(AuditError):
     """A Merkle proof or root that does not match."""
+
+
+class LogForked(AuditError):
+    """A log that is not what it was when it was signed: shorter, or with other leaves; or signed by somebody else."""
+
+
+class WitnessConflict(AuditError):
+    """A witness that cosigned another checkpoint of this log last.
+
+    Args:
+        message: what was asked, and what it answered.
+        size: of that checkpoint. Where it is the size that was asked from, the roots differ: a fork.
+    """
+
+    def __init__(self, message: str, *, size: int, **details: object) -> None:
+        super().__init__(message, size=size, **details)
+        self.size = size
+
+
+class WitnessUnavailable(AuditError, Retryable):
+    """A witness that did not answer within its time, or asks to be tried later."""
 
 
 class NoteInvalid(AuditError):
