@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "init": "Write a project with an agent of one's own.",
     "keys": "Make and list signing keys.",
     "memory": "Show what agents remember.",
+    "notary": "Sign the audit logs.",
     "policy": "Check and test policies.",
     "publish": "Publish events from JSON lines.",
     "score": "Score agents in simulated worlds.",
