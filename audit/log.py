@@ -53,17 +53,19 @@ class LogEntry:
         """Its coordinates."""
         return Place(self.topic, self.partition, self.offset, self.line)
 
-    def leaf(self) -> bytes:
-        """The leaf hash of this entry; a record has one signature, and only the first counts here."""
+    def leaf_entry(self) -> bytes:
+        """What is hashed into the log's tree; a record has one signature, and only the first counts here."""
         signature = self.record.signatures[0]
-        return leaf_hash(
-            record_leaf(
-                keyid=signature.keyid,
-                payload_sha256=sha256(self.record.payload).hexdigest(),
-                payload_type=self.record.payload_type,
-                sig=base64.b64encode(signature.sig).decode(),
-            )
+        return record_leaf(
+            keyid=signature.keyid,
+            payload_sha256=sha256(self.record.payload).hexdigest(),
+            payload_type=self.record.payload_type,
+            sig=base64.b64encode(signature.sig).decode(),
         )
+
+    def leaf(self) -> bytes:
+        """The leaf hash of this entry."""
+        return leaf_hash(self.leaf_entry())
 
 
 @dataclass(frozen=True, slots=True)

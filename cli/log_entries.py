@@ -16,11 +16,10 @@ from jurat import settings
 from jurat.audit import export
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.cli.files import lines
-from jurat.schemas.codec import SchemaIds, decode, encode
-from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import AuditError, SchemaError
+from jurat.schemas.errors import AuditError
 from jurat.streams import topics
-from jurat.streams.replay import KafkaRecord, replay
+from jurat.streams.audit_entries import entry_of
+from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -62,23 +61,4 @@ async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[L
     ids = settings.schema_registry()
     async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
         async for record in records:
-            yield _entry_of(record, ids)
-
-
-def _entry_of(record: KafkaRecord, ids: SchemaIds | None) -> LogEntry | Fault:
-    place = Place(record.topic, record.partition, record.offset)
-    try:
-        event = decode(record.value, expected=SignedRecord, ids=ids)
-    except SchemaError as error:
-        return Fault(place, f"not a signed record: {error}")
-    if not isinstance(event, SignedRecord):
-        return Fault(place, f"not a signed record but a {event.event_type()}")
-    if ids is None and encode(event) != record.value:
-        return Fault(place, "a signed record, but not in the bytes that a worker writes")
-    return LogEntry(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp_ms,
-        record=event,
-    )
+            yield entry_of(record, ids)
