@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from jurat.audit.keys import Signing
 from jurat.schemas.errors import BrokerUnreachable, StreamError
 from jurat.streams import topics
 from jurat.streams.deciding import Decider
@@ -154,7 +155,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 tracing=config.tracing,
                 trust=config.trust,
             ),
-            signer=config.signer,
+            signing=lambda: Signing(config.signer),
             calls=calls,
             budget=self._budget,
             meters=self._meters,
