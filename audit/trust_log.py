@@ -6,7 +6,8 @@ of them changes nothing:
 1. it is an envelope in its one form, of bounded size, and so is its payload; the log has room for it;
 2. its payload stands in the log once, whoever signed it;
 3. `after` is a head that the log had: who signed it saw what stands before that;
-4. the first statement is a root of version 1; another root has the next version and the same organisation;
+4. the first statement is a root of version 1, the one that the reader was given if that is of version 1; another root
+   has the next version and the same organisation;
 5. every signature verifies, and none is of a key that has no say: a root is signed by as many as the last root wants
    *and* by as many as it wants itself, an issuer by as many as the root wants, an agent or a session by the key of its
    parent, a revocation by as many as the root wants or by one key above the revoked one;
@@ -113,7 +114,7 @@ class TrustLog:
         Raises:
             StatementInvalid: the trusted root was not met (9).
         """
-        self._check_met()
+        self.check_met()
         if self._root is None or not isinstance(self._root.statement, Root):
             raise StatementInvalid("got no root, expected one first")
         return self._root.statement, self._root.digest
@@ -131,6 +132,15 @@ class TrustLog:
         """Whether a statement stands in the log."""
         return digest in self._admitted
 
+    @property
+    def revoked(self) -> frozenset[str]:
+        """The ids of revoked keys."""
+        return frozenset(self._revoked)
+
+    def keys_above(self, admitted: Admitted) -> tuple[str, ...]:
+        """The ids of the keys from a credential to its issuer, its own first."""
+        return tuple([_credential(one).keyid for one in self._up(admitted)])
+
     def links(self, admitted: Admitted) -> tuple[Link, ...]:
         """A credential and those above it, with the times as revocations leave them."""
         return tuple([self._link(one) for one in self._up(admitted)])
@@ -145,7 +155,7 @@ class TrustLog:
             StatementInvalid: the trusted root was not met (9).
             KeyRejected: a pinned key is a session's too.
         """
-        self._check_met()
+        self.check_met()
         heads = tuple(self._heads)
         pinned = beside or Trust(())
         sessions = [
@@ -203,7 +213,12 @@ class TrustLog:
         else:
             self._named[made.keyid] = made.type, made.name
 
-    def _check_met(self) -> None:
+    def check_met(self) -> None:
+        """Check that the log holds the root that is trusted.
+
+        Raises:
+            StatementInvalid: it does not (9).
+        """
         if self._pin not in self._admitted:  # 9
             raise StatementInvalid(
                 f"the trust log of {self.head.size} statements does not hold the root of {self._pinned.org}, version"
@@ -219,6 +234,8 @@ class TrustLog:
             raise StatementInvalid(
                 f"got version {root.version} of the root of {root.org}, expected version {expected[0]} of {expected[1]}"
             )
+        if last is None and self._pinned.version == 1 and root != self._pinned:
+            raise StatementInvalid(f"got another root of {root.org} first, expected the one that is trusted")
         for keyid in root.keys:  # 7
             self._check_named(keyid, "root", root.org)
         signers = {*root.keys, *(() if last is None else last.keys)}

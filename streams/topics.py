@@ -93,6 +93,9 @@ USAGE: Final = Topic("subscriptions.usage")
 CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
 AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
 APPROVAL_REQUESTS: Final = Topic("approvals.requests", compacted=True)
+TRUST: Final = Topic("audit.trust", partitions=1, retention=FOREVER)
+"""Roots, credentials, revocations, docs/spec/identity.md. One partition: each statement commits to those before it."""
+
 OF_ALL_AGENTS: Final = (AUDIT, APPROVAL_REQUESTS)
 """Written by every agent, whatever the partitions of its input."""
 
@@ -256,4 +259,6 @@ def of_agent(agent: str) -> tuple[Topic, ...]:
 
 def shared() -> tuple[Topic, ...]:
     """Every topic that belongs to no single agent."""
-    return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), *OF_ALL_AGENTS, CONTEXT_DEAD_LETTERS, POLICIES)))
+    return tuple(
+        dict.fromkeys((*TOPIC_OF_EVENT.values(), *OF_ALL_AGENTS, CONTEXT_DEAD_LETTERS, POLICIES, TRUST))
+    )

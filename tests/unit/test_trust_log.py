@@ -23,7 +23,7 @@ from jurat.audit.credential_issue import (
     print_request,
     request,
 )
-from jurat.audit.identity import TrustHead, next_head
+from jurat.audit.identity import EMPTY_HEAD, TrustHead, next_head
 from jurat.audit.keys import Trust, TrustedKey, print_trust
 from jurat.audit.trust_log import TrustLog
 from jurat.schemas import canonical
@@ -184,11 +184,14 @@ def test_a_log_that_was_rolled_back_before_the_trusted_root_is_trusted_for_nothi
 
 
 def test_another_organisations_log_is_trusted_for_nothing() -> None:
-    theirs = TrustLog(settled().org.pin)
-    theirs.add(signed(root(TrustHead(sha256="0" * 64, size=0), names=("mallory",), threshold=1), "mallory"))
+    stage = settled()
+    first = signed(root(EMPTY_HEAD, names=("mallory",), threshold=1), "mallory")
+    with pytest.raises(StatementInvalid, match="expected the one that is trusted"):
+        TrustLog(stage.org.pin).add(first)
+    theirs = TrustLog(signed(root(stage.org.log.head, version=2), "alice", "bob"))
+    theirs.add(first)
     with pytest.raises(StatementInvalid, match="does not hold the root"):
         theirs.trust()
-    stage = settled()
     refused(
         stage,
         signed(root(stage.org.log.head, version=2, org="evil"), "alice", "bob"),
