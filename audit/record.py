@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from jurat.audit import printing
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
+from jurat.audit.identity import Identity
 from jurat.audit.reasoning import ModelAsked, Name, ReasonerUsed, Sha256Hex, absent
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.audit.usage import MAX_BUDGETS, BudgetUsed, check_stated
@@ -129,14 +130,15 @@ class ContextRead(Model):
 class ProposalJudged(Model):
     """One proposal with its verdict; refused ones are kept.
 
-    `alternatives`, `call` and `reasoner` are printed only where they hold something, so that records from before keep
-    their form.
+    `alternatives`, `call`, `fallback` and `reasoner` are printed only where they hold something, so that records from
+    before keep their form.
 
     Attributes:
         errors: what went wrong inside the policy engine, which then denies; cut by `kept_errors`.
         alternatives: names of the actions that were considered and not chosen, each once; cut by `kept_alternatives`.
         call: the model call that it came with.
         reasoner: who really proposed it, where the one that was asked passed the question on.
+        fallback: why the agent put forward its own fallback instead: a failure's class, or in words.
     """
 
     action: Name
@@ -148,6 +150,7 @@ class ProposalJudged(Model):
     alternatives: Annotated[tuple[Name, ...], Field(max_length=MAX_ALTERNATIVES, exclude_if=absent)] = ()
     call: Annotated[ModelAsked | None, Field(exclude_if=absent)] = None
     reasoner: Annotated[str, Field(max_length=200, exclude_if=absent)] = ""
+    fallback: Annotated[str, Field(max_length=200, exclude_if=absent)] = ""
 
 
 class PolicyUsed(Model):
@@ -217,6 +220,7 @@ class DecisionRecord(Model):
         approvals: answers of people that counted.
         code: version of the program that decided.
         rejection: given for `rejected`, None otherwise.
+        identity: the credential of the key that signs it; left out where that is a pinned one.
     """
 
     decision_id: Identifier
@@ -236,6 +240,7 @@ class DecisionRecord(Model):
     approvals: Annotated[tuple[Approval, ...], Field(max_length=MAX_PROPOSALS)]
     code: Name
     rejection: Rejection | None
+    identity: Annotated[Identity | None, Field(exclude_if=absent)] = None
 
 
 class Digest(Model):

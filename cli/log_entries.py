@@ -16,13 +16,13 @@ from jurat import settings
 from jurat.audit import export
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.cli.files import lines
-from jurat.schemas.codec import SchemaIds, decode, encode
-from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import AuditError, SchemaError
+from jurat.schemas.errors import AuditError
 from jurat.streams import topics
+from jurat.streams.audit_entries import entry_of
 from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
+    from jurat.schemas.codec import SchemaIds
     from jurat.streams.kafka import Connection
 
 EXIT_COULD_NOT_TELL = 2
@@ -83,7 +83,7 @@ def read_entry(raw: Raw, ids: SchemaIds | None) -> LogEntry | Fault:
         raw: a line or a record.
         ids: the registry of schemas, for records.
     """
-    return _entry_of_line(raw) if isinstance(raw, RawLine) else _entry_of(raw, ids)
+    return _entry_of_line(raw) if isinstance(raw, RawLine) else entry_of(raw, ids)
 
 
 async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
@@ -111,22 +111,3 @@ def _entry_of_line(raw: RawLine) -> LogEntry | Fault:
         return export.parse_entry(line, number)
     except AuditError as error:
         return Fault(Place(line=number), str(error))
-
-
-def _entry_of(record: RawRecord, ids: SchemaIds | None) -> LogEntry | Fault:
-    place = Place(record.topic, record.partition, record.offset)
-    try:
-        event = decode(record.value, expected=SignedRecord, ids=ids)
-    except SchemaError as error:
-        return Fault(place, f"not a signed record: {error}")
-    if not isinstance(event, SignedRecord):
-        return Fault(place, f"not a signed record but a {event.event_type()}")
-    if ids is None and encode(event) != record.value:
-        return Fault(place, "a signed record, but not in the bytes that a worker writes")
-    return LogEntry(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp_ms,
-        record=event,
-    )
