@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import click
 import orjson
@@ -25,11 +25,12 @@ from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
 from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
-from jurat.audit.log import Place, TreeHead, parse_tree_head
+from jurat.audit.log import Fault, Place, TreeHead, WitnessedHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
 from jurat.audit.verifier_report import NOT_GIVEN, LogVerdict, Report
 from jurat.cli.audit_jobs import MAX_JOBS, verify_all
+from jurat.cli.audit_witnessed import read_policy, witnessed_heads
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
@@ -49,6 +50,9 @@ EXIT_CODES: Final = {
     LogVerdict.INCOMPLETE: 1,
     LogVerdict.UNPROVEN: EXIT_COULD_NOT_TELL,
 }
+Seen: TypeAlias = tuple[list[WitnessedHead], list[Fault]]
+"""Heads that witnesses vouched for, and the checkpoints that do not hold."""
+
 _PLAIN_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -72,6 +76,17 @@ class _Beside:
     multiple=True,
     metavar="PARTITION:SIZE:ROOT",
     help="A head noted earlier; repeatable.",
+)
+@click.option(
+    "--witness-policy",
+    "policy",
+    type=_PLAIN_FILE,
+    help="Check against the checkpoints that these witnesses saw: a c2sp.org/tlog-policy file.",
+)
+@click.option(
+    "--checkpoints",
+    type=LOG_FILE,
+    help="Read them from this file of `jurat notary history`; else from Kafka.",
 )
 @click.option("--decisions", type=LOG_FILE, help="Check decision events too, from this file.")
 @click.option("--with-decisions", is_flag=True, help="Check decision events too, from Kafka.")
@@ -103,6 +118,8 @@ def command(
     *,
     trust: Path | None,
     heads: tuple[str, ...],
+    policy: Path | None,
+    checkpoints: Path | None,
     decisions: Path | None,
     inputs: Path | None,
     folders: tuple[str, ...],
@@ -119,17 +136,34 @@ def command(
     for name, given, is_live in (("decisions", decisions, with_decisions), ("inputs", inputs, with_inputs)):
         if given is not None and is_live:
             raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
-    if [str(one) for one in (file, decisions, inputs)].count("-") > 1:
+    if [str(one) for one in (file, decisions, inputs, checkpoints)].count("-") > 1:
         raise click.UsageError("got standard input for two files, expected it for one")
+    if checkpoints is not None and policy is None:
+        raise click.UsageError(
+            "got --checkpoints alone, expected --witness-policy too: it says whose signatures count"
+        )
     try:
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
         noted = tuple(parse_tree_head(head) for head in heads)
         live = connect() if with_decisions or with_inputs or with_policies else None
+        # Before the log, which so holds at least what they cover.
+        seen = None
+        if policy is not None:
+            seen = asyncio.run(witnessed_heads(read_policy(policy), checkpoints, connect))
         beside = _Beside(decisions, inputs, live if with_decisions else None, live if with_inputs else None)
         rejudge = _policies(folders, live if with_policies else None, trusted)
         with _bar(file) as told:
             report = asyncio.run(
-                _verify(file, connect, trusted, noted, beside=beside, rejudge=rejudge, jobs=jobs, told=told)
+                _verify(
+                    file,
+                    connect,
+                    trusted,
+                    (noted, seen),
+                    beside=beside,
+                    rejudge=rejudge,
+                    jobs=jobs,
+                    told=told,
+                )
             )
     except JuratError as error:
         click.echo(f"jurat: could not tell: {error}", err=True)
@@ -160,7 +194,7 @@ async def _verify(
     file: Path | None,
     connect: Connect,
     trust: Trust,
-    heads: tuple[TreeHead, ...],
+    heads: tuple[tuple[TreeHead, ...], Seen | None],
     *,
     beside: _Beside,
     rejudge: Rejudge | None,
@@ -172,9 +206,16 @@ async def _verify(
     live = beside.live_inputs
     ended = [] if live is None else await ended_inputs(live, agents)
     checks_decisions = beside.decisions is not None or beside.live_decisions is not None
+    noted, seen = heads
     verifier = Verifier(
-        trust, tree_heads=heads, ledger=DecisionLedger() if checks_decisions else None, rejudge=rejudge
+        trust,
+        tree_heads=noted,
+        ledger=DecisionLedger() if checks_decisions else None,
+        witnessed=None if seen is None else seen[0],
+        rejudge=rejudge,
     )
+    for fault in () if seen is None else seen[1]:
+        verifier.fault(fault.place, fault.reason, fault.check)
     await _add_decisions(verifier, beside, agents)
     await verify_all(
         raw_entries(file, connect),
