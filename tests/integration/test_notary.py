@@ -48,9 +48,10 @@ def notary_of(
     policy: TlogPolicy = NOBODY,
     witnesses: tuple[InMemoryWitness, ...] = (),
     until_idle_s: float | None = None,
+    org: str = ORG,
 ) -> NotaryWorker:
     config = NotaryConfig(
-        org=ORG,
+        org=org,
         key=KEY,
         policy=policy,
         witnesses=witnesses,
@@ -330,3 +331,7 @@ async def test_a_log_that_was_made_anew_is_refused(shell: Shell, signed: Checkpo
     await write(shell, range(103, 110))
     with pytest.raises(LogForked, match="rewritten"):
         await notary_of(shell, until_idle_s=1.0).run()
+    # What an operator may do then: begin another log of what there is, under another name.
+    await notary_of(shell, until_idle_s=1.0, org="b.example.com").run()
+    sizes = {one.origin.org: one.head.size for one in await latest_checkpoints(shell.connection)}
+    assert sizes == {ORG: 5, "b.example.com": 10}
