@@ -35,6 +35,7 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── LogForked             a log that is not what it was when it was signed
     │   ├── WitnessConflict       a witness that cosigned another size of this log last
     │   ├── WitnessUnavailable    (Retryable) a witness that did not answer, or asks to be tried later
+    │   ├── WitnessRefused        a checkpoint that a witness does not cosign
     │   ├── NoteInvalid           a note, checkpoint or proof file that is not of its form
     │   ├── PolicyFileInvalid     a trust policy file that is not of its form
     │   └── UsageWrong            what a record says was used of a budget does not follow
@@ -174,6 +175,23 @@ class RecordInvalid(AuditError):
 
 class ChainBroken(AuditError):
     """A record whose `seq` or `prev` does not follow its predecessor."""
+
+
+class WitnessRefused(AuditError):
+    """A checkpoint that a witness does not cosign.
+
+    Args:
+        message: why.
+        status: the HTTP status of its answer.
+        size: the size that it cosigned last, where the request names another one or shows a fork.
+        fork: whether a log signed two histories.
+    """
+
+    def __init__(self, message: str, *, status: int, size: int | None = None, fork: bool = False) -> None:
+        super().__init__(message, status=status, size=size, fork=fork)
+        self.status = status
+        self.size = size
+        self.fork = fork
 
 
 class ProofInvalid(AuditError):
