@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from jurat.audit import printing
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
+from jurat.audit.identity import Identity
 from jurat.audit.reasoning import ModelAsked, Name, ReasonerUsed, Sha256Hex, absent
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.audit.usage import MAX_BUDGETS, BudgetUsed, check_stated
@@ -216,6 +217,7 @@ class DecisionRecord(Model):
         approvals: answers of people that counted.
         code: version of the program that decided.
         rejection: given for `rejected`, None otherwise.
+        identity: the credential of the key that signs it; left out where that is a pinned one.
     """
 
     decision_id: Identifier
@@ -235,6 +237,7 @@ class DecisionRecord(Model):
     approvals: Annotated[tuple[Approval, ...], Field(max_length=MAX_PROPOSALS)]
     code: Name
     rejection: Rejection | None
+    identity: Annotated[Identity | None, Field(exclude_if=absent)] = None
 
 
 class Digest(Model):
@@ -322,7 +325,7 @@ def parse(payload: bytes) -> Statement:
 
 def _printed(record: DecisionRecord, subject_name: str, subject_sha256: str) -> bytes:
     made = printing.pieces(record, subject_name, subject_sha256)
-    return printing.joined(made, seq=record.seq, prev=record.prev)
+    return printing.joined(made, seq=record.seq, prev=record.prev, identity=record.identity)
 
 
 def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: str) -> None:
