@@ -93,7 +93,7 @@ class NotaryConfig:
     org: str
     key: LogKey
     policy: TlogPolicy
-    witnesses: Sequence[Witness]
+    witnesses: Sequence[Witness] = ()
     clock: Clock
     ids: SchemaIds | None = None
     until_idle_s: float | None = None
