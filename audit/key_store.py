@@ -6,6 +6,7 @@ Layout of the folder (mode 0700)::
     <name>.approver.pem     the same of a person who approves
     <name>.issuer.pem       the same of who issues credentials
     <name>.root.pem         the same of who holds a root key
+    <name>.log.pem          the same of a notary or a witness: its secret, see `log_key_store`
     <name>.<kind>.json      instead of one of them: where a service or a device holds the key
     trust.json              public keys that are pinned; what an auditor needs
     root.json               the root statement that is trusted, see `docs/spec/identity.md`
@@ -64,6 +65,7 @@ class KeyKind(StrEnum):
     APPROVER = "approver"
     ISSUER = "issuer"
     ROOT = "root"
+    LOG = "log"
 
 
 TRUST_FILE = "trust.json"
@@ -78,6 +80,7 @@ _WHOSE = {
     KeyKind.APPROVER: "approver",
     KeyKind.ISSUER: "issuer",
     KeyKind.ROOT: "root key holder",
+    KeyKind.LOG: "notary or witness",
 }
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -292,6 +295,23 @@ def load_approver(folder: Path, name: str, passphrase: bytes | None = None) -> P
 
 
 def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> PemSigner:
+    return PemSigner(read_private(path, passphrase, missing=missing, **whose))
+
+
+def read_private(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> SigningKey:
+    """Read a private key file.
+
+    Args:
+        path: the file.
+        passphrase: None where there is none.
+        missing: what to say where there is no such file.
+        whose: details of that error.
+
+    Raises:
+        KeyNotFound: there is no such file.
+        KeyRejected: others can read it, or it cannot be read with this passphrase.
+        ConfigurationError: it cannot be opened.
+    """
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -310,7 +330,7 @@ def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -
             path=str(path),
         )
     try:
-        signer = PemSigner(pem.read(data, passphrase))
+        key = pem.read(data, passphrase)
     except KeyRejected as error:
         raise KeyRejected(f"{path}: {error}", path=str(path)) from error
     if passphrase is not None and not pem.is_encrypted(data):
@@ -325,7 +345,7 @@ def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -
             path,
             path,
         )
-    return signer
+    return key
 
 
 def load_trust(path: Path) -> Trust:
