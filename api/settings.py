@@ -135,8 +135,14 @@ def trust_root(given: Path | None = None) -> bytes | None:
     Raises:
         ConfigurationError: the file cannot be read.
     """
+    named = trust_root_file(given)
+    return None if named is None else read_root(named)
+
+
+def trust_root_file(given: Path | None = None) -> Path | None:
+    """Where the trusted root statement stands; None where none is named."""
     named = given or os.environ.get(TRUST_ROOT)
-    return read_root(Path(named)) if named else None
+    return Path(named) if named else None
 
 
 def schema_registry() -> SchemaRegistry | None:
