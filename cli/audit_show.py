@@ -6,21 +6,20 @@ Exit codes: 0 it was verified, 1 something does not hold, 2 not found or could n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 
 import click
 
-from jurat import settings
 from jurat.audit import story
-from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.record import Statement, parse
 from jurat.audit.verifier import Verifier
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
+from jurat.cli.trust_option import trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError
 
 
@@ -28,20 +27,17 @@ from jurat.schemas.errors import AuditError, ConfigurationError, JuratError
 @click.argument("decision_id", metavar="ID")
 @connect_options
 @click.option("--input", "source", type=LOG_FILE, help="Read an export file instead of Kafka.")
-@click.option(
-    "--trust", type=click.Path(path_type=Path, dir_okay=False), help="Trust file; else the key folder's."
-)
+@trust_options
 @click.pass_context
 def command(
-    ctx: click.Context, decision_id: str, connect: Connect, source: Path | None, trust: Path | None
+    ctx: click.Context, decision_id: str, connect: Connect, source: Path | None, trusted: Callable[[], Trust]
 ) -> None:
     """Tell the story of the decision ID in plain words, and whether it holds.
 
     Exit code: 0 it was verified, 1 something does not hold, 2 not found or could not tell.
     """
     try:
-        trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
-        found = asyncio.run(_find(log_entries(source, connect), trusted, decision_id))
+        found = asyncio.run(_find(log_entries(source, connect), trusted(), decision_id))
     except JuratError as error:
         click.echo(f"jurat: {error}", err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)

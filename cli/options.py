@@ -1,10 +1,11 @@
-"""Options that every command about Kafka has, and durations."""
+"""Options that commands share: how to reach Kafka, where keys stand; and durations."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -64,3 +65,11 @@ class Duration(click.ParamType):
 
 
 DURATION = Duration()
+
+keys_option = click.option(
+    "--keys",
+    "keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Key folder; else {settings.KEYS_DIR}, else the user's configuration folder.",
+)
+"""The folder with signing keys, trusted keys and the trust log."""
