@@ -9,7 +9,7 @@ import asyncio
 import io
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,7 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jurat.agents.catalogue import AGENTS
 from jurat.audit import export, story
+from jurat.audit.input_manifest import print_inputs
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.record import DecisionRecord, Outcome, parse
 from jurat.cli.files import writing
@@ -27,6 +29,7 @@ from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError
 from jurat.streams import topics
+from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
@@ -50,6 +53,11 @@ MAX_TABLE_ROWS = 10_000
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the decision events to this file.",
 )
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write to this file which inputs the agents have ended with.",
+)
 def command(
     connect: Connect,
     output: Path | None,
@@ -58,6 +66,7 @@ def command(
     outcome: str | None,
     source: Path | None,
     decisions: Path | None,
+    inputs: Path | None,
 ) -> None:
     """Read the audit log from its beginning to its present end.
 
@@ -70,8 +79,13 @@ def command(
             return agent is None and outcome is None
         return agent in (None, record.agent) and outcome in (None, record.outcome.value)
 
-    if output is not None and decisions is not None and output.resolve() == decisions.resolve():
-        raise click.UsageError("got the same file for --output and --decisions, expected two")
+    files = [one.resolve() for one in (output, decisions, inputs) if one is not None]
+    if len(set(files)) != len(files):
+        raise click.UsageError(
+            "got the same file for two of --output, --decisions and --inputs, expected two"
+        )
+    # Before the log: what was committed by now has its record in what is read from here on.
+    ended = [] if inputs is None else asyncio.run(ended_inputs(connect(), AGENTS))
     chosen = layout or ("jsonl" if output else "table")
     with writing(output) as file:
         printer = _LinePrinter(file) if chosen == "jsonl" else _TablePrinter(file)
@@ -80,6 +94,9 @@ def command(
     if decisions is not None:
         with writing(decisions) as file:
             asyncio.run(_export_decisions(connect(), agents, file))
+    if inputs is not None:
+        with writing(inputs) as file:
+            asyncio.run(_export_inputs(connect(), ended, file))
     if left_out:
         raise AuditError(
             f"{left_out} records could not be read and were left out, so this is not the whole log: verify the topic"
@@ -149,6 +166,12 @@ async def _replay(
         if wanted(record):
             printer.add(entry, record)
     return tuple(sorted(agents)), left_out
+
+
+async def _export_inputs(connection: Connection, ended: list[Ended], file: IO[bytes]) -> None:
+    async with aclosing(inputs_held(connection, ended)) as found:
+        async for held in found:
+            file.write(print_inputs(held) + b"\n")
 
 
 async def _export_decisions(connection: Connection, agents: tuple[str, ...], file: IO[bytes]) -> None:
