@@ -10,11 +10,13 @@ from typing import Any, Final, TypeVar
 import click
 
 from jurat import settings
+from jurat.schemas.moments import parse_moment, print_moment
 from jurat.streams.kafka import Connection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>ms|s|m|h)")
 
 
@@ -64,3 +66,20 @@ class Duration(click.ParamType):
 
 
 DURATION = Duration()
+
+
+class Moment(click.ParamType):
+    """A date (its first moment in UTC) or an RFC 3339 moment; converted to the form of records, which sorts by time."""
+
+    name = "moment"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse the text."""
+        text = str(value)
+        try:
+            return print_moment(parse_moment(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text))
+        except ValueError as error:
+            self.fail(f"{error}, or a date such as 2026-01-31", param, ctx)
+
+
+MOMENT: Final = Moment()
