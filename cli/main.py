@@ -36,9 +36,12 @@ COMMANDS: Final = {
     "simulate": "Publish a simulated marketplace.",
     "subscribe": "Print the events of a topic.",
     "topics": "Create, compare and describe topics.",
+    "witness": "Cosign the checkpoints of audit logs.",
     "worker": "Run an agent.",
 }
-WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "score", "simulate"})
+WITHOUT_A_PROJECT: Final = frozenset(
+    {"broker", "context", "dataset", "demo", "init", "score", "simulate", "witness"}
+)
 """Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
 
 WORKER: Final = "worker"
