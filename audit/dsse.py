@@ -79,7 +79,7 @@ def verify(record: SignedRecord, trust: Trust) -> VerifiedPayload:
 async def seal(payload: bytes, signer: Signer, *, payload_type: str) -> bytes:
     """Sign a payload and print its envelope as canonical JSON."""
     signature = await signer.sign(pae(payload_type, payload))
-    return _printed(payload, payload_type, Signature(keyid=signer.keyid, sig=signature))
+    return print_json(payload, payload_type, Signature(keyid=signer.keyid, sig=signature))
 
 
 def unseal(data: bytes, trust: Trust, *, payload_type: str, purpose: Purpose) -> VerifiedPayload:
@@ -89,17 +89,30 @@ def unseal(data: bytes, trust: Trust, *, payload_type: str, purpose: Purpose) ->
         RecordInvalid: not exactly what `seal` prints, or another payload type.
         SignatureInvalid: the key is not trusted for this purpose, or did not sign this.
     """
+    payload, got, signature = parse_json(data)
+    if got != payload_type:
+        raise _other_type(got, payload_type)
+    return _verified(payload, signature, trust, payload_type, purpose)
+
+
+def parse_json(data: bytes) -> tuple[bytes, str, Signature]:
+    """Read an envelope in JSON; nothing in it is verified.
+
+    Returns:
+        Payload, payload type, and the signature.
+
+    Raises:
+        RecordInvalid: not exactly what `print_json` prints.
+    """
     try:
         payload, got, signature = _parsed(canonical.loads_object(data))
     except (CanonicalError, binascii.Error, ValueError, TypeError, KeyError) as error:
         raise RecordInvalid(
             f"got what is no envelope in canonical JSON with one signature: {str(error)[:200]}"
         ) from error
-    if got != payload_type:
-        raise _other_type(got, payload_type)
-    if _printed(payload, got, signature) != data:
+    if print_json(payload, got, signature) != data:
         raise RecordInvalid("got an envelope in another form than its one form: another spelling of base64")
-    return _verified(payload, signature, trust, payload_type, purpose)
+    return payload, got, signature
 
 
 def _verified(
@@ -117,7 +130,8 @@ def _other_type(got: str, expected: str) -> RecordInvalid:
     return RecordInvalid(f"got the payload type {got[:100]!r}, expected {expected!r}")
 
 
-def _printed(payload: bytes, payload_type: str, signature: Signature) -> bytes:
+def print_json(payload: bytes, payload_type: str, signature: Signature) -> bytes:
+    """Print an envelope as canonical JSON."""
     return canonical.dumps(
         {
             "payload": base64.b64encode(payload).decode(),
