@@ -23,10 +23,12 @@ from rich.text import Text
 from jurat import settings
 from jurat.agents.catalogue import AGENTS
 from jurat.agents.memory import Memory, as_of
+from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.key_store import load_approver
 from jurat.audit.story import printable
 from jurat.cli.keys import PIPE_WIDTH, keys_option
 from jurat.cli.options import connection_options
+from jurat.cli.trust_hint import hint
 from jurat.schemas.moments import parse_moment, print_moment
 from jurat.streams.documents import digest_of
 from jurat.streams.forget_desk import Asked, ask_to_forget
@@ -57,6 +59,13 @@ class Moment(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+def _say_who_remembers(agent: str) -> None:
+    """Where nothing was found: whether this agent would remember anything at all."""
+    if AGENTS[agent].remembers is None:
+        known = ", ".join(name for name, one in sorted(AGENTS.items()) if one.remembers) or "none"
+        click.echo(f"the agent {agent} as it is now remembers nothing; these do: {known}", err=True)
+
+
 @click.group("memory")
 def command() -> None:
     """What agents remember of their subjects."""
@@ -82,6 +91,8 @@ def show(connection: Connection, subject: str, agent: str, moment: datetime | No
         click.echo(json_of(memory, moment))
     else:
         _print(memory, moment)
+    if not memory.facts:
+        _say_who_remembers(agent)
 
 
 @command.command("forget")
@@ -116,10 +127,13 @@ def forget(connection: Connection, subject: str, agent: str, name: str, keys: Pa
         asked = asyncio.run(run())
     if not asked:
         click.echo(f"nothing is remembered of {printable(subject)}; nothing was sent")
+        _say_who_remembers(agent)
     for one in asked:
         facts = "1 fact" if one.facts == 1 else f"{one.facts} facts"
         click.echo(f"asked {agent} to forget {facts} of {printable(subject)}, signed with {signer.keyid}")
         click.echo(f"what the agent makes of it: jurat audit show {one.record}", err=True)
+    if asked:
+        hint(keys, signer.keyid, name=name, role=DATA_PROTECTION)
 
 
 def json_of(memory: Memory, moment: datetime | None) -> str:
