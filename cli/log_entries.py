@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import click
 
@@ -20,7 +20,7 @@ from jurat.schemas.codec import SchemaIds, decode, encode
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import AuditError, SchemaError
 from jurat.streams import topics
-from jurat.streams.replay import KafkaRecord, replay
+from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -35,8 +35,28 @@ Connect = Callable[[], "Connection"]
 """Says how to reach Kafka."""
 
 
-async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
-    """Yield the audit log from its beginning to its present end; a `Fault` for what is no record.
+class RawLine(NamedTuple):
+    """A line of an export file, not looked at."""
+
+    number: int
+    data: bytes
+
+
+class RawRecord(NamedTuple):
+    """A record of the audit topic, not looked at."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    value: bytes | None
+
+
+Raw: TypeAlias = RawLine | RawRecord
+
+
+async def raw_entries(source: Path | None, connect: Connect) -> AsyncGenerator[Raw, None]:
+    """Yield what the audit log is made of, from its beginning to its present end, without looking at it.
 
     Args:
         source: an export file (`-`: standard input); None for the audit topic.
@@ -48,24 +68,52 @@ async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[L
     """
     if source is not None:
         for number, line in lines(source):
-            if not line.endswith(b"\n") and len(line) <= export.MAX_LINE_BYTES:
-                yield Fault(
-                    Place(line=number), f"line {number} is not ended by a line feed: the file was cut"
-                )
-                continue
-            try:
-                yield export.parse_entry(line, number)
-            except AuditError as error:
-                yield Fault(Place(line=number), str(error))
+            yield RawLine(number, line)
         return
     connection = connect()
-    ids = settings.schema_registry()
     async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
         async for record in records:
-            yield _entry_of(record, ids)
+            yield RawRecord(record.topic, record.partition, record.offset, record.timestamp_ms, record.value)
 
 
-def _entry_of(record: KafkaRecord, ids: SchemaIds | None) -> LogEntry | Fault:
+def read_entry(raw: Raw, ids: SchemaIds | None) -> LogEntry | Fault:
+    """Read what stands there; a `Fault` for what is no record.
+
+    Args:
+        raw: a line or a record.
+        ids: the registry of schemas, for records.
+    """
+    return _entry_of_line(raw) if isinstance(raw, RawLine) else _entry_of(raw, ids)
+
+
+async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
+    """Yield the audit log from its beginning to its present end; a `Fault` for what is no record.
+
+    Args:
+        source: an export file (`-`: standard input); None for the audit topic.
+        connect: says how to reach Kafka, and is called for the topic only.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+        StreamError: the topic cannot be read.
+    """
+    ids = settings.schema_registry() if source is None else None
+    async with aclosing(raw_entries(source, connect)) as raws:
+        async for raw in raws:
+            yield read_entry(raw, ids)
+
+
+def _entry_of_line(raw: RawLine) -> LogEntry | Fault:
+    number, line = raw
+    if not line.endswith(b"\n") and len(line) <= export.MAX_LINE_BYTES:
+        return Fault(Place(line=number), f"line {number} is not ended by a line feed: the file was cut")
+    try:
+        return export.parse_entry(line, number)
+    except AuditError as error:
+        return Fault(Place(line=number), str(error))
+
+
+def _entry_of(record: RawRecord, ids: SchemaIds | None) -> LogEntry | Fault:
     place = Place(record.topic, record.partition, record.offset)
     try:
         event = decode(record.value, expected=SignedRecord, ids=ids)
