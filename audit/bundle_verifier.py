@@ -5,57 +5,52 @@ Keys and witness policy are arguments; nothing in a bundle says what to trust. C
 1. the bundle is of its form (`bundle.read`): one spelling, every file named with its digest, no other;
 2. each checkpoint is one that the witness policy allows, of the topic and partition that it stands for;
 3. the checkpoints of a partition are tied to one another, each a prefix of the next;
-4. each record is signed by its agent with a trusted key, in its one form, and its approvals prove themselves;
-5. its name is of its place and id, and no other has its id, leaf or number in its chain; those that follow one another
-   in a chain are linked, and stand in the log in that order;
-6. its proof is of it, at its place, under a checkpoint of the bundle;
-7. the files of each policy bundle have its digest;
-8. judged again under its policies, it comes out as recorded, where whoever calls can judge.
+4. the files of each policy bundle have its digest;
+5. each record's proof is of it, at its place, under a checkpoint of the bundle;
+6. each record holds by itself: signature, form, agent, approvals, the key's standing at the earliest moment at which
+   the quorum had seen it, and its policies say the same again, where they are there;
+7. its name is of its place and id, and no other has its id, leaf or number in its chain; those that follow one another
+   in a chain are linked, and stand in the log in that order.
 
-A fault does not stop the checks: all are counted, and the first is named. Verdicts: those of `verifier.py`; `UNPROVEN`
-where nothing is wrong, but a record is under no checkpoint that witnesses saw, or no witness policy was given.
+A fault does not stop the checks: all are counted. Verdicts are those of the log, the worst finding: `UNPROVEN` where
+nothing is wrong, but a record is under no checkpoint that witnesses saw, or no witness policy was given.
 
 Specified in `docs/spec/bundle.md`. Not here: whether records are missing, which a bundle cannot tell.
 """
 
 from __future__ import annotations
 
-import base64
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import pairwise
 from typing import Final
 
 from jurat.audit import bundle, dsse, tlog_proof
-from jurat.audit.approval import check_recorded
 from jurat.audit.bundle import Bundle, Listed
 from jurat.audit.history import History, WitnessedHead
-from jurat.audit.keys import Purpose, Trust
-from jurat.audit.log import Fault, Place
-from jurat.audit.merkle import leaf_hash, record_leaf, verify_consistency, verify_inclusion
+from jurat.audit.keys import Trust
+from jurat.audit.log import Fault, LogEntry, Place
+from jurat.audit.merkle import verify_consistency, verify_inclusion
 from jurat.audit.origin import parse as parse_origin
-from jurat.audit.record import DecisionRecord, parse
+from jurat.audit.record import parse
+from jurat.audit.standing import Standing
 from jurat.audit.tlog_policy import TlogPolicy
-from jurat.audit.verifier import LogVerdict
-from jurat.schemas.errors import (
-    AuditError,
-    BundleInvalid,
-    ChainBroken,
-    NoteInvalid,
-    ProofInvalid,
-    RecordInvalid,
-)
+from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge
+from jurat.audit.verifier_report import Finding, Findings, LogVerdict
+from jurat.schemas.envelope import SignedRecord
+from jurat.schemas.errors import AuditError, BundleInvalid, ChainBroken, NoteInvalid, ProofInvalid
 
 MAX_FAULTS: Final = 1_000
 """Faults that are kept; all are counted."""
 
-Digest = Callable[[Mapping[str, bytes]], str]
+Files = Mapping[str, bytes]
+Digest = Callable[[Files], str]
 """The digest of a policy bundle's files; policies are another room's."""
 
-Rejudge = Callable[[DecisionRecord, Mapping[str, bytes]], str | None]
-"""Judges a record again under a policy bundle's files: what is wrong, or None."""
+Rejudging = Callable[[Mapping[str, Files]], Rejudge]
+"""What evaluates policies again, made of bundles by digest; the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +58,25 @@ class BundleReport:
     """What a bundle is worth.
 
     Attributes:
-        verdict: `VALID`, `INVALID` or `UNPROVEN`.
         records: how many it holds.
         proved: how many of them are in the log, under a checkpoint that the quorum saw.
-        rejudged: how many of them were judged again.
-        count: how many faults there are.
-        faults: the first of them.
+        rejudged: of how many the policies said the same again.
+        findings: what was found, the worst first; none where it is valid.
+        faults: what does not hold, the first of it.
         heads: by partition, the latest checkpoint that the quorum saw.
     """
 
-    verdict: LogVerdict
     records: int
     proved: int
     rejudged: int
-    count: int
+    findings: tuple[Finding, ...]
     faults: tuple[Fault, ...]
     heads: tuple[WitnessedHead, ...]
+
+    @property
+    def verdict(self) -> LogVerdict:
+        """The worst of the findings."""
+        return self.findings[0].verdict if self.findings else LogVerdict.VALID
 
     def to_json(self) -> dict[str, object]:
         """The report as JSON types."""
@@ -86,9 +84,12 @@ class BundleReport:
             "verdict": self.verdict.value,
             "records": self.records,
             "proved": self.proved,
-            "rejudged": self.rejudged,
-            "faults": self.count,
-            "firstFaults": [{"place": str(fault.place), "reason": fault.reason} for fault in self.faults],
+            "evaluatedAgain": self.rejudged,
+            "findings": [
+                {"verdict": one.verdict.value, "count": one.count, "first": str(one.first)}
+                for one in self.findings
+            ],
+            "faults": [{"place": str(fault.place), "reason": fault.reason} for fault in self.faults],
             "heads": [
                 {"partition": head.partition, "size": head.size, "root": head.root.hex(), "time": head.time}
                 for head in self.heads
@@ -99,8 +100,8 @@ class BundleReport:
 @dataclass(frozen=True, slots=True)
 class _Verified:
     listed: Listed
-    record: DecisionRecord
-    payload_sha256: str
+    decision_id: str
+    facts: Facts
 
 
 def verify(
@@ -109,7 +110,7 @@ def verify(
     policy: TlogPolicy | None,
     *,
     digest_of: Digest,
-    rejudge: Rejudge | None = None,
+    rejudging: Rejudging | None = None,
 ) -> BundleReport:
     """Say what a bundle is worth.
 
@@ -118,71 +119,67 @@ def verify(
         trust: the trusted keys.
         policy: the witness policy; None where the verifier has none, and then nothing is proved to be in the log.
         digest_of: digests a policy bundle's files.
-        rejudge: judges a record again; None where nobody can.
+        rejudging: makes what evaluates policies again; None where nobody can.
     """
     try:
         held = bundle.read(data)  # 1
     except BundleInvalid as error:
+        found = Findings()
         fault = Fault(Place(), str(error))
-        return BundleReport(LogVerdict.INVALID, 0, 0, 0, 1, (fault,), ())
-    return _Verifying(held, trust, policy, digest_of, rejudge).report()
+        found.add(LogVerdict.INVALID, fault)
+        return BundleReport(0, 0, 0, found.all(), (fault,), ())
+    verifying = _Verifying(held)
+    if policy is not None:
+        verifying.check_checkpoints(History(policy))  # 2, 3
+    policies = verifying.check_policies(digest_of)  # 4
+    again = None if rejudging is None or not policies else rejudging(policies)
+    return verifying.report(Examiner(trust, rejudge=again), is_witnessed=policy is not None)  # 5 to 7
 
 
 class _Verifying:
-    def __init__(
-        self,
-        held: Bundle,
-        trust: Trust,
-        policy: TlogPolicy | None,
-        digest_of: Digest,
-        rejudge: Rejudge | None,
-    ) -> None:
+    def __init__(self, held: Bundle) -> None:
         self._held = held
-        self._trust = trust
-        self._policy = policy
-        self._digest_of = digest_of
-        self._rejudge = rejudge
+        self._found = Findings()
         self._faults: list[Fault] = []
-        self._count = 0
         self._heads: dict[tuple[int, int], WitnessedHead] = {}
-        self._good_policies: set[str] = set()
         self._places = {(place[0], signed): place for place, signed in held.checkpoints.items()}
 
-    def report(self) -> BundleReport:
+    def fault(self, place: Place, reason: str) -> None:
+        fault = Fault(place, reason)
+        self._found.add(LogVerdict.INVALID, fault)
+        if len(self._faults) < MAX_FAULTS:
+            self._faults.append(fault)
+
+    def report(self, examiner: Examiner, *, is_witnessed: bool) -> BundleReport:
         held = self._held
-        if self._policy is not None:
-            self._check_checkpoints(History(self._policy))  # 2, 3
-        self._check_policies()  # 7
+        sizes: dict[int, list[int]] = {}
+        for partition, size in sorted(self._heads):
+            sizes.setdefault(partition, []).append(size)
         proved = rejudged = 0
         verified: list[_Verified] = []
         for listed in held.records:
             with self._at(listed):
-                one, leaf = self._check_record(listed)  # 4, 5
-                verified.append(one)
-                proved += self._check_proof(listed, leaf)  # 6
-                rejudged += self._judge_again(one.record)  # 8
-        self._check_together(verified)  # 5
-        verdict = LogVerdict.VALID if held.records and proved == len(held.records) else LogVerdict.UNPROVEN
+                entry, decision_id = self._entry(listed)
+                is_proved = False
+                with self._at(listed):  # a record is looked at, whatever its proof is worth
+                    is_proved = is_witnessed and self._check_proof(listed, entry.leaf())  # 5
+                at = self._seen_at(listed, sizes) if is_proved else None
+                one = self._check_record(examiner, entry, at)  # 6
+                proved += is_proved
+                if not is_proved:
+                    self._unproven(entry.place, "no witnessed checkpoint of the bundle holds it")
+                rejudged += one.again == SAME
+                verified.append(_Verified(listed, decision_id, one))
+        self._check_together(verified)  # 7
+        if not held.records:
+            self._unproven(Place(), "the bundle holds no record: there is nothing to prove")
         latest = {partition: head for (partition, _size), head in sorted(self._heads.items())}
+        found = self._found.all()
         return BundleReport(
-            verdict=LogVerdict.INVALID if self._count else verdict,
-            records=len(held.records),
-            proved=proved,
-            rejudged=rejudged,
-            count=self._count,
-            faults=tuple(self._faults),
-            heads=tuple(latest.values()),
+            len(held.records), proved, rejudged, found, tuple(self._faults), tuple(latest.values())
         )
 
-    def _at(self, listed: Listed) -> _Noting:
-        return _Noting(self, Place(self._held.topic, listed.partition, listed.offset))
-
-    def fault(self, place: Place, reason: str) -> None:
-        self._count += 1
-        if len(self._faults) < MAX_FAULTS:
-            self._faults.append(Fault(place, reason))
-
-    def _check_checkpoints(self, history: History) -> None:
+    def check_checkpoints(self, history: History) -> None:
         before: WitnessedHead | None = None
         for (partition, size), signed in sorted(self._held.checkpoints.items()):
             with _Noting(self, Place(self._held.topic, partition)):
@@ -190,7 +187,7 @@ class _Verifying:
                 name = bundle.checkpoint_file(partition, size)
                 if head is None:
                     raise NoteInvalid(f"{name}: got a checkpoint that too few witnesses signed")
-                topic = parse_origin(_origin(signed)).topic
+                topic = parse_origin(signed.partition(b"\n")[0].decode()).topic
                 if (head.partition, head.size, topic) != (partition, size, self._held.topic):
                     raise NoteInvalid(f"{name}: got a checkpoint of another log or size than its name says")
                 self._heads[partition, size] = head
@@ -208,6 +205,19 @@ class _Verifying:
                 Place(self._held.topic, partition), f"{name}: got a proof that ties no two checkpoints"
             )
 
+    def check_policies(self, digest_of: Digest) -> dict[str, Files]:
+        """The policy bundles that are what they are called."""
+        good: dict[str, Files] = {}
+        for digest, files in sorted(self._held.policies.items()):
+            got = digest_of(files)
+            if got == digest:
+                good[digest] = files
+            else:
+                self.fault(
+                    Place(), f"policies/{digest}: got files with the digest {got}: they are not that bundle"
+                )
+        return good
+
     def _check_tied(self, before: WitnessedHead, head: WitnessedHead) -> None:
         name = bundle.consistency_file(head.partition, before.size, head.size)
         proof = self._held.consistency.get((head.partition, before.size, head.size))
@@ -215,37 +225,21 @@ class _Verifying:
             raise ProofInvalid(f"got no {name}: nothing ties the two checkpoints together")
         verify_consistency(before.size, head.size, before.root, head.root, proof)
 
-    def _check_policies(self) -> None:
-        for digest, files in sorted(self._held.policies.items()):
-            got = self._digest_of(files)
-            if got == digest:
-                self._good_policies.add(digest)
-            else:
-                self.fault(
-                    Place(), f"policies/{digest}: got files with the digest {got}: they are not that bundle"
-                )
-
-    def _check_record(self, listed: Listed) -> tuple[_Verified, bytes]:
+    def _entry(self, listed: Listed) -> tuple[LogEntry, str]:
+        """The record as an entry of the log, and its decision id; neither is verified."""
         data = self._held.files[bundle.envelope_file(listed.name)]
-        checked = dsse.unseal(data, self._trust, payload_type=dsse.PAYLOAD_TYPE, purpose=Purpose.DECISIONS)
-        told = parse(checked.payload).predicate
-        if told.agent != checked.key.agent:
-            raise RecordInvalid(
-                f"got a record of the agent {told.agent!r} signed by the key of {checked.key.agent!r}",
-                keyid=checked.key.keyid,
-            )
-        check_recorded(told, self._trust)
+        payload, payload_type, signature = dsse.parse_json(data)
+        told = parse(payload).predicate
         if listed.name != bundle.record_name(listed.partition, listed.index, told.decision_id):
             raise BundleInvalid(f"got the record {told.decision_id} under the name {listed.name}")
-        payload, payload_type, signature = dsse.parse_json(data)
-        digest = sha256(payload).hexdigest()
-        sig = base64.b64encode(signature.sig).decode()
-        leaf = record_leaf(keyid=signature.keyid, payload_sha256=digest, payload_type=payload_type, sig=sig)
-        return _Verified(listed, told, digest), leaf_hash(leaf)
+        record = SignedRecord(
+            chain=told.chain, payload_type=payload_type, payload=payload, signatures=(signature,)
+        )
+        return LogEntry(self._held.topic, listed.partition, listed.offset, 0, record), told.decision_id
 
     def _check_proof(self, listed: Listed, leaf: bytes) -> bool:
         data = self._held.files.get(bundle.proof_file(listed.name))
-        if data is None or self._policy is None:
+        if data is None:
             return False
         proof = tlog_proof.parse(data)
         at = self._places.get((listed.partition, proof.signed))
@@ -261,14 +255,26 @@ class _Verifying:
         verify_inclusion(proof.index, head.size, leaf, proof.hashes, head.root)
         return True
 
-    def _judge_again(self, record: DecisionRecord) -> bool:
-        used = record.policy
-        if self._rejudge is None or used is None or used.digest not in self._good_policies:
-            return False
-        wrong = self._rejudge(record, self._held.policies[used.digest])
-        if wrong is not None:
-            raise RecordInvalid(wrong, decision_id=record.decision_id)
-        return True
+    def _seen_at(self, listed: Listed, sizes: Mapping[int, list[int]]) -> int | None:
+        """When the quorum first saw a tree with this leaf: the checkpoints are tied, so one proof is of all of them."""
+        own = sizes[listed.partition]
+        return self._heads[listed.partition, own[bisect_right(own, listed.index)]].time
+
+    def _check_record(self, examiner: Examiner, entry: LogEntry, at: int | None) -> Facts:
+        examined, _ = examiner.examine(entry, witnessed_at=at)
+        facts = examined.facts
+        if facts is None:
+            number, reason = examined.refused or (0, "it was refused")
+            raise BundleInvalid(f"check {number}: {reason}")
+        for number, reason in facts.wrong:
+            self.fault(entry.place, f"check {number}: {reason}")
+        if facts.standing is Standing.SUSPECT:
+            self._found.add(
+                LogVerdict.SUSPECT, Fault(entry.place, "somebody else may have had its key by then")
+            )
+        elif facts.standing is Standing.UNPROVEN:
+            self._unproven(entry.place, "no witness tells when its key signed it")
+        return facts
 
     def _check_together(self, verified: list[_Verified]) -> None:
         ids: set[str] = set()
@@ -277,31 +283,34 @@ class _Verifying:
         for one in verified:
             with self._at(one.listed):
                 leaf = (one.listed.partition, one.listed.index)
-                if one.record.decision_id in ids or leaf in leaves:
+                if one.decision_id in ids or leaf in leaves:
                     raise BundleInvalid("got a record whose decision id or leaf another one has")
-                ids.add(one.record.decision_id)
+                ids.add(one.decision_id)
                 leaves.add(leaf)
-                chains.setdefault(one.record.chain, []).append(one)
+                chains.setdefault(one.facts.chain, []).append(one)
         for chain in chains.values():
-            chain.sort(key=lambda one: one.record.seq)
+            chain.sort(key=lambda one: one.facts.seq)
             for before, one in pairwise(chain):
                 with self._at(one.listed):
                     _check_follows(before, one)
 
+    def _at(self, listed: Listed) -> _Noting:
+        return _Noting(self, Place(self._held.topic, listed.partition, listed.offset))
+
+    def _unproven(self, place: Place, reason: str) -> None:
+        self._found.add(LogVerdict.UNPROVEN, Fault(place, reason))
+
 
 def _check_follows(before: _Verified, one: _Verified) -> None:
-    if one.record.seq == before.record.seq:
-        raise ChainBroken(f"got number {one.record.seq} of the chain {one.record.chain} twice")
+    named = f"number {one.facts.seq} of the chain {one.facts.chain}"
+    if one.facts.seq == before.facts.seq:
+        raise ChainBroken(f"got {named} twice")
     if one.listed.partition != before.listed.partition:
-        raise ChainBroken(f"got the chain {one.record.chain} in two partitions")
+        raise ChainBroken(f"got the chain {one.facts.chain} in two partitions")
     if one.listed.index < before.listed.index:
-        raise ChainBroken(
-            f"got number {one.record.seq} of the chain {one.record.chain} before an earlier one"
-        )
-    if one.record.seq == before.record.seq + 1 and one.record.prev != before.payload_sha256:
-        raise ChainBroken(
-            f"got number {one.record.seq} of the chain {one.record.chain} after another one than is here"
-        )
+        raise ChainBroken(f"got {named} before an earlier one")
+    if one.facts.seq == before.facts.seq + 1 and one.facts.prev != before.facts.digest:
+        raise ChainBroken(f"got {named} after another one than is here")
 
 
 class _Noting(suppress):
@@ -318,7 +327,3 @@ class _Noting(suppress):
             self._verifying.fault(self._place, str(error))
             return True
         return False
-
-
-def _origin(signed: bytes) -> str:
-    return signed.partition(b"\n")[0].decode()

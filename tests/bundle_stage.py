@@ -15,7 +15,7 @@ from jurat.audit.keys import Trust
 from jurat.audit.log import LogEntry
 from jurat.audit.origin import Origin
 from jurat.audit.record import parse
-from jurat.audit.verifier import LogVerdict
+from jurat.audit.verifier_report import LogVerdict
 from jurat.policies.folder import digest_of
 from jurat.schemas import canonical
 from tests.golden.audit import sample_log
@@ -98,14 +98,14 @@ def verify(
     *,
     trust: Trust | None = None,
     policy: bytes | None = POLICY,
-    rejudge: bundle_verifier.Rejudge | None = None,
+    rejudging: bundle_verifier.Rejudging | None = None,
 ) -> BundleReport:
     return bundle_verifier.verify(
         data,
         trust or sample_log.trust(),
         None if policy is None else tlog_policy.parse(policy),
         digest_of=digest_of,
-        rejudge=rejudge,
+        rejudging=rejudging,
     )
 
 

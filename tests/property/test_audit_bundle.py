@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jurat.audit import bundle_zip
-from jurat.audit.verifier import LogVerdict
+from jurat.audit.verifier_report import LogVerdict
 from jurat.schemas.errors import BundleInvalid
 from tests import bundle_stage as stage
 

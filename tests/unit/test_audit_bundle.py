@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,14 @@ from securesystemslib.signer import SSlibKey
 
 from jurat.audit import bundle, bundle_verifier, bundle_zip, did_key
 from jurat.audit.keys import Trust
+from jurat.audit.log import LogEntry
 from jurat.audit.record import Outcome, build, parse
-from jurat.audit.verifier import LogVerdict
-from jurat.policies.folder import digest_of
+from jurat.audit.verifier_report import LogVerdict
+from jurat.policies.folder import digest_of, read_folder, shipped_bundle
 from jurat.schemas.errors import BundleInvalid, PolicyFileInvalid, ProofInvalid
+from jurat.streams.rejudging import Rejudging
 from tests import bundle_stage as stage
+from tests.deciding_stage import decider, ended
 from tests.golden.audit import sample_log
 from tests.notary_stage import TIME
 
@@ -114,33 +118,46 @@ def test_two_histories_of_one_chain() -> None:
     assert "twice" in str(report.faults[0])
 
 
-def test_policies_are_those_of_their_digest_and_are_judged_again() -> None:
-    files = {"returns.cedar": b"permit(principal, action, resource);", "tests/a.yaml": b"[]"}
+def test_policies_are_those_of_their_digest_and_are_evaluated_again() -> None:
+    """The shop's own bundle, on a decision that it judged; then on a record that says something else."""
+    files, faults = read_folder(shipped_bundle("shop"))
+    assert not faults
     digest = digest_of(files)
-    log = []
-    for entry in sample_log.log(2):
-        record = parse(entry.record.payload).predicate
-        assert record.policy is not None
-        made = record.model_copy(update={"policy": record.policy.model_copy(update={"digest": digest})})
-        payload = build(made, *sample_log.subject_of(made, 0))
-        log.append(sample_log.sign(made, payload, by=sample_log.signer(made.agent), at=(entry.partition, 0)))
+    log = evaluated_log(digest)
     made = stage.maker(log, policy=stage.POLICY)
     assert made.digests == {digest}
-    data = stage.bundle_of(log, sizes={0: (1,), 1: (1,)}, policies={digest: files})
-    assert stage.verify(data).rejudged == 0
-    asked: list[Mapping[str, bytes]] = []
-
-    def agree(_record: object, held: Mapping[str, bytes]) -> None:
-        asked.append(held)
-
-    report = stage.verify(data, rejudge=agree)
-    assert (report.verdict, report.rejudged, asked) == (LogVerdict.VALID, 2, [files, files])
-    report = stage.verify(data, rejudge=lambda _record, _files: "it would be denied now")
-    assert (report.verdict, report.count) == (LogVerdict.INVALID, 2)
+    data = stage.bundle_of(log, sizes={0: (1,)}, policies={digest: files})
+    report = stage.verify(data)
+    assert (report.verdict, report.rejudged) == (LogVerdict.VALID, 0), "nobody was there to evaluate"
+    report = stage.verify(data, rejudging=Rejudging)
+    assert (report.verdict, report.rejudged) == (LogVerdict.VALID, 1)
+    otherwise = stage.bundle_of(
+        evaluated_log(digest, policies=("somebody.else",)), sizes={0: (1,)}, policies={digest: files}
+    )
+    report = stage.verify(otherwise, rejudging=Rejudging)
+    assert report.verdict is LogVerdict.INVALID
+    assert "but the record says" in str(report.faults[0])
     changed = stage.mended(
-        lambda found: found.update({f"policies/{digest}/returns.cedar": b"forbid();"}), data
+        lambda found: found.update(
+            {f"policies/{digest}/shipping.cedar": b"permit(principal, action, resource);"}
+        ),
+        data,
     )
     stage.refused(changed, "they are not that bundle")
+
+
+def evaluated_log(digest: str, *, policies: tuple[str, ...] | None = None) -> list[LogEntry]:
+    """One record, with what the shop's engine really said; or as if other policies had."""
+    result, record, _ = asyncio.run(ended(decider()))
+    assert record.policy is not None
+    assert record.policy.digest == digest
+    payload = result.draft.finish(sample_log.ChainHead())
+    if policies is not None:
+        said = parse(payload)
+        last = record.proposals[-1].model_copy(update={"policies": policies})
+        record = record.model_copy(update={"proposals": (*record.proposals[:-1], last)})
+        payload = build(record, said.subject[0].name, said.subject[0].digest.sha256)
+    return [sample_log.sign(record, payload, by=sample_log.signer(record.agent), at=(0, 0))]
 
 
 def test_a_log_that_was_rewritten_makes_no_bundle() -> None:
@@ -170,10 +187,10 @@ def test_what_a_maker_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_report_as_json() -> None:
     told = stage.verify(stage.GOOD).to_json()
-    assert (told["verdict"], told["records"], told["proved"], told["faults"]) == ("VALID", 10, 10, 0)
+    assert (told["verdict"], told["records"], told["proved"], told["findings"]) == ("VALID", 10, 10, [])
     assert json.loads(json.dumps(told)) == told
     broken = stage.verify(b"PK").to_json()
-    assert broken["firstFaults"] == [
+    assert broken["faults"] == [
         {"place": "the whole log", "reason": str(stage.verify(b"PK").faults[0].reason)}
     ]
 
@@ -181,7 +198,7 @@ def test_the_report_as_json() -> None:
 def test_faults_beyond_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle_verifier, "MAX_FAULTS", 3)
     report = stage.verify(stage.GOOD, trust=Trust(()))
-    assert (report.count, len(report.faults)) == (10, 3)
+    assert (report.findings[0].count, len(report.faults)) == (10, 3)
 
 
 def test_another_dsse_accepts_a_record_of_the_bundle() -> None:

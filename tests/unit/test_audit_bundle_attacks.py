@@ -10,7 +10,7 @@ import pytest
 from jurat.audit import bundle, bundle_zip, dsse
 from jurat.audit.keys import parse_trust, print_trust
 from jurat.audit.record import Outcome, build, parse
-from jurat.audit.verifier import LogVerdict
+from jurat.audit.verifier_report import LogVerdict
 from tests import bundle_stage as stage
 from tests.golden.audit import sample_log
 

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from jurat.audit import bundle_verifier, bundle_zip
-from jurat.audit.verifier import LogVerdict
+from jurat.audit.verifier_report import LogVerdict
 from jurat.policies.folder import digest_of
 from jurat.schemas.errors import BundleInvalid
 from tests import bundle_stage as stage
