@@ -53,21 +53,23 @@ class LogEntry:
         """Its coordinates."""
         return Place(self.topic, self.partition, self.offset, self.line)
 
-    def leaf(self, payload_sha256: str | None = None) -> bytes:
-        """The leaf hash of this entry; a record has one signature, and only the first counts here.
+    def leaf_entry(self, payload_sha256: str | None = None) -> bytes:
+        """What is hashed into the log's tree; a record has one signature, and only the first counts here.
 
         Args:
             payload_sha256: of its payload in hex, from who knows it already.
         """
         signature = self.record.signatures[0]
-        return leaf_hash(
-            record_leaf(
-                keyid=signature.keyid,
-                payload_sha256=payload_sha256 or sha256(self.record.payload).hexdigest(),
-                payload_type=self.record.payload_type,
-                sig=base64.b64encode(signature.sig).decode(),
-            )
+        return record_leaf(
+            keyid=signature.keyid,
+            payload_sha256=payload_sha256 or sha256(self.record.payload).hexdigest(),
+            payload_type=self.record.payload_type,
+            sig=base64.b64encode(signature.sig).decode(),
         )
+
+    def leaf(self, payload_sha256: str | None = None) -> bytes:
+        """The leaf hash of this entry; its argument is that of `leaf_entry`."""
+        return leaf_hash(self.leaf_entry(payload_sha256))
 
 
 @dataclass(frozen=True, slots=True)

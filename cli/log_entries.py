@@ -16,11 +16,11 @@ from jurat import settings
 from jurat.audit import export
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.cli.files import lines
-from jurat.schemas.codec import SchemaIds, decode, encode
-from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import AuditError, SchemaError
+from jurat.schemas.codec import SchemaIds
+from jurat.schemas.errors import AuditError
 from jurat.streams import topics
-from jurat.streams.replay import replay
+from jurat.streams.audit_entries import entry_of
+from jurat.streams.replay import KafkaRecord, replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -113,20 +113,6 @@ def _entry_of_line(raw: RawLine) -> LogEntry | Fault:
         return Fault(Place(line=number), str(error))
 
 
-def _entry_of(record: RawRecord, ids: SchemaIds | None) -> LogEntry | Fault:
-    place = Place(record.topic, record.partition, record.offset)
-    try:
-        event = decode(record.value, expected=SignedRecord, ids=ids)
-    except SchemaError as error:
-        return Fault(place, f"not a signed record: {error}")
-    if not isinstance(event, SignedRecord):
-        return Fault(place, f"not a signed record but a {event.event_type()}")
-    if ids is None and encode(event) != record.value:
-        return Fault(place, "a signed record, but not in the bytes that a worker writes")
-    return LogEntry(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp_ms,
-        record=event,
-    )
+def _entry_of(raw: RawRecord, ids: SchemaIds | None) -> LogEntry | Fault:
+    where = (raw.topic, raw.partition, raw.offset, raw.timestamp_ms)
+    return entry_of(KafkaRecord(*where, key=None, value=raw.value, headers=()), ids)

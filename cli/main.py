@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "init": "Write a project with an agent of one's own.",
     "keys": "Make and list signing keys.",
     "memory": "Show what agents remember, and make them forget.",
+    "notary": "Sign the audit logs.",
     "policy": "Check, test, compare, publish and activate policies.",
     "publish": "Publish events from JSON lines.",
     "score": "Score agents in simulated worlds.",

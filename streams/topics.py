@@ -93,6 +93,18 @@ USAGE: Final = Topic("subscriptions.usage")
 CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
 AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
 APPROVAL_REQUESTS: Final = Topic("approvals.requests", compacted=True)
+CHECKPOINT_SETTINGS: Final = {
+    "segment.bytes": str(16 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": "600000",
+}
+"""Bounds what a notary reads at a restart: of each log only the latest checkpoint lives, beside the open segment."""
+
+CHECKPOINTS: Final = Topic("audit.checkpoints", compacted=True, own=CHECKPOINT_SETTINGS)
+CHECKPOINT_HISTORY: Final = Topic("audit.checkpoint-history", retention=FOREVER)
+"""The checkpoints of the logs, docs/spec/log.md: those of partition n of the audit topic in partition n of both."""
+
+OF_THE_NOTARY: Final = (CHECKPOINTS, CHECKPOINT_HISTORY)
 OF_ALL_AGENTS: Final = (AUDIT, APPROVAL_REQUESTS)
 """Written by every agent, whatever the partitions of its input."""
 
@@ -256,4 +268,8 @@ def of_agent(agent: str) -> tuple[Topic, ...]:
 
 def shared() -> tuple[Topic, ...]:
     """Every topic that belongs to no single agent."""
-    return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), *OF_ALL_AGENTS, CONTEXT_DEAD_LETTERS, POLICIES)))
+    return tuple(
+        dict.fromkeys(
+            (*TOPIC_OF_EVENT.values(), *OF_ALL_AGENTS, *OF_THE_NOTARY, CONTEXT_DEAD_LETTERS, POLICIES)
+        )
+    )
