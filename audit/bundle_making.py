@@ -58,6 +58,9 @@ class BundleMaker:
         trust: the trusted keys, of which a copy is included.
         witness_policy: the witness policy's file; None where there is none, and then there are no proofs.
 
+    Attributes:
+        records: how many were taken.
+
     Raises:
         PolicyFileInvalid: the witness policy is not of its form.
     """
@@ -68,7 +71,12 @@ class BundleMaker:
         self._history = None if witness_policy is None else History(parse_policy(witness_policy))
         self._topic: str | None = None
         self._partitions: dict[int, _Partition] = {}
-        self._records = 0
+        self.records = 0
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether checkpoints can be taken."""
+        return self._history is not None
 
     @property
     def digests(self) -> frozenset[str]:
@@ -92,8 +100,8 @@ class BundleMaker:
         partition = self._partitions.setdefault(entry.partition, _Partition())
         index = partition.tree.append(entry.leaf())
         if record is not None:
-            self._records += 1
-            if self._records > bundle.MAX_RECORDS:
+            self.records += 1
+            if self.records > bundle.MAX_RECORDS:
                 raise BundleInvalid(
                     f"got more than {bundle.MAX_RECORDS} records for one bundle; choose fewer, by time for example"
                 )
@@ -135,7 +143,7 @@ class BundleMaker:
         Raises:
             BundleInvalid: nothing was asked for, or it is too large.
         """
-        if self._topic is None or not self._records:
+        if self._topic is None or not self.records:
             raise BundleInvalid("got no record for a bundle; ask for others, or for a longer time")
         files: dict[str, bytes] = {bundle.TRUST: print_trust(self._trust)}
         if self._witness_policy is not None:

@@ -24,6 +24,9 @@ MAX_FILES: Final = 60_000
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Some 20,000 decisions with their proofs; all of it is held in memory, twice."""
 
+MAX_FILE_BYTES: Final = 2 * MAX_BYTES
+"""The zip file itself: its headers are small beside the files."""
+
 MAX_NAME: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -71,8 +74,8 @@ def unpack(data: bytes) -> dict[str, bytes]:
     Raises:
         BundleInvalid: it is not exactly what `pack` prints.
     """
-    if len(data) > 2 * MAX_BYTES:
-        raise BundleInvalid(f"got a bundle of {len(data)} bytes, expected at most {2 * MAX_BYTES}")
+    if len(data) > MAX_FILE_BYTES:
+        raise BundleInvalid(f"got a bundle of more than {MAX_FILE_BYTES} bytes, expected fewer")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as read:
             infos = read.infolist()

@@ -29,6 +29,7 @@ from jurat.audit.log import Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
 from jurat.audit.verifier_report import NOT_GIVEN, LogVerdict, Report
+from jurat.cli.audit_bundle import is_bundle, print_bundle_report, verified_bundle
 from jurat.cli.audit_jobs import MAX_JOBS, verify_all
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.files import lines
@@ -94,6 +95,7 @@ class _Beside:
     show_default=True,
     help="Processes that look at records.",
 )
+@click.option("--witness-policy", type=_PLAIN_FILE, help="Logs and witnesses, for a bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
@@ -110,9 +112,10 @@ def command(
     with_decisions: bool,
     with_inputs: bool,
     with_policies: bool,
+    witness_policy: Path | None,
     as_json: bool,
 ) -> None:
-    """Verify the audit topic, or an export FILE (`-`: standard input).
+    """Verify the audit topic, an export FILE (`-`: standard input), or an auditor's bundle.
 
     Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
@@ -123,6 +126,12 @@ def command(
         raise click.UsageError("got standard input for two files, expected it for one")
     try:
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
+        if file is not None and is_bundle(file):
+            found = verified_bundle(file, trusted, witness_policy)
+            print_bundle_report(found, as_json=as_json)
+            ctx.exit(EXIT_CODES[found.verdict])
+        if witness_policy is not None:
+            raise ConfigurationError("got --witness-policy, expected it for a bundle only")
         noted = tuple(parse_tree_head(head) for head in heads)
         live = connect() if with_decisions or with_inputs or with_policies else None
         beside = _Beside(decisions, inputs, live if with_decisions else None, live if with_inputs else None)

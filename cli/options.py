@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import click
@@ -83,3 +84,11 @@ class Moment(click.ParamType):
 
 
 MOMENT: Final = Moment()
+
+
+def moment_of(seconds: int) -> str:
+    """A moment in POSIX seconds as people read it; what no calendar has, as it stands."""
+    try:
+        return print_moment(datetime.fromtimestamp(seconds, UTC))
+    except (OverflowError, ValueError, OSError):
+        return f"second {seconds} since 1970"

@@ -74,8 +74,8 @@ def test_the_bounds_of_a_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
         bundle_zip.pack(dict.fromkeys("abc", b""))
     with pytest.raises(BundleInvalid, match="files with"):
         bundle_zip.unpack(GOOD)
-    monkeypatch.setattr(bundle_zip, "MAX_BYTES", 10)
-    with pytest.raises(BundleInvalid, match="got a bundle of"):
+    monkeypatch.setattr(bundle_zip, "MAX_FILE_BYTES", 10)
+    with pytest.raises(BundleInvalid, match="got a bundle of more than 10 bytes"):
         bundle_zip.unpack(GOOD)
 
 
