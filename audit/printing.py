@@ -66,6 +66,23 @@ def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pi
         raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
 
 
+def whole(record: DecisionRecord, subject_name: str, subject_sha256: str) -> bytes:
+    """Print a statement around a record that has its place: the same bytes, in one go.
+
+    Raises:
+        CanonicalError: it is outside the canonical JSON profile.
+    """
+    if not _fits(record):
+        made = pieces(record, subject_name, subject_sha256)  # the long way, which may find a form
+        return joined(made, seq=record.seq, prev=record.prev)
+    try:
+        return orjson.dumps(
+            statement_of(record.__dict__, subject_name, subject_sha256), default=_fields, option=_OPTIONS
+        )
+    except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
+        raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
+
+
 def joined(made: Pieces, *, seq: int, prev: str) -> bytes:
     """Fill in the place.
 
@@ -112,9 +129,22 @@ def _subject(name: str, sha256: str) -> bytes:
 
 
 def _fields(value: object) -> dict[str, object]:
-    if isinstance(value, Model):
-        fields = value.__dict__
-        if all(fields.get(name, True) for name in SOMETIMES):
-            return fields
-        return {name: one for name, one in fields.items() if one or name not in SOMETIMES}
-    raise TypeError(f"got a {type(value).__name__}, expected JSON types")
+    sometimes = _SOMETIMES_OF.get(type(value))
+    if sometimes is None:
+        sometimes = _learn(value)
+    fields = value.__dict__
+    for name in sometimes:
+        if not fields[name]:
+            return {name: one for name, one in fields.items() if one or name not in SOMETIMES}
+    return fields
+
+
+_SOMETIMES_OF: Final[dict[type, tuple[str, ...]]] = {}
+"""By model, which of its members are left out where there is nothing in them: asked for every part of every record."""
+
+
+def _learn(value: object) -> tuple[str, ...]:
+    if not isinstance(value, Model):
+        raise TypeError(f"got a {type(value).__name__}, expected JSON types")
+    found = tuple(name for name in SOMETIMES if name in type(value).model_fields)
+    return _SOMETIMES_OF.setdefault(type(value), found)

@@ -234,9 +234,9 @@ def check_again(record: DecisionRecord, rejudge: Rejudge) -> str | None:
     if used is None or verdict is None or not record.proposals or is_unjudged(record):
         return None
     chosen = record.proposals[0 if verdict is Verdict.DENY else -1]
-    _check_asked(record, used, chosen.action)
     said = rejudge(used.digest, used.input)
     if isinstance(said, Again):
+        _check_asked(record, used, chosen.action)
         if (said.verdict, said.policies) != (verdict, chosen.policies):
             raise _other("the policies", used.digest, (verdict, chosen.policies), said)
         if chosen.verdict is not verdict:

@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import aclosing
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 from jurat import settings
 from jurat.audit.keys import Trust
@@ -75,10 +76,9 @@ async def verify_all(
     with ProcessPoolExecutor(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(trust, rejudge, from_topic),
+        initializer=partial(begin, trust, rejudge, from_topic=from_topic),
     ) as pool:
-        shared = _Shared(pool, verifier, ids, jobs * AHEAD, told)
+        shared = Shared(pool, verifier, ids, most=jobs * AHEAD, told=told)
         try:
             async with aclosing(raws):
                 async for raw in raws:
@@ -90,21 +90,41 @@ async def verify_all(
             ) from error
 
 
-class _Shared:
-    """Sends pieces of the log to other processes, and takes their answers in order."""
+class Pool(Protocol):
+    """Processes that work."""
+
+    def submit(self, work: Callable[[_Sent], list[_Answer]], sent: _Sent, /) -> Future[list[_Answer]]:
+        """Have this done."""
+        ...
+
+
+class Shared:
+    """Sends pieces of the log to other processes, and takes their answers in order.
+
+    Args:
+        pool: the processes; each had its `begin`.
+        verifier: is given what they answer.
+        ids: the registry of schemas.
+        most: pieces on their way.
+        piece: records that are sent at once.
+        told: is told the bytes of everything that was checked.
+    """
 
     def __init__(
         self,
-        pool: ProcessPoolExecutor,
+        pool: Pool,
         verifier: Verifier,
         ids: SchemaIds | None,
+        *,
         most: int,
+        piece: int = PIECE,
         told: Callable[[int], None],
     ) -> None:
         self._pool = pool
         self._verifier = verifier
         self._ids = ids
         self._most = most
+        self._size = piece
         self._told = told
         self._piece: _Sent = []
         self._on_way: deque[tuple[_Sent, Future[list[_Answer]]]] = deque()
@@ -116,7 +136,7 @@ class _Shared:
         at = self._verifier.witnessed_at(partition, ahead=self._ahead[partition])
         self._ahead[partition] += 1
         self._piece.append((raw, at))
-        if len(self._piece) >= PIECE:
+        if len(self._piece) >= self._size:
             self._send()
             if len(self._on_way) > self._most:
                 await self._take()
@@ -154,7 +174,8 @@ _at_work: tuple[Examiner, SchemaIds | None] | None = None
 """What a process needs; set once, when it begins."""
 
 
-def _begin(trust: Trust, rejudge: Rejudge | None, from_topic: bool) -> None:  # noqa: FBT001 - by position only
+def begin(trust: Trust, rejudge: Rejudge | None, *, from_topic: bool) -> None:
+    """Make a process ready to look at records."""
     global _at_work  # noqa: PLW0603 - a process of a pool has no other place for it
     _at_work = (
         Examiner(trust, rejudge=rejudge),
