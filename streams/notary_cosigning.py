@@ -5,7 +5,7 @@ Rules upheld here:
 1. all are asked at once, and none is waited for longer than `WITNESS_S`; one that did not answer is left out for
    `AGAIN_S`, so that it does not hold up the checkpoints that come;
 2. each is asked with a proof from the size that it cosigned last; a witness that knows better is believed once a
-   checkpoint;
+   checkpoint; one that is further behind than the tree remembers is led on beside (`notary_leading.py`);
 3. a witness cannot stop the log: what it refuses is told loudly, and its cosignature is missing.
 
 Not here: the network (`witness_client.py`), which witnesses are enough (`jurat.audit.tlog_policy`).
@@ -15,14 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from jurat.audit.merkle import Tree
 from jurat.audit.note import MAX_SIGNATURES, Note, NoteSignature
 from jurat.audit.witnessing import Witness
-from jurat.schemas.errors import AuditError, ConfigurationError, WitnessConflict, WitnessUnavailable
+from jurat.schemas.errors import (
+    AuditError,
+    ConfigurationError,
+    StreamError,
+    WitnessConflict,
+    WitnessUnavailable,
+)
 from jurat.streams.kafka_ending import end_tasks
 
 log = logging.getLogger(__name__)
@@ -46,6 +52,7 @@ class _Asked:
     witness: Witness
     size: int = 0
     again_at: float = 0.0
+    is_led: bool = False
 
 
 class Cosigning:
@@ -72,6 +79,26 @@ class Cosigning:
         """What each witness cosigned last, as far as it is known; 0 where it is not."""
         return tuple([one.size for one in self._asked])
 
+    async def lead(self, lead: Callable[[Witness, int], Awaitable[int]]) -> None:
+        """Lead the first witness on that is behind the tree's base, if there is one; it is not asked meanwhile.
+
+        Args:
+            lead: is given the witness and what it cosigned last, and returns what it has cosigned when it has ended.
+        """
+        one = next((one for one in self._asked if 0 < one.size < self._tree.base), None)
+        if one is None or one.again_at > asyncio.get_running_loop().time():
+            return
+        one.is_led = True
+        try:
+            one.size = await lead(one.witness, one.size)
+        except WitnessConflict as error:
+            one.size = error.size
+            self._leave_out(one, AGAIN_S, str(error))
+        except (AuditError, StreamError) as error:
+            self._leave_out(one, AGAIN_S, f"it could not be led on from {one.size} leaves: {error}")
+        finally:
+            one.is_led = False
+
     async def ask(self, made: Note, size: int) -> Note:
         """Ask for cosignatures.
 
@@ -83,7 +110,7 @@ class Cosigning:
             The checkpoint with the cosignatures that came in time.
         """
         loop = asyncio.get_running_loop()
-        asked = [one for one in self._asked if one.again_at <= loop.time()]
+        asked = [one for one in self._asked if one.again_at <= loop.time() and not one.is_led]
         if not asked:
             return made
         signed = made.print()
@@ -103,10 +130,7 @@ class Cosigning:
                 self._leave_out(one, 0.0, f"it cosigned {old} leaves, and this log has {size} so far")
                 return ()
             if 0 < old < self._tree.base:
-                self._leave_out(
-                    one, AGAIN_S, f"it cosigned {old} leaves, and proofs begin at {self._tree.base} now"
-                )
-                return ()
+                return ()  # it has to be led
             proof = self._tree.consistency(old, size) if old else ()
             try:
                 lines = await one.witness.add_checkpoint(old_size=old, proof=proof, signed=signed)

@@ -14,7 +14,7 @@ The protocol, numbered as in the code:
 
 Rules upheld here: what the log's key signed on a topic of checkpoints and this tree contradicts ends the log; so does a
 partition that ends, or begins, elsewhere than it did. Memory: 64 bytes for each of at most `MAX_KEPT_LEAVES` leaves; a
-witness that is further behind is no longer waited for.
+witness that is further behind is no longer waited for, but led on beside.
 
 Not here: the group (`notary.py`), what is signed (`jurat.audit.notary`).
 """
@@ -26,6 +26,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from jurat.audit.checkpoint import Checkpoint
@@ -48,8 +49,10 @@ from jurat.streams.kafka import (
     admin_client,
     in_our_words,
 )
+from jurat.streams.kafka_ending import end_tasks
 from jurat.streams.metrics import Meters, PartitionStatus
 from jurat.streams.notary_cosigning import Cosigning
+from jurat.streams.notary_leading import lead
 from jurat.streams.reading import Progress, read_to_end
 
 log = logging.getLogger(__name__)
@@ -65,6 +68,8 @@ MAX_KEPT_LEAVES: Final = 1_000_000
 
 MAX_UNPUBLISHED: Final = 100_000
 """Leaves beyond the last checkpoint at which reading waits for publishing: what is read again after a kill."""
+
+LEAD_EVERY_S: Final = 1.0
 
 Clock = Callable[[], int]
 """Seconds since the Epoch."""
@@ -227,12 +232,34 @@ class NotaryPartition:
             StreamError: Kafka refused.
         """
         notary, loop = self._notary, asyncio.get_running_loop()
-        while notary is not None:
-            if self._failure is not None:
-                raise self._failure
-            if notary.is_due(loop.time()):
-                await self._publish(notary)
-            await asyncio.sleep(TICK_S)
+        leading = asyncio.create_task(self._lead())
+        try:
+            while notary is not None:
+                if self._failure is not None:
+                    raise self._failure
+                if leading.done():
+                    leading.result()  # a defect: what may happen is told where it happens
+                if notary.is_due(loop.time()):
+                    await self._publish(notary)
+                await asyncio.sleep(TICK_S)
+        finally:
+            await end_tasks([leading])
+
+    async def _lead(self) -> None:
+        """Look now and then whether a witness is too far behind, and lead it on."""
+        notary, cosigning = self._notary, self._cosigning
+        while notary is not None and cosigning is not None:
+            await cosigning.lead(
+                partial(
+                    lead,
+                    self._connection,
+                    origin=self._origin,
+                    key=self._config.key,
+                    ids=self._config.ids,
+                    until=lambda: notary.published,
+                )
+            )
+            await asyncio.sleep(LEAD_EVERY_S)
 
     async def close(self) -> None:
         """Stop the producer; a transaction in work is left to the next owner, who aborts it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from jurat.audit.tlog_policy import NONE, TlogPolicy
 from jurat.schemas.codec import encode
 from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.errors import LogForked
-from jurat.streams import topics
+from jurat.streams import notary_cosigning, notary_leading, notary_partition, topics
 from jurat.streams.audit_entries import entry_of
 from jurat.streams.kafka import TopicPartition, admin_client, idempotent_producer
 from jurat.streams.metrics import Meters
@@ -216,6 +218,51 @@ async def test_witnesses_sign_from_where_they_are(shell: Shell) -> None:
     check(await heads_of(shell, logs), await trees(shell))
 
 
+async def test_a_witness_too_far_behind_is_led_back(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ensure_topics(shell.connection, [topics.AUDIT])
+    monkeypatch.setattr(notary_partition, "MAX_KEPT_LEAVES", 20)
+    monkeypatch.setattr(notary_cosigning, "AGAIN_S", 0.1)
+    monkeypatch.setattr(notary_leading, "STEP_LEAVES", 15)
+    near, far = InMemoryWitness("w1"), InMemoryWitness("w2")
+    worker = notary_of(shell, policy=await policy_for(shell, KEY), witnesses=(near, far))
+    async with signing(worker):
+        await write(shell, range(5))
+        await until(lambda: sizes_of(near) == sizes_of(far) == [5])
+        far.away = True
+        await write(shell, range(5, 65))
+        await until(lambda: sizes_of(near) == [65])
+        await until(behind_the_base(shell, 65))
+        far.away, far.asked = False, []
+        await until(lambda: sizes_of(far) == [65])
+        assert {5, 20, 35, 50} <= set(far.asked)
+        await write(shell, range(65, 70))
+        await until(lambda: sizes_of(near) == sizes_of(far) == [70])
+    assert near.seen == far.seen
+
+
+def sizes_of(witness: InMemoryWitness) -> list[int]:
+    return [head.size for head in witness.seen.values()]
+
+
+def behind_the_base(shell: Shell, size: int) -> Callable[[], Awaitable[bool]]:
+    async def is_so() -> bool:
+        return await behind_the_offset(shell) == size
+
+    return is_so
+
+
+@asynccontextmanager
+async def signing(worker: NotaryWorker) -> AsyncIterator[None]:
+    """A notary for the length of a block."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        await asyncio.wait({task}, timeout=30)
+    await task
+
+
 async def behind_the_offset(shell: Shell) -> int:
     """How many leaves the group's offset stands behind."""
     source = TopicPartition(shell.connection.topic(topics.AUDIT.name), 0)
@@ -248,19 +295,16 @@ async def test_a_fork_of_another_who_has_the_key_ends_that_log_and_no_other(
     shell: Shell, signed: Checkpoint
 ) -> None:
     worker = notary_of(shell)
-    task = asyncio.create_task(worker.run())
-    try:
-        await write(shell, range(5, 8))
-        await until(lambda: covered(shell, {0: 8}))
-        await forge(shell, replace(signed, root=bytes(32)))
-        await write(shell, range(3), partition=1)
-        await until(lambda: covered(shell, {0: 5, 1: 3}))
-        await until(lambda: closed(worker) == [0])
-    finally:
-        worker.stop()
-        await asyncio.wait({task}, timeout=30)
+    ended = signing(worker)
+    await ended.__aenter__()
+    await write(shell, range(5, 8))
+    await until(lambda: covered(shell, {0: 8}))
+    await forge(shell, replace(signed, root=bytes(32)))
+    await write(shell, range(3), partition=1)
+    await until(lambda: covered(shell, {0: 5, 1: 3}))
+    await until(lambda: closed(worker) == [0])
     with pytest.raises(LogForked, match="somebody else has the key"):
-        await task
+        await ended.__aexit__(None, None, None)
 
 
 def closed(worker: NotaryWorker) -> list[int]:

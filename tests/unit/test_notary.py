@@ -115,9 +115,22 @@ def test_what_others_write_to_the_topic_is_no_fork() -> None:
         notary.check_seen(signed_by(Checkpoint("another", 3, bytes(32))))
 
 
-def test_what_was_signed_before_all_that_is_remembered_cannot_be_told() -> None:
+def test_what_was_signed_before_all_that_is_remembered_cannot_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jurat.audit.notary.MAX_REMEMBERED", 3)
+    forged = [signed_by(Checkpoint(str(ORIGIN), size, bytes(32))) for size in range(1, 11)]
     notary = notary_of(7, last=head_of(5))
-    notary.check_seen(signed_by(Checkpoint(str(ORIGIN), 3, bytes(32))))
+    notary.check_seen(forged[3])
+    for leaf in leaves(10)[7:]:
+        notary.append(leaf)
+        notary.sign(TIME)
+    notary.check_seen(forged[3])
+    with pytest.raises(LogForked):
+        notary.check_seen(forged[7])
+    notary.append(bytes(32))
+    notary.sign(TIME)
+    notary.check_seen(forged[4])
 
 
 @pytest.mark.parametrize(
