@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,6 +213,34 @@ def test_another_dsse_accepts_a_record_of_the_bundle() -> None:
     envelope.payload += b" "
     with pytest.raises(VerificationError):
         envelope.verify([key], threshold=1)
+
+
+SIGSTORE = Path(sys.prefix) / "node" / "node_modules" / "@sigstore" / "core"
+SIGSTORE_VERIFIES = """
+const { crypto, dsse } = require(process.argv[1]);
+const { readFileSync } = require('fs');
+const envelope = JSON.parse(readFileSync(process.argv[2]));
+const key = crypto.createPublicKey(readFileSync(process.argv[3], 'utf8'));
+const signed = dsse.preAuthEncoding(envelope.payloadType, Buffer.from(envelope.payload, 'base64'));
+const signature = Buffer.from(envelope.signatures[0].sig, 'base64');
+process.exit(crypto.verify(signed, key, signature) ? 0 : 3);
+"""
+
+
+@pytest.mark.skipif(
+    not SIGSTORE.is_dir(), reason="@sigstore/core is not installed: `make sigstore`, which needs node and npm"
+)
+def test_sigstore_accepts_a_record_of_the_bundle(tmp_path: Path) -> None:
+    """Sigstore's DSSE, in JavaScript, verifies the envelope with the key, both as they stand in the bundle."""
+    folder = unpacked(tmp_path)
+    (file,) = folder.glob("decisions/0-0-*.dsse.json")
+    keyid = json.loads(file.read_bytes())["signatures"][0]["keyid"]
+    key = folder / "keys" / f"{keyid.removeprefix('did:key:')}.pem"
+    command = ["node", "-e", SIGSTORE_VERIFIES, str(SIGSTORE), str(file), str(key)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    file.write_bytes(file.read_bytes().replace(b"vnd.in-toto", b"vnd.in-toti"))
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 3
 
 
 def unpacked(folder: Path) -> Path:
