@@ -16,6 +16,7 @@ variable                        meaning
 `JURAT_NAMESPACE`               prefix of every topic, group and transactional id
 `JURAT_KEYS_DIR`                folder with signing keys and `trust.json`
 `JURAT_KEYS_PASSPHRASE`         passphrase of the private keys
+`JURAT_TRUST_ROOT`              the root statement that is trusted; a worker then signs under a credential
 `JURAT_SCHEMA_REGISTRY_URL`     Schema Registry; values are then in the Confluent wire format
 `JURAT_METRICS_PORT`            where a worker serves its health and metrics; without it, nowhere
 `JURAT_METRICS_HOST`            the address that it listens on; without it, the loopback interface
@@ -40,6 +41,7 @@ from typing import TYPE_CHECKING, Final
 
 import platformdirs
 
+from jurat.audit.trust_file import read_root
 from jurat.schemas.errors import ConfigurationError
 from jurat.streams import security
 from jurat.streams.kafka import Connection
@@ -52,6 +54,7 @@ BOOTSTRAP_SERVERS: Final = "JURAT_BOOTSTRAP_SERVERS"
 NAMESPACE: Final = "JURAT_NAMESPACE"
 KEYS_DIR: Final = "JURAT_KEYS_DIR"
 KEYS_PASSPHRASE: Final = "JURAT_KEYS_PASSPHRASE"
+TRUST_ROOT: Final = "JURAT_TRUST_ROOT"
 SCHEMA_REGISTRY_URL: Final = "JURAT_SCHEMA_REGISTRY_URL"
 METRICS_PORT: Final = "JURAT_METRICS_PORT"
 METRICS_HOST: Final = "JURAT_METRICS_HOST"
@@ -115,6 +118,16 @@ def keys_passphrase() -> bytes | None:
     """The passphrase of the private keys; None when they are not encrypted."""
     text = os.environ.get(KEYS_PASSPHRASE)
     return os.fsencode(text) if text else None  # the bytes that were given, UTF-8 or not
+
+
+def trust_root(given: Path | None = None) -> bytes | None:
+    """The root statement that is trusted: of the file that is given, else of the environment's; None where none is.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    named = given or os.environ.get(TRUST_ROOT)
+    return read_root(Path(named)) if named else None
 
 
 def schema_registry() -> SchemaRegistry | None:

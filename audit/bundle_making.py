@@ -171,8 +171,8 @@ class BundleMaker:
         envelope = one.entry.record
         signature = envelope.signatures[0]
         files = {
-            bundle.envelope_file(one.name): dsse.print_json(
-                envelope.payload, envelope.payload_type, signature
+            bundle.envelope_file(one.name): dsse.print_envelope(
+                envelope.payload, payload_type=envelope.payload_type, signatures=(signature,)
             )
         }
         if signature.keyid in self._trust.by_keyid:

@@ -29,9 +29,9 @@ from typing import Final
 
 from jurat.audit import bundle, dsse, tlog_proof
 from jurat.audit.bundle import Bundle, Listed
-from jurat.audit.history import History, WitnessedHead
+from jurat.audit.history import History
 from jurat.audit.keys import Trust
-from jurat.audit.log import Fault, LogEntry, Place
+from jurat.audit.log import Fault, LogEntry, Place, WitnessedHead
 from jurat.audit.merkle import verify_consistency, verify_inclusion
 from jurat.audit.origin import parse as parse_origin
 from jurat.audit.record import parse
@@ -228,12 +228,12 @@ class _Verifying:
     def _entry(self, listed: Listed) -> tuple[LogEntry, str]:
         """The record as an entry of the log, and its decision id; neither is verified."""
         data = self._held.files[bundle.envelope_file(listed.name)]
-        payload, payload_type, signature = dsse.parse_json(data)
+        payload, made = dsse.parse_envelope(data, payload_type=dsse.PAYLOAD_TYPE, signatures=1)
         told = parse(payload).predicate
         if listed.name != bundle.record_name(listed.partition, listed.index, told.decision_id):
             raise BundleInvalid(f"got the record {told.decision_id} under the name {listed.name}")
         record = SignedRecord(
-            chain=told.chain, payload_type=payload_type, payload=payload, signatures=(signature,)
+            chain=told.chain, payload_type=dsse.PAYLOAD_TYPE, payload=payload, signatures=made
         )
         return LogEntry(self._held.topic, listed.partition, listed.offset, 0, record), told.decision_id
 

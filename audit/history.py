@@ -11,11 +11,12 @@ Specified in `docs/spec/log.md`. Not here: whether the records are those of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from jurat.audit import note, origin
 from jurat.audit.checkpoint import Checkpoint
+from jurat.audit.log import WitnessedHead
 from jurat.audit.origin import Origin
 from jurat.audit.tlog_policy import NONE, TlogPolicy
 from jurat.schemas import canonical
@@ -25,23 +26,6 @@ MAX_LINE_BYTES: Final = note.MAX_NOTE_BYTES + 100_000
 """A note as a JSON text: its line feeds are escaped."""
 
 _NOTE: Final = "note"
-
-
-@dataclass(frozen=True, slots=True)
-class WitnessedHead:
-    """A checkpoint that a policy's quorum saw.
-
-    Attributes:
-        partition: whose log it is.
-        size: how many leaves the tree had.
-        root: its root, 32 bytes.
-        time: when the quorum was complete, in seconds since the Epoch; None where the policy asks for no witness.
-    """
-
-    partition: int
-    size: int
-    root: bytes
-    time: int | None
 
 
 class History:

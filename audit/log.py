@@ -68,7 +68,7 @@ class LogEntry:
         )
 
     def leaf(self, payload_sha256: str | None = None) -> bytes:
-        """The leaf hash of this entry; its argument is that of `leaf_entry`."""
+        """The leaf hash of this entry; takes what `leaf_entry` takes."""
         return leaf_hash(self.leaf_entry(payload_sha256))
 
 

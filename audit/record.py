@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from jurat.audit import printing
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
+from jurat.audit.identity import Identity
 from jurat.audit.reasoning import ModelAsked, Name, ReasonerUsed, Sha256Hex, absent
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.audit.usage import MAX_BUDGETS, BudgetUsed, check_stated
@@ -219,6 +220,7 @@ class DecisionRecord(Model):
         approvals: answers of people that counted.
         code: version of the program that decided.
         rejection: given for `rejected`, None otherwise.
+        identity: the credential of the key that signs it; left out where that is a pinned one.
     """
 
     decision_id: Identifier
@@ -238,6 +240,7 @@ class DecisionRecord(Model):
     approvals: Annotated[tuple[Approval, ...], Field(max_length=MAX_PROPOSALS)]
     code: Name
     rejection: Rejection | None
+    identity: Annotated[Identity | None, Field(exclude_if=absent)] = None
 
 
 class Digest(Model):

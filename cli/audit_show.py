@@ -16,10 +16,10 @@ import click
 
 from jurat import settings
 from jurat.audit import story, tlog_policy
-from jurat.audit.history import History, WitnessedHead
+from jurat.audit.history import History
 from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
-from jurat.audit.log import Fault, LogEntry
+from jurat.audit.log import Fault, LogEntry, WitnessedHead
 from jurat.audit.merkle import Frontier
 from jurat.audit.record import Statement, parse
 from jurat.audit.verifier import Verifier

@@ -16,13 +16,13 @@ from jurat import settings
 from jurat.audit import export, history
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.cli.files import lines
-from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import AuditError
 from jurat.streams import notary_reading, topics
 from jurat.streams.audit_entries import entry_of
-from jurat.streams.replay import KafkaRecord, replay
+from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
+    from jurat.schemas.codec import SchemaIds
     from jurat.streams.kafka import Connection
 
 EXIT_COULD_NOT_TELL = 2
@@ -83,7 +83,7 @@ def read_entry(raw: Raw, ids: SchemaIds | None) -> LogEntry | Fault:
         raw: a line or a record.
         ids: the registry of schemas, for records.
     """
-    return _entry_of_line(raw) if isinstance(raw, RawLine) else _entry_of(raw, ids)
+    return _entry_of_line(raw) if isinstance(raw, RawLine) else entry_of(raw, ids)
 
 
 async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
@@ -111,11 +111,6 @@ def _entry_of_line(raw: RawLine) -> LogEntry | Fault:
         return export.parse_entry(line, number)
     except AuditError as error:
         return Fault(Place(line=number), str(error))
-
-
-def _entry_of(raw: RawRecord, ids: SchemaIds | None) -> LogEntry | Fault:
-    where = (raw.topic, raw.partition, raw.offset, raw.timestamp_ms)
-    return entry_of(KafkaRecord(*where, key=None, value=raw.value, headers=()), ids)
 
 
 async def checkpoints_of(source: Path | None, connect: Connect) -> AsyncGenerator[bytes, None]:

@@ -41,7 +41,7 @@ COMMANDS: Final = {
     "worker": "Run an agent.",
 }
 WITHOUT_A_PROJECT: Final = frozenset(
-    {"broker", "context", "dataset", "demo", "init", "score", "simulate", "witness"}
+    {"broker", "context", "dataset", "demo", "init", "notary", "score", "simulate", "witness"}
 )
 """Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
 

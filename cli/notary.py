@@ -18,7 +18,7 @@ import click
 from jurat import settings
 from jurat.audit import checkpoint, history, note, tiles, tlog_policy
 from jurat.audit.checkpoint import Checkpoint
-from jurat.audit.key_store import init_log_key, load_log_key, log_key_path
+from jurat.audit.log_key_store import init_log_key, load_log_key, log_key_path
 from jurat.audit.note import MAX_NOTE_BYTES
 from jurat.audit.origin import Origin
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES, NONE, TlogPolicy

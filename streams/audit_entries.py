@@ -8,14 +8,44 @@ Specified in `docs/spec/log.md`.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.schemas.codec import SchemaIds, decode, encode
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import SchemaError
-from jurat.streams.kafka import KafkaRecord
 
 
-def entry_of(record: KafkaRecord, ids: SchemaIds | None) -> LogEntry | Fault:
+class OnTopic(Protocol):
+    """What is read of a record on a topic."""
+
+    @property
+    def topic(self) -> str:
+        """Its topic's full name."""
+        ...
+
+    @property
+    def partition(self) -> int:
+        """Its partition."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Its offset."""
+        ...
+
+    @property
+    def timestamp_ms(self) -> int:
+        """Kafka's time of it, in milliseconds since 1970."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value."""
+        ...
+
+
+def entry_of(record: OnTopic, ids: SchemaIds | None) -> LogEntry | Fault:
     """Read one record of the audit topic; a `Fault` where it is no leaf.
 
     Args:

@@ -74,6 +74,7 @@ class Decider:
         tracing: who makes spans of it.
         shadow: whose verdicts are recorded beside the engine's.
         trust: the keys that people answer with, or ask to forget; asked for at each answer and request.
+        permits: raises what speaks against signing a decision.
     """
 
     agent: Agent[Any]
@@ -87,6 +88,7 @@ class Decider:
     tracing: Tracing = OFF
     shadow: Shadow | None = None
     trust: Callable[[], Trust] = lambda: Trust(())
+    permits: Callable[[DecisionRecord], None] = lambda _record: None
     recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -223,6 +225,7 @@ class Deciding:
         self, decision: Decision, record: DecisionRecord, change: Callable[[], approving.Changes]
     ) -> Verdicted:
         """A decision with its record; `change` changes the state, once nothing else can fail."""
+        self.by.permits(record)
         value = encode(decision, ids=self.by.ids)
         made = draft(record, decision.id, hashlib.sha256(value).hexdigest())
         check_end_fits(decision, made)

@@ -105,6 +105,10 @@ CHECKPOINT_HISTORY: Final = Topic("audit.checkpoint-history", retention=FOREVER)
 """The checkpoints of the logs, docs/spec/log.md: those of partition n of the audit topic in partition n of both."""
 
 OF_THE_NOTARY: Final = (CHECKPOINTS, CHECKPOINT_HISTORY)
+
+TRUST: Final = Topic("audit.trust", partitions=1, retention=FOREVER)
+"""Roots, credentials, revocations, docs/spec/identity.md. One partition: each statement commits to those before it."""
+
 OF_ALL_AGENTS: Final = (AUDIT, APPROVAL_REQUESTS)
 """Written by every agent, whatever the partitions of its input."""
 
@@ -270,6 +274,6 @@ def shared() -> tuple[Topic, ...]:
     """Every topic that belongs to no single agent."""
     return tuple(
         dict.fromkeys(
-            (*TOPIC_OF_EVENT.values(), *OF_ALL_AGENTS, *OF_THE_NOTARY, CONTEXT_DEAD_LETTERS, POLICIES)
+            (*TOPIC_OF_EVENT.values(), *OF_ALL_AGENTS, *OF_THE_NOTARY, CONTEXT_DEAD_LETTERS, POLICIES, TRUST)
         )
     )

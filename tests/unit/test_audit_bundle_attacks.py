@@ -60,7 +60,9 @@ def test_a_record_that_the_agent_itself_signed_anew() -> None:
     forged = sample_log.sign(record, payload, by=sample_log.signer("after-sales"), at=(0, 0)).record
 
     def swap(files: stage.Files) -> None:
-        files[name] = dsse.print_json(payload, forged.payload_type, forged.signatures[0])
+        files[name] = dsse.print_envelope(
+            payload, payload_type=forged.payload_type, signatures=forged.signatures
+        )
 
     stage.refused(stage.mended(swap), "the inclusion proof leads to the root")
 
@@ -73,7 +75,9 @@ def test_a_record_signed_by_another_agent() -> None:
     ).record
 
     def swap(files: stage.Files) -> None:
-        files[name] = dsse.print_json(forged.payload, forged.payload_type, forged.signatures[0])
+        files[name] = dsse.print_envelope(
+            forged.payload, payload_type=forged.payload_type, signatures=forged.signatures
+        )
 
     stage.refused(
         stage.mended(swap), "got a record of the agent 'after-sales' signed by the key of 'payment-retrier'"
