@@ -27,6 +27,8 @@ FORMAT: Final = "urn:jurat:bundle:v1"
 MANIFEST: Final = "manifest.json"
 RECIPE: Final = "VERIFY.md"
 TRUST: Final = "trust.json"
+TRUST_ROOT: Final = "root.json"
+TRUST_LOG: Final = "trust-log.jsonl"
 WITNESS_POLICY: Final = "witness-policy.txt"
 
 MAX_RECORDS: Final = 20_000
@@ -208,7 +210,7 @@ def _sorted_out(
     checkpoints: dict[tuple[int, int], bytes] = {}
     consistency: dict[tuple[int, int, int], tuple[bytes, ...]] = {}
     policies: dict[str, dict[str, bytes]] = {}
-    known = {MANIFEST, RECIPE, TRUST, WITNESS_POLICY}
+    known = {MANIFEST, RECIPE, TRUST, TRUST_ROOT, TRUST_LOG, WITNESS_POLICY}
     known |= {file(one.name) for one in records for file in (envelope_file, proof_file)}
     for name, data in files.items():
         if name in known or _KEY.fullmatch(name):

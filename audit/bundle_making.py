@@ -11,7 +11,7 @@ records (`selection.py`), what a person does with it (`bundle_recipe.py`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -55,8 +55,9 @@ class BundleMaker:
     """Puts a bundle together: `leaf` for each entry of the log in order, `checkpoint` for each in order, then `made`.
 
     Args:
-        trust: the trusted keys, of which a copy is included.
+        trust: the trusted keys; of those that are pinned a copy is included.
         witness_policy: the witness policy's file; None where there is none, and then there are no proofs.
+        statements: root statement and trust log of the keys that have credentials, as lines; they are included.
 
     Attributes:
         records: how many were taken.
@@ -65,8 +66,15 @@ class BundleMaker:
         PolicyFileInvalid: the witness policy is not of its form.
     """
 
-    def __init__(self, trust: Trust, witness_policy: bytes | None) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        witness_policy: bytes | None,
+        *,
+        statements: tuple[bytes, Sequence[bytes]] | None = None,
+    ) -> None:
         self._trust = trust
+        self._statements = statements
         self._witness_policy = witness_policy
         self._history = None if witness_policy is None else History(parse_policy(witness_policy))
         self._topic: str | None = None
@@ -145,7 +153,13 @@ class BundleMaker:
         """
         if self._topic is None or not self.records:
             raise BundleInvalid("got no record for a bundle; ask for others, or for a longer time")
-        files: dict[str, bytes] = {bundle.TRUST: print_trust(self._trust)}
+        # A key with a credential would be pinned without end by a trust file.
+        pinned = Trust(tuple([key for key in self._trust.keys if key.grant is None]), self._trust.approvers)
+        files: dict[str, bytes] = {bundle.TRUST: print_trust(pinned)}
+        if self._statements is not None:
+            root, log = self._statements
+            files[bundle.TRUST_ROOT] = root + b"\n"
+            files[bundle.TRUST_LOG] = b"".join([line + b"\n" for line in log])
         if self._witness_policy is not None:
             files[bundle.WITNESS_POLICY] = self._witness_policy
         listed: list[bundle.Listed] = []

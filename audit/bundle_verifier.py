@@ -5,11 +5,12 @@ Keys and witness policy are arguments; nothing in a bundle says what to trust. C
 1. the bundle is of its form (`bundle.read`): one spelling, every file named with its digest, no other;
 2. each checkpoint is one that the witness policy allows, of the topic and partition that it stands for;
 3. the checkpoints of a partition are tied to one another, each a prefix of the next;
-4. the files of each policy bundle have its digest;
-5. each record's proof is of it, at its place, under a checkpoint of the bundle;
-6. each record holds by itself: signature, form, agent, approvals, the key's standing at the earliest moment at which
+4. the statements of its trust log hold under the root that the verifier was given, where one was;
+5. the files of each policy bundle have its digest;
+6. each record's proof is of it, at its place, under a checkpoint of the bundle;
+7. each record holds by itself: signature, form, agent, approvals, the key's standing at the earliest moment at which
    the quorum had seen it, and its policies say the same again, where they are there;
-7. its name is of its place and id, and no other has its id, leaf or number in its chain; those that follow one another
+8. its name is of its place and id, and no other has its id, leaf or number in its chain; those that follow one another
    in a chain are linked, and stand in the log in that order.
 
 A fault does not stop the checks: all are counted. Verdicts are those of the log, the worst finding: `UNPROVEN` where
@@ -37,6 +38,7 @@ from jurat.audit.origin import parse as parse_origin
 from jurat.audit.record import parse
 from jurat.audit.standing import Standing
 from jurat.audit.tlog_policy import TlogPolicy
+from jurat.audit.trust_log import TrustLog
 from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge
 from jurat.audit.verifier_report import Finding, Findings, LogVerdict
 from jurat.schemas.envelope import SignedRecord
@@ -111,12 +113,14 @@ def verify(
     *,
     digest_of: Digest,
     rejudging: Rejudging | None = None,
+    root: bytes | None = None,
 ) -> BundleReport:
     """Say what a bundle is worth.
 
     Args:
         data: the zip file.
         trust: the trusted keys.
+        root: a root statement by which the bundle's own trust log is judged; None where `trust` says it all.
         policy: the witness policy; None where the verifier has none, and then nothing is proved to be in the log.
         digest_of: digests a policy bundle's files.
         rejudging: makes what evaluates policies again; None where nobody can.
@@ -129,11 +133,13 @@ def verify(
         found.add(LogVerdict.INVALID, fault)
         return BundleReport(0, 0, 0, found.all(), (fault,), ())
     verifying = _Verifying(held)
+    if root is not None:
+        trust = verifying.with_credentials(trust, root)  # 4
     if policy is not None:
         verifying.check_checkpoints(History(policy))  # 2, 3
-    policies = verifying.check_policies(digest_of)  # 4
+    policies = verifying.check_policies(digest_of)  # 5
     again = None if rejudging is None or not policies else rejudging(policies)
-    return verifying.report(Examiner(trust, rejudge=again), is_witnessed=policy is not None)  # 5 to 7
+    return verifying.report(Examiner(trust, rejudge=again), is_witnessed=policy is not None)  # 6 to 8
 
 
 class _Verifying:
@@ -162,15 +168,15 @@ class _Verifying:
                 entry, decision_id = self._entry(listed)
                 is_proved = False
                 with self._at(listed):  # a record is looked at, whatever its proof is worth
-                    is_proved = is_witnessed and self._check_proof(listed, entry.leaf())  # 5
+                    is_proved = is_witnessed and self._check_proof(listed, entry.leaf())  # 6
                 at = self._seen_at(listed, sizes) if is_proved else None
-                one = self._check_record(examiner, entry, at)  # 6
+                one = self._check_record(examiner, entry, at)  # 7
                 proved += is_proved
                 if not is_proved:
                     self._unproven(entry.place, "no witnessed checkpoint of the bundle holds it")
                 rejudged += one.again == SAME
                 verified.append(_Verified(listed, decision_id, one))
-        self._check_together(verified)  # 7
+        self._check_together(verified)  # 8
         if not held.records:
             self._unproven(Place(), "the bundle holds no record: there is nothing to prove")
         latest = {partition: head for (partition, _size), head in sorted(self._heads.items())}
@@ -204,6 +210,16 @@ class _Verifying:
             self.fault(
                 Place(self._held.topic, partition), f"{name}: got a proof that ties no two checkpoints"
             )
+
+    def with_credentials(self, trust: Trust, root: bytes) -> Trust:
+        """The keys that the bundle's trust log gives credentials to, under this root, beside those that are pinned."""
+        with _Noting(self, Place()):
+            log = TrustLog(root)
+            data = self._held.files.get(bundle.TRUST_LOG, b"")
+            for line in data.removesuffix(b"\n").split(b"\n") if data else ():
+                log.add(line)
+            return log.trust(trust)
+        return trust
 
     def check_policies(self, digest_of: Digest) -> dict[str, Files]:
         """The policy bundles that are what they are called."""

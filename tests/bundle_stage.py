@@ -45,12 +45,13 @@ def signed_head(
     *,
     witnesses: Collection[str] = WITNESSES,
     topic: str = sample_log.AUDIT_TOPIC,
+    time: int = TIME,
 ) -> bytes:
     """The checkpoint of so many of a partition's records; the witnesses sign one after the other, 10 s apart."""
     tree = tree_of([entry.leaf() for entry in entries if entry.partition == partition])
     head = Checkpoint(origin_of(partition, topic=topic), size, tree.root(size))
     times = [
-        (name, TIME + size + 10 * number)
+        (name, time + size + 10 * number)
         for number, name in enumerate(WITNESSES, start=1)
         if name in witnesses
     ]
@@ -99,6 +100,7 @@ def verify(
     trust: Trust | None = None,
     policy: bytes | None = POLICY,
     rejudging: bundle_verifier.Rejudging | None = None,
+    root: bytes | None = None,
 ) -> BundleReport:
     return bundle_verifier.verify(
         data,
@@ -106,6 +108,7 @@ def verify(
         None if policy is None else tlog_policy.parse(policy),
         digest_of=digest_of,
         rejudging=rejudging,
+        root=root,
     )
 
 
