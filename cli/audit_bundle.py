@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
-from jurat import settings
 from jurat.audit import bundle_verifier, story, tlog_policy
 from jurat.audit.bundle_making import BundleMaker
 from jurat.audit.bundle_verifier import BundleReport
 from jurat.audit.bundle_zip import MAX_FILE_BYTES
-from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.record import parse
@@ -34,6 +32,7 @@ from jurat.cli.bundles import bundle_folder
 from jurat.cli.files import read_whole, writing
 from jurat.cli.log_entries import LOG_FILE, Connect, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
+from jurat.cli.trust_option import Trusted, trust_options
 from jurat.policies.folder import digest_of, shipped_bundle, shipped_bundles
 from jurat.schemas.errors import AuditError, ConfigurationError, TopicMissing
 from jurat.streams.rejudging import Rejudging, bundles_in, bundles_published
@@ -55,7 +54,7 @@ _PLAIN_FILE: Final = click.Path(path_type=Path, dir_okay=False)
 @click.option("--output", type=_PLAIN_FILE, required=True, help="Write the zip file here.")
 @selection_options
 @click.option("--input", "source", type=LOG_FILE, help="Read an export file instead of Kafka.")
-@click.option("--trust", type=_PLAIN_FILE, help="Trust file; else the key folder's.")
+@trust_options
 @click.option(
     "--witness-policy", type=_PLAIN_FILE, help="Logs and witnesses; without it there are no proofs."
 )
@@ -75,7 +74,7 @@ def command(
     wanted: Selection,
     source: Path | None,
     *,
-    trust: Path | None,
+    trusted: Trusted,
     witness_policy: Path | None,
     checkpoints: Path | None,
     folders: tuple[str, ...],
@@ -93,13 +92,12 @@ def command(
             "got --input and --witness-policy without --history, expected the checkpoints in a file, too:"
             " jurat notary history --output FILE"
         )
-    trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
-    maker = BundleMaker(
-        trusted, None if witness_policy is None else read_whole(witness_policy, at_most=MAX_POLICY_BYTES)
-    )
+    keys, read = trusted(), trusted.statements()
+    policy = None if witness_policy is None else read_whole(witness_policy, at_most=MAX_POLICY_BYTES)
+    maker = BundleMaker(keys, policy, statements=None if read is None else (read[0], read[2]))
     unread = asyncio.run(_take(maker, wanted, source, checkpoints, connect))
     policies, missing = asyncio.run(
-        _policies(maker.digests, folders, None if source is not None else connect(), trusted)
+        _policies(maker.digests, folders, None if source is not None else connect(), keys)
     )
     data, proved = maker.made(policies)
     with writing(output) as file:
@@ -175,7 +173,7 @@ def is_bundle(file: Path) -> bool:
         raise ConfigurationError(f"the file {file} cannot be read: {error}") from error
 
 
-def verified_bundle(file: Path, trust: Trust, witness_policy: Path | None) -> BundleReport:
+def verified_bundle(file: Path, trusted: Trusted, witness_policy: Path | None) -> BundleReport:
     """What a bundle is worth.
 
     Raises:
@@ -187,9 +185,9 @@ def verified_bundle(file: Path, trust: Trust, witness_policy: Path | None) -> Bu
         if witness_policy is None
         else tlog_policy.parse(read_whole(witness_policy, at_most=MAX_POLICY_BYTES))
     )
-    return bundle_verifier.verify(
-        read_whole(file, at_most=MAX_FILE_BYTES), trust, policy, digest_of=digest_of, rejudging=Rejudging
-    )
+    trust, root = trusted.of_bundle()
+    data = read_whole(file, at_most=MAX_FILE_BYTES)
+    return bundle_verifier.verify(data, trust, policy, digest_of=digest_of, rejudging=Rejudging, root=root)
 
 
 def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:

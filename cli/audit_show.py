@@ -7,17 +7,15 @@ Exit codes: 0 it was verified, 1 something does not hold, 2 not found or could n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from jurat import settings
 from jurat.audit import story, tlog_policy
 from jurat.audit.history import History
-from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry, WitnessedHead
 from jurat.audit.merkle import Frontier
@@ -26,6 +24,7 @@ from jurat.audit.verifier import Verifier
 from jurat.cli.files import read_whole
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
+from jurat.cli.trust_option import trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, LogForked, ProofInvalid
 
 _PLAIN_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -45,7 +44,7 @@ class _Found:
 @click.argument("decision_id", metavar="ID")
 @connect_options
 @click.option("--input", "source", type=LOG_FILE, help="Read an export file instead of Kafka.")
-@click.option("--trust", type=_PLAIN_FILE, help="Trust file; else the key folder's.")
+@trust_options
 @click.option(
     "--witness-policy", type=_PLAIN_FILE, help="Logs and witnesses: tell the checkpoint that holds it."
 )
@@ -59,7 +58,7 @@ def command(
     connect: Connect,
     source: Path | None,
     *,
-    trust: Path | None,
+    trusted: Callable[[], Trust],
     witness_policy: Path | None,
     checkpoints: Path | None,
 ) -> None:
@@ -73,8 +72,7 @@ def command(
         raise click.UsageError("got --input - and --witness-policy, expected a file: it is read twice")
     under: str | None = None
     try:
-        trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
-        found = asyncio.run(_find(log_entries(source, connect), trusted, decision_id))
+        found = asyncio.run(_find(log_entries(source, connect), trusted(), decision_id))
         if witness_policy is not None:
             history = History(
                 tlog_policy.parse(read_whole(witness_policy, at_most=tlog_policy.MAX_POLICY_BYTES))

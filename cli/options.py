@@ -1,4 +1,4 @@
-"""Options that every command about Kafka has, and durations."""
+"""Options that commands share: how to reach Kafka, where keys stand; and durations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -92,3 +93,12 @@ def moment_of(seconds: int) -> str:
         return print_moment(datetime.fromtimestamp(seconds, UTC))
     except (OverflowError, ValueError, OSError):
         return f"second {seconds} since 1970"
+
+
+keys_option = click.option(
+    "--keys",
+    "keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Key folder; else {settings.KEYS_DIR}, else the user's configuration folder.",
+)
+"""The folder with signing keys, trusted keys and the trust log."""

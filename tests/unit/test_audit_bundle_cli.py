@@ -9,10 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from jurat.audit import bundle, bundle_zip, history
-from jurat.audit.record import parse
+from jurat.audit.record import build, parse
+from jurat.audit.trust_file import write_log, write_root
 from jurat.cli.audit import command
 from jurat.schemas.errors import AuditError
 from tests import bundle_stage as stage
+from tests import trust_stage as identity
 from tests.golden.audit import sample_log
 from tests.notary_stage import TIME
 
@@ -148,3 +150,31 @@ def test_show_does_not_pass_off_a_log_that_signed_two_histories(folder: Path) ->
     shown = run("show", decision(6), "--input", "log.jsonl", *WITNESSED)
     assert shown.exit_code == 1
     assert "signed two histories" in shown.stderr
+
+
+def test_a_root_from_outside_and_the_trust_log_of_the_bundle(folder: Path) -> None:
+    """With `--trust-root` alone, the log's credentials come from the bundle; with `--trust-log`, from there."""
+    settled = identity.settled()
+    record = settled.record()
+    payload = build(record, *sample_log.subject_of(record, 0))
+    entry = sample_log.sign(record, payload, by=identity.key("session 1"), at=(0, 0))
+    head = stage.signed_head([entry], 0, 1, time=identity.t(minutes=5))
+    (folder / "log.jsonl").write_bytes(sample_log.lines([entry]))
+    (folder / "history.jsonl").write_bytes(history.print_line(head) + b"\n")
+    write_root(folder / "root.json", settled.org.pin)
+    write_log(folder / "trust-log.jsonl", settled.org.lines)
+    credentials = ("--trust-root", "root.json", "--trust-log", "trust-log.jsonl")
+    assert run(*MAKE, *WITNESSED, *credentials).exit_code == 0
+    (folder / "trust-log.jsonl").rename(folder / "newer.jsonl")
+    policy = ("--witness-policy", "policy.txt")
+    checked = run("verify", "b.zip", *policy, "--trust-root", "root.json")
+    assert (checked.exit_code, checked.output.split()[0]) == (0, "VALID:")
+    settled.org.add(
+        identity.signed(
+            settled.org.revocation(identity.AGENT, effective=identity.at(minutes=2)), identity.ISSUER
+        )
+    )
+    write_log(folder / "newer.jsonl", settled.org.lines)
+    revoked = run("verify", "b.zip", *policy, "--trust-root", "root.json", "--trust-log", "newer.jsonl")
+    assert (revoked.exit_code, "was revoked when the record was witnessed" in revoked.output) == (1, True)
+    assert "unknown key" in run("verify", "b.zip", *policy, "--trust", "trust.json").output
