@@ -79,13 +79,9 @@ def whole(record: DecisionRecord, subject_name: str, subject_sha256: str) -> byt
     if not _fits(record):
         made = pieces(record, subject_name, subject_sha256)  # the long way, which may find a form
         return joined(made, seq=record.seq, prev=record.prev, identity=record.identity)
-    fields = record.__dict__
-    if record.identity is None:
-        fields = {name: value for name, value in fields.items() if name != "identity"}
     try:
-        return orjson.dumps(
-            statement_of(fields, subject_name, subject_sha256), default=_fields, option=_OPTIONS
-        )
+        statement = statement_of(_members(record), subject_name, subject_sha256)
+        return orjson.dumps(statement, default=_fields, option=_OPTIONS)
     except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
         raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
 
@@ -132,6 +128,12 @@ def _names(model: type[Model]) -> tuple[tuple[str, ...], ...]:
 
 def _printed(values: Mapping[str, object], names: Iterable[str]) -> bytes:
     return orjson.dumps({name: values[name] for name in names}, default=_fields, option=_OPTIONS)
+
+
+def _members(record: DecisionRecord) -> Mapping[str, object]:
+    """The record's own members: `identity` is left out where there is none, all others stand there."""
+    values: dict[str, object] = record.__dict__
+    return values if record.identity is not None else {n: one for n, one in values.items() if n != "identity"}
 
 
 def _subject(name: str, sha256: str) -> bytes:

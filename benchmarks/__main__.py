@@ -28,6 +28,7 @@ from benchmarks import (
     in_flight,
     latency,
     machine,
+    notary,
     parallelism,
     partitions,
     policies,
@@ -53,6 +54,7 @@ NAMES: Final = (
     "in-flight",
     "latency",
     "partitions",
+    "notary",
     "policies",
     "policies-space",
     "audit",
@@ -184,6 +186,9 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
     if "partitions" in names:
         rows = await partitions.measure(stage, counts=size.partitions, inputs=size.payments)
         _print(partitions.report(rows))
+    if "notary" in names:
+        signed = await notary.measure(stage(), records=size.entries, rounds=size.rounds)
+        _print(notary.report(signed))
     if "policies" in names:
         _print(policies.report(policies.measure(rounds=size.judging)))
     if "policies-space" in names:

@@ -12,29 +12,29 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import click
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jurat import settings
 from jurat.audit import export, story
 from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
-from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
-from jurat.audit.log import Fault, Place, TreeHead, WitnessedHead, parse_tree_head
+from jurat.audit.log import Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
 from jurat.audit.verifier_report import NOT_GIVEN, LogVerdict, Report
+from jurat.cli.audit_bundle import is_bundle, print_bundle_report, verified_bundle
 from jurat.cli.audit_jobs import MAX_JOBS, verify_all
-from jurat.cli.audit_witnessed import read_policy, witnessed_heads
+from jurat.cli.audit_witnessed import Witnessed, witnessed_heads
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
 from jurat.cli.options import connect_options
+from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
 from jurat.streams import topics
 from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
@@ -50,9 +50,6 @@ EXIT_CODES: Final = {
     LogVerdict.INCOMPLETE: 1,
     LogVerdict.UNPROVEN: EXIT_COULD_NOT_TELL,
 }
-Seen: TypeAlias = tuple[list[WitnessedHead], list[Fault]]
-"""Heads that witnesses vouched for, and the checkpoints that do not hold."""
-
 _PLAIN_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -69,7 +66,7 @@ class _Beside:
 @click.command(name="verify")
 @click.argument("file", type=LOG_FILE, required=False)
 @connect_options
-@click.option("--trust", type=_PLAIN_FILE, help="Trust file; else the key folder's.")
+@trust_options
 @click.option(
     "--tree-head",
     "heads",
@@ -79,15 +76,10 @@ class _Beside:
 )
 @click.option(
     "--witness-policy",
-    "policy",
     type=_PLAIN_FILE,
-    help="Check against the checkpoints that these witnesses saw: a c2sp.org/tlog-policy file.",
+    help="Logs and witnesses (c2sp.org/tlog-policy): check against the checkpoints that they saw.",
 )
-@click.option(
-    "--checkpoints",
-    type=LOG_FILE,
-    help="Read them from this file of `jurat notary history`; else from Kafka.",
-)
+@click.option("--history", "checkpoints", type=LOG_FILE, help="Checkpoints from this file instead of Kafka.")
 @click.option("--decisions", type=LOG_FILE, help="Check decision events too, from this file.")
 @click.option("--with-decisions", is_flag=True, help="Check decision events too, from Kafka.")
 @click.option("--inputs", type=LOG_FILE, help="Check that every input of this manifest has a record.")
@@ -116,9 +108,9 @@ def command(
     file: Path | None,
     connect: Connect,
     *,
-    trust: Path | None,
+    trusted: Trusted,
     heads: tuple[str, ...],
-    policy: Path | None,
+    witness_policy: Path | None,
     checkpoints: Path | None,
     decisions: Path | None,
     inputs: Path | None,
@@ -129,7 +121,7 @@ def command(
     with_policies: bool,
     as_json: bool,
 ) -> None:
-    """Verify the audit topic, or an export FILE (`-`: standard input).
+    """Verify the audit topic, an export FILE (`-`: standard input), or an auditor's bundle.
 
     Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
@@ -138,27 +130,28 @@ def command(
             raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
     if [str(one) for one in (file, decisions, inputs, checkpoints)].count("-") > 1:
         raise click.UsageError("got standard input for two files, expected it for one")
-    if checkpoints is not None and policy is None:
-        raise click.UsageError(
-            "got --checkpoints alone, expected --witness-policy too: it says whose signatures count"
-        )
+    if checkpoints is not None and witness_policy is None:
+        raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
     try:
-        trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
+        if file is not None and is_bundle(file):
+            found = verified_bundle(file, trusted, witness_policy)
+            print_bundle_report(found, as_json=as_json)
+            ctx.exit(EXIT_CODES[found.verdict])
+        keys = trusted()
         noted = tuple(parse_tree_head(head) for head in heads)
         live = connect() if with_decisions or with_inputs or with_policies else None
-        # Before the log, which so holds at least what they cover.
-        seen = None
-        if policy is not None:
-            seen = asyncio.run(witnessed_heads(read_policy(policy), checkpoints, connect))
+        witnessed = None
+        if witness_policy is not None:
+            witnessed = asyncio.run(witnessed_heads(witness_policy, checkpoints, connect))
         beside = _Beside(decisions, inputs, live if with_decisions else None, live if with_inputs else None)
-        rejudge = _policies(folders, live if with_policies else None, trusted)
+        rejudge = _policies(folders, live if with_policies else None, keys)
         with _bar(file) as told:
             report = asyncio.run(
                 _verify(
                     file,
                     connect,
-                    trusted,
-                    (noted, seen),
+                    keys,
+                    (noted, witnessed),
                     beside=beside,
                     rejudge=rejudge,
                     jobs=jobs,
@@ -194,7 +187,7 @@ async def _verify(
     file: Path | None,
     connect: Connect,
     trust: Trust,
-    heads: tuple[tuple[TreeHead, ...], Seen | None],
+    heads: tuple[tuple[TreeHead, ...], Witnessed | None],
     *,
     beside: _Beside,
     rejudge: Rejudge | None,
@@ -211,10 +204,10 @@ async def _verify(
         trust,
         tree_heads=noted,
         ledger=DecisionLedger() if checks_decisions else None,
-        witnessed=None if seen is None else seen[0],
+        witnessed=None if seen is None else seen.heads,
         rejudge=rejudge,
     )
-    for fault in () if seen is None else seen[1]:
+    for fault in () if seen is None else seen.faults:
         verifier.fault(fault.place, fault.reason, fault.check)
     await _add_decisions(verifier, beside, agents)
     await verify_all(

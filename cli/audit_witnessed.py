@@ -1,7 +1,7 @@
 """The heads that a quorum of witnesses vouched for, read for `jurat audit verify`.
 
-Rules upheld here: they are read before the log, which so holds at least what they cover; a checkpoint that does not
-hold is told, never passed over; the policy comes from whoever verifies, never from where checkpoints stand.
+Rules upheld here: a checkpoint that does not hold is told, never passed over; the policy comes from whoever verifies,
+never from where checkpoints stand.
 
 Not here: which signatures are enough (`jurat.audit.tlog_policy`), comparing heads with the log
 (`jurat.audit.verifier`).
@@ -9,72 +9,51 @@ Not here: which signatures are enough (`jurat.audit.tlog_policy`), comparing hea
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
 from jurat.audit import tlog_policy
-from jurat.audit.history import MAX_LINE_BYTES, History, parse_line
+from jurat.audit.history import History
 from jurat.audit.log import Fault, Place, WitnessedHead
-from jurat.audit.tlog_policy import MAX_POLICY_BYTES, TlogPolicy
 from jurat.audit.verifier_report import Check
-from jurat.cli.files import lines
-from jurat.cli.log_entries import Connect
-from jurat.schemas.errors import AuditError, ConfigurationError
-from jurat.streams import notary_reading
+from jurat.cli.files import read_whole
+from jurat.cli.log_entries import Connect, checkpoints_of
+from jurat.schemas.errors import AuditError
 
 
-def read_policy(file: Path) -> TlogPolicy:
-    """Read a policy of logs and witnesses (c2sp.org/tlog-policy).
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """The heads, and the checkpoints that do not hold."""
 
-    Raises:
-        ConfigurationError: it cannot be read.
-        PolicyFileInvalid: it is none.
-    """
-    try:
-        with file.open("rb") as opened:
-            return tlog_policy.parse(opened.read(MAX_POLICY_BYTES + 1))
-    except OSError as error:
-        raise ConfigurationError(f"the witness policy {file} cannot be read: {error}") from error
+    heads: tuple[WitnessedHead, ...]
+    faults: tuple[Fault, ...]
 
 
-async def witnessed_heads(
-    policy: TlogPolicy, checkpoints: Path | None, connect: Connect
-) -> tuple[list[WitnessedHead], list[Fault]]:
-    """Read the history of checkpoints under a policy.
+async def witnessed_heads(policy: Path, checkpoints: Path | None, connect: Connect) -> Witnessed:
+    """Read the history of checkpoints under a policy: before the log, which so holds at least what they cover.
 
     Args:
-        policy: which logs and witnesses are known, and which of them are enough.
+        policy: which logs and witnesses are known, and which of them are enough: a c2sp.org/tlog-policy file.
         checkpoints: a history file; None for the topic.
         connect: says how to reach Kafka, and is called for the topic only.
 
-    Returns:
-        The heads; and the checkpoints that do not hold.
-
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: a file cannot be read.
+        NoteInvalid: a line of the history is no checkpoint.
+        PolicyFileInvalid: the policy is none.
         StreamError: the topic cannot be read.
     """
-    known = History(policy)
+    known = History(tlog_policy.parse(read_whole(policy, at_most=tlog_policy.MAX_POLICY_BYTES)))
     heads: list[WitnessedHead] = []
     faults: list[Fault] = []
-    async with aclosing(_signed(checkpoints, connect)) as found:
-        async for place, signed in found:
+    async with aclosing(checkpoints_of(checkpoints, connect)) as found:
+        async for signed in found:
             try:
-                head = known.add(parse_line(signed, place.line) if place.line is not None else signed)
+                head = known.add(signed)
             except AuditError as error:
-                faults.append(Fault(place, f"a checkpoint does not hold: {error}", Check.WITNESSED.value))
+                faults.append(Fault(Place(), f"a checkpoint does not hold: {error}", Check.WITNESSED.value))
                 continue
             if head is not None:
                 heads.append(head)
-    return heads, faults
-
-
-async def _signed(checkpoints: Path | None, connect: Connect) -> AsyncGenerator[tuple[Place, bytes], None]:
-    if checkpoints is not None:
-        for number, line in lines(checkpoints, at_most=MAX_LINE_BYTES):
-            yield Place(line=number), line
-        return
-    async with aclosing(notary_reading.history(connect())) as notes:
-        async for signed in notes:
-            yield Place(), signed
+    return Witnessed(tuple(heads), tuple(faults))

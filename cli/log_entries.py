@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jurat.audit import history
 from jurat.audit.log import Fault, LogEntry
 from jurat.cli.audit_examining import Raw, RawLine, RawRecord, read_entry, schema_ids
 from jurat.cli.files import lines
-from jurat.streams import topics
+from jurat.streams import notary_reading, topics
 from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
@@ -67,3 +68,24 @@ async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[L
     async with aclosing(raw_entries(source, connect)) as raws:
         async for raw in raws:
             yield read_entry(raw, ids)
+
+
+async def checkpoints_of(source: Path | None, connect: Connect) -> AsyncGenerator[bytes, None]:
+    """Yield the checkpoints of the log in the order in which they were published; nothing of them is verified.
+
+    Args:
+        source: a history file (`jurat notary history`); None for the topic.
+        connect: says how to reach Kafka, and is called for the topic only.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+        NoteInvalid: a line of it is no checkpoint.
+        StreamError: the topic cannot be read.
+    """
+    if source is not None:
+        for number, line in lines(source, at_most=history.MAX_LINE_BYTES):
+            yield history.parse_line(line, number)
+        return
+    async with aclosing(notary_reading.history(connect())) as notes:
+        async for one in notes:
+            yield one

@@ -71,7 +71,7 @@ def run(*words: str, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(command, ["verify", *words], input=stdin, catch_exceptions=False)
 
 
-WITH_WITNESSES = ("--witness-policy", "policy", "--checkpoints", "checkpoints.jsonl")
+WITH_WITNESSES = ("--witness-policy", "policy", "--history", "checkpoints.jsonl")
 
 
 def found(*words: str, expect: int) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_what_cannot_be_read_is_told(folder: Path) -> None:
     [
         ("--inputs", "inputs.jsonl", "--with-inputs"),
         ("--decisions", "d.jsonl", "--with-decisions"),
-        ("--checkpoints", "checkpoints.jsonl"),
+        ("--history", "checkpoints.jsonl"),
         ("--inputs", "-", "--decisions", "-"),
         ("--jobs", "0"),
     ],
