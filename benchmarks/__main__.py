@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import (
+    audit,
     backlog,
     backtest,
     breakdown,
@@ -56,8 +57,9 @@ NAMES: Final = (
     "notary",
     "policies",
     "policies-space",
+    "audit",
 )
-WITHOUT_BROKER: Final = frozenset({"policies", "policies-space"})
+WITHOUT_BROKER: Final = frozenset({"audit", "policies", "policies-space"})
 BY_NAME_ONLY: Final = ("backlog", "backtest", "disputes")
 """The backlog takes a quarter of an hour, and some ten gigabytes of the broker's disk; the backtest is no part of a
 decision; of the disputes' time most is waiting for a model server."""
@@ -89,6 +91,7 @@ class Size:
     partitions: tuple[int, ...]
     backlog: int
     judging: int
+    records: int
 
 
 FULL: Final = Size(
@@ -109,6 +112,7 @@ FULL: Final = Size(
     partitions=(1, 2, 6, 16, 64),
     backlog=1_000_000,
     judging=200,
+    records=100_000,
 )
 SHORT: Final = Size(
     warm_up=0,
@@ -128,6 +132,7 @@ SHORT: Final = Size(
     partitions=(1, 4),
     backlog=2_000,
     judging=4,
+    records=600,
 )
 
 
@@ -188,6 +193,8 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
         _print(policies.report(policies.measure(rounds=size.judging)))
     if "policies-space" in names:
         _print(policies_space.report(policies_space.measure(rounds=size.judging)))
+    if "audit" in names:
+        _print(audit.report(await audit.measure(records=size.records, rounds=size.judging // 2)))
     if "backtest" in names:
         _print(backtest.report(await backtest.measure(stage(), inputs=size.payments)))
     if "disputes" in names:

@@ -24,9 +24,8 @@ from jurat.audit.note import MAX_NOTE_BYTES
 from jurat.audit.origin import Origin
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES, NONE, TlogPolicy
 from jurat.cli.files import writing
-from jurat.cli.keys import keys_option
 from jurat.cli.main import LOG_FORMAT
-from jurat.cli.options import DURATION, connection_options
+from jurat.cli.options import DURATION, connection_options, keys_option
 from jurat.schemas.errors import ConfigurationError, LogForked, NoteInvalid
 from jurat.streams import logs, notary_reading, topics
 from jurat.streams.kafka import Connection, admin_client
