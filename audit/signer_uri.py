@@ -38,9 +38,12 @@ class UriSigner:
 
         Raises:
             SignatureInvalid: what was returned is no signature of this key, or nothing was.
+            ConfigurationError: it asks for a secret that nobody gave.
         """
         try:
             signature = bytes.fromhex((await asyncio.to_thread(self._signer.sign, message)).signature)
+        except ConfigurationError:
+            raise  # what unlocks it is missing
         except Exception as error:  # services raise whatever they like
             raise SignatureInvalid(
                 f"the signer of {self.keyid} did not sign: {type(error).__name__}: {str(error)[:300]}",
@@ -52,12 +55,13 @@ class UriSigner:
         return signature
 
 
-def load(reference: bytes, *, where: str) -> Signer:
+def load(reference: bytes, *, where: str, secret: bytes | None = None) -> Signer:
     """Reach a signer.
 
     Args:
         reference: canonical JSON of `keyid` and `uri`, and one line feed.
         where: the file, for messages.
+        secret: what unlocks the key: the PIN of a token.
 
     Raises:
         ConfigurationError: that is none, the library is not installed, or it cannot reach the signer.
@@ -85,8 +89,16 @@ def load(reference: bytes, *, where: str) -> Signer:
         else ("ed25519", "ed25519", raw.hex())
     )
     key = library.SSlibKey(keyid, kind, scheme, {"public": text})  # type: ignore[attr-defined]  # it has no __all__
+
+    def unlock(what: str) -> str:
+        if secret is None:
+            raise ConfigurationError(
+                f"{where}: the signer asks for its {what}; set JURAT_KEYS_PASSPHRASE to it"
+            )
+        return secret.decode()
+
     try:
-        return UriSigner(keyid, library.Signer.from_priv_key_uri(uri, key))  # type: ignore[attr-defined]  # as above
+        return UriSigner(keyid, library.Signer.from_priv_key_uri(uri, key, unlock))  # type: ignore[attr-defined]  # as above
     except Exception as error:  # as above
         raise ConfigurationError(
             f"{where}: the signer {uri.partition(':')[0]}: cannot be reached: {type(error).__name__}:"
