@@ -1,85 +1,110 @@
-"""`jurat audit replay`: what the log holds, as a table or as an export file.
+"""`jurat audit replay`: the log as signed lines that verify, or as rows to look at and count.
 
-Rules upheld here: what cannot be read is told and never passed off as whole. Not here: verifying (`audit_verify`).
+Rules upheld here: every record is told by its own time, never by Kafka's, which is not signed; what cannot be read as a
+record is counted and said, never skipped silently; half a file never stands under the name that was asked for.
+
+Not here: verifying (`audit_verify.py`), formats (`audit_printers.py`, `audit_parquet.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from jurat.audit import export, story
+from jurat.agents.catalogue import AGENTS
+from jurat.audit import export
+from jurat.audit.input_manifest import print_inputs
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import DecisionRecord, Outcome, parse
+from jurat.audit.record import DecisionRecord, parse
+from jurat.audit.selection import Selection
+from jurat.cli.audit_parquet import Parquet
+from jurat.cli.audit_printers import Csv, Printer, RowLines, SignedLines, TablePrinter
+from jurat.cli.audit_selection import selection_options
 from jurat.cli.files import writing
-from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError
 from jurat.streams import topics
+from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
 
-MAX_TABLE_ROWS = 10_000
-"""A longer table helps nobody and would be held in memory; `--format jsonl` has no bound."""
+FORMATS: Final[Mapping[str, Callable[[IO[bytes]], Printer]]] = {
+    "table": TablePrinter,
+    "jsonl": SignedLines,
+    "rows": RowLines,
+    "csv": Csv,
+    "parquet": Parquet,
+}
+"""`jsonl` is the export that verifies; all others are rows, which prove nothing."""
+
+_ROW_SUFFIXES: Final = (".csv", ".parquet")
 
 
 @click.command(name="replay")
 @connect_options
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @click.option(
-    "--format", "layout", type=click.Choice(["table", "jsonl"]), help="Default: table; jsonl with --output."
+    "--format", "layout", type=click.Choice([*FORMATS]), help="Default: table; jsonl with --output."
 )
-@click.option("--agent", help="Only this agent's records.")
-@click.option("--outcome", type=click.Choice([each.value for each in Outcome]), help="Only this outcome.")
+@selection_options
 @click.option("--input", "source", type=LOG_FILE, help="Read an export file instead of Kafka.")
 @click.option(
     "--decisions",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the decision events to this file.",
 )
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write to this file which inputs the agents have ended with.",
+)
 def command(
     connect: Connect,
     output: Path | None,
     layout: str | None,
-    agent: str | None,
-    outcome: str | None,
+    wanted: Selection,
     source: Path | None,
     decisions: Path | None,
+    inputs: Path | None,
 ) -> None:
     """Read the audit log from its beginning to its present end.
 
     As jsonl it is an export file: one line per record, which `jurat audit verify FILE` verifies with no
-    Kafka. A filtered export leaves out records, so it does not verify as a whole.
+    Kafka. A filtered export leaves out records, so it does not verify as a whole. The other formats are for reading and
+    counting: table, and flat rows as JSON lines (rows), csv and parquet.
     """
-
-    def wanted(record: DecisionRecord | None) -> bool:
-        if record is None:
-            return agent is None and outcome is None
-        return agent in (None, record.agent) and outcome in (None, record.outcome.value)
-
-    if output is not None and decisions is not None and output.resolve() == decisions.resolve():
-        raise click.UsageError("got the same file for --output and --decisions, expected two")
-    chosen = layout or ("jsonl" if output else "table")
+    files = [one.resolve() for one in (output, decisions, inputs) if one is not None]
+    if len(set(files)) != len(files):
+        raise click.UsageError(
+            "got the same file for two of --output, --decisions and --inputs, expected two"
+        )
+    if layout is None and output is not None and output.suffix in _ROW_SUFFIXES:
+        raise click.UsageError(
+            f"got --output {output} without --format, expected --format {output.suffix[1:]}; jsonl, the export that"
+            " verifies, is what is written without"
+        )
+    if layout == "parquet" and output is None:
+        raise click.UsageError("got --format parquet without --output, expected a file: it is not text")
+    # Before the log: what was committed by now has its record in what is read from here on.
+    ended = [] if inputs is None else asyncio.run(ended_inputs(connect(), AGENTS))
     with writing(output) as file:
-        printer = _LinePrinter(file) if chosen == "jsonl" else _TablePrinter(file)
+        printer = FORMATS[layout or ("jsonl" if output else "table")](file)
         agents, left_out = asyncio.run(_replay(log_entries(source, connect), printer, wanted))
         printer.close()
     if decisions is not None:
         with writing(decisions) as file:
             asyncio.run(_export_decisions(connect(), agents, file))
+    if inputs is not None:
+        with writing(inputs) as file:
+            asyncio.run(_export_inputs(connect(), ended, file))
     if left_out:
         raise AuditError(
             f"{left_out} records could not be read and were left out, so this is not the whole log: verify the topic"
@@ -87,54 +112,10 @@ def command(
         )
 
 
-class _LinePrinter:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def add(self, entry: LogEntry, _record: DecisionRecord | None) -> None:
-        self._file.write(export.print_entry(entry) + b"\n")
-
-    def close(self) -> None:
-        self._file.flush()
-
-
-class _TablePrinter:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._left_out = 0
-        self._table = Table(box=None)
-        for name in ("time", "agent", "outcome", "action", "policies", "decision", "at"):
-            self._table.add_column(name, no_wrap=name in ("time", "decision"))
-
-    def add(self, entry: LogEntry, record: DecisionRecord | None) -> None:
-        if self._table.row_count >= MAX_TABLE_ROWS:
-            self._left_out += 1
-            return
-        at = f"{entry.partition}:{entry.offset}"
-        if record is None:
-            cells = ("", "", "unreadable", "", "", "", at)
-        else:
-            last = record.proposals[-1] if record.proposals else None
-            action, policies = (last.action, ", ".join(last.policies)) if last else ("", "")
-            time = record.time[:19].replace("T", " ")
-            cells = (time, record.agent, record.outcome.value, action, policies, record.decision_id, at)
-        self._table.add_row(*(Text(story.printable(cell)) for cell in cells))
-
-    def close(self) -> None:
-        text = io.StringIO()
-        console = Console(file=text, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-        console.print(self._table)
-        if self._left_out:
-            console.print(f"and {self._left_out} more; --format jsonl prints them all")
-        self._file.write(text.getvalue().encode())
-        self._file.flush()
-
-
 async def _replay(
-    entries: AsyncIterator[LogEntry | Fault],
-    printer: _LinePrinter | _TablePrinter,
-    wanted: Callable[[DecisionRecord | None], bool],
+    entries: AsyncIterator[LogEntry | Fault], printer: Printer, wanted: Selection
 ) -> tuple[tuple[str, ...], int]:
+    """Print what is wanted; gives the agents whose records were seen, and how many entries were left out unread."""
     agents: set[str] = set()
     left_out = 0
     async for entry in entries:
@@ -146,9 +127,21 @@ async def _replay(
         with suppress(AuditError):  # replay shows what is there; verifying is another command
             record = parse(entry.record.payload).predicate
             agents.add(record.agent)
-        if wanted(record):
+        if record is None:
+            if not wanted.is_everything:
+                click.echo(f"jurat: left out: {entry.place}: no record, so that no filter can tell", err=True)
+                left_out += 1
+                continue
+            click.echo(f"jurat: unreadable: {entry.place}: its payload is no record", err=True)
+        if record is None or wanted(record):
             printer.add(entry, record)
     return tuple(sorted(agents)), left_out
+
+
+async def _export_inputs(connection: Connection, ended: list[Ended], file: IO[bytes]) -> None:
+    async with aclosing(inputs_held(connection, ended)) as found:
+        async for held in found:
+            file.write(print_inputs(held) + b"\n")
 
 
 async def _export_decisions(connection: Connection, agents: tuple[str, ...], file: IO[bytes]) -> None:

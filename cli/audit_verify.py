@@ -27,12 +27,13 @@ from jurat.audit.log import Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
 from jurat.audit.verifier_report import NOT_GIVEN, LogVerdict, Report
+from jurat.cli.audit_bundle import is_bundle, print_bundle_report, verified_bundle
 from jurat.cli.audit_jobs import MAX_JOBS, verify_all
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
 from jurat.cli.options import connect_options
-from jurat.cli.trust_option import trust_options
+from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
 from jurat.streams import topics
 from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
@@ -92,6 +93,11 @@ class _Beside:
     show_default=True,
     help="Processes that look at records.",
 )
+@click.option(
+    "--witness-policy",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Logs and witnesses, for a bundle.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
@@ -99,7 +105,7 @@ def command(
     file: Path | None,
     connect: Connect,
     *,
-    trusted: Callable[[], Trust],
+    trusted: Trusted,
     heads: tuple[str, ...],
     decisions: Path | None,
     inputs: Path | None,
@@ -108,9 +114,10 @@ def command(
     with_decisions: bool,
     with_inputs: bool,
     with_policies: bool,
+    witness_policy: Path | None,
     as_json: bool,
 ) -> None:
-    """Verify the audit topic, or an export FILE (`-`: standard input).
+    """Verify the audit topic, an export FILE (`-`: standard input), or an auditor's bundle.
 
     Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
@@ -120,6 +127,12 @@ def command(
     if [str(one) for one in (file, decisions, inputs)].count("-") > 1:
         raise click.UsageError("got standard input for two files, expected it for one")
     try:
+        if file is not None and is_bundle(file):
+            found = verified_bundle(file, trusted, witness_policy)
+            print_bundle_report(found, as_json=as_json)
+            ctx.exit(EXIT_CODES[found.verdict])
+        if witness_policy is not None:
+            raise ConfigurationError("got --witness-policy, expected it for a bundle only")
         keys = trusted()
         noted = tuple(parse_tree_head(head) for head in heads)
         live = connect() if with_decisions or with_inputs or with_policies else None
