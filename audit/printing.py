@@ -92,9 +92,11 @@ def joined(made: Pieces, *, seq: int, prev: str, identity: Identity | None = Non
     Raises:
         CanonicalError: `seq` is no number of a chain.
     """
+    if type(seq) is not int or not 0 <= seq <= canonical.MAX_INTEGER:
+        raise CanonicalError(f"got the seq {seq!r}, expected the number of a record in its chain")
     first, before, between, after = made
     signed = b"" if identity is None else b',"identity":' + canonical.dumps(identity.model_dump())
-    return b"".join((first, signed, before, canonical.dumps(prev), between, canonical.dumps(seq), after))
+    return b"%b%b%b%b%b%d%b" % (first, signed, before, canonical.dumps(prev), between, seq, after)
 
 
 def statement_of(

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 import click
 
+from jurat.agents.catalogue import AGENTS
 from jurat.audit import export
+from jurat.audit.input_manifest import print_inputs
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.record import DecisionRecord, parse
 from jurat.audit.selection import Selection
@@ -28,6 +30,7 @@ from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError
 from jurat.streams import topics
+from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
@@ -58,6 +61,11 @@ _ROW_SUFFIXES: Final = (".csv", ".parquet")
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the decision events to this file.",
 )
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write to this file which inputs the agents have ended with.",
+)
 def command(
     connect: Connect,
     output: Path | None,
@@ -65,6 +73,7 @@ def command(
     wanted: Selection,
     source: Path | None,
     decisions: Path | None,
+    inputs: Path | None,
 ) -> None:
     """Read the audit log from its beginning to its present end.
 
@@ -72,8 +81,11 @@ def command(
     Kafka. A filtered export leaves out records, so it does not verify as a whole. The other formats are for reading and
     counting: table, and flat rows as JSON lines (rows), csv and parquet.
     """
-    if output is not None and decisions is not None and output.resolve() == decisions.resolve():
-        raise click.UsageError("got the same file for --output and --decisions, expected two")
+    files = [one.resolve() for one in (output, decisions, inputs) if one is not None]
+    if len(set(files)) != len(files):
+        raise click.UsageError(
+            "got the same file for two of --output, --decisions and --inputs, expected two"
+        )
     if layout is None and output is not None and output.suffix in _ROW_SUFFIXES:
         raise click.UsageError(
             f"got --output {output} without --format, expected --format {output.suffix[1:]}; jsonl, the export that"
@@ -81,6 +93,8 @@ def command(
         )
     if layout == "parquet" and output is None:
         raise click.UsageError("got --format parquet without --output, expected a file: it is not text")
+    # Before the log: what was committed by now has its record in what is read from here on.
+    ended = [] if inputs is None else asyncio.run(ended_inputs(connect(), AGENTS))
     with writing(output) as file:
         printer = FORMATS[layout or ("jsonl" if output else "table")](file)
         agents, left_out = asyncio.run(_replay(log_entries(source, connect), printer, wanted))
@@ -88,6 +102,9 @@ def command(
     if decisions is not None:
         with writing(decisions) as file:
             asyncio.run(_export_decisions(connect(), agents, file))
+    if inputs is not None:
+        with writing(inputs) as file:
+            asyncio.run(_export_inputs(connect(), ended, file))
     if left_out:
         raise AuditError(
             f"{left_out} records could not be read and were left out, so this is not the whole log: verify the topic"
@@ -119,6 +136,12 @@ async def _replay(
         if record is None or wanted(record):
             printer.add(entry, record)
     return tuple(sorted(agents)), left_out
+
+
+async def _export_inputs(connection: Connection, ended: list[Ended], file: IO[bytes]) -> None:
+    async with aclosing(inputs_held(connection, ended)) as found:
+        async for held in found:
+            file.write(print_inputs(held) + b"\n")
 
 
 async def _export_decisions(connection: Connection, agents: tuple[str, ...], file: IO[bytes]) -> None:

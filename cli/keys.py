@@ -16,7 +16,15 @@ from rich.text import Text
 
 from jurat import settings
 from jurat.audit import did_key
-from jurat.audit.key_store import TRUST_FILE, KeyKind, init_approver, init_keys, load_trust, trust_approver
+from jurat.audit.key_store import (
+    TRUST_FILE,
+    KeyKind,
+    init_approver,
+    init_keys,
+    load_trust,
+    make_key,
+    trust_approver,
+)
 from jurat.audit.keys import Purpose, Trust, TrustedApprover
 from jurat.audit.pem import public_pem
 from jurat.audit.trust_file import LOG_FILE
@@ -57,16 +65,27 @@ for _one in (*keys_root.COMMANDS, *keys_agent.COMMANDS):
 @click.option(
     "--approver", metavar="NAME", help="Instead: a person who approves. Their key is trusted nowhere yet."
 )
+@click.option(
+    "--root", "holder", metavar="NAME", help="Instead: a holder of a root key; see `jurat keys root`."
+)
 @keys_option
-def init(agents: tuple[str, ...], purpose: str, approver: str | None, keys: Path | None) -> None:
+def init(
+    agents: tuple[str, ...], *, purpose: str, approver: str | None, holder: str | None, keys: Path | None
+) -> None:
     """Make the keys that are missing; keys that are there stay as they are.
 
     With JURAT_KEYS_PASSPHRASE set, new keys are encrypted under it.
     """
     secret = settings.keys_passphrase()
+    if [bool(agents) or purpose != Purpose.DECISIONS, approver is not None, holder is not None].count(
+        True
+    ) > 1:
+        raise click.UsageError("expected one of --agent, with its --purpose, --approver and --root")
+    if holder is not None:
+        keyid, made = make_key(settings.keys_dir(keys), holder, KeyKind.ROOT, secret)
+        click.echo(f"{'made  ' if made else 'kept  '} {holder}  {keyid}")
+        return
     if approver is not None:
-        if agents or purpose != Purpose.DECISIONS:
-            raise click.UsageError("expected either --approver or --agent, with its --purpose")
         keyid, made = init_approver(settings.keys_dir(keys), approver, secret)
         click.echo(f"{'made  ' if made else 'kept  '} {approver}  {keyid}")
         click.echo(

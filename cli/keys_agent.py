@@ -38,18 +38,25 @@ AGENT_DAYS: Final = 90
 
 
 @click.command(name="request")
-@click.argument("agent")
-@click.option("--issuer", "by", metavar="NAME", help="Who shall issue it; else the only issuer.")
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice(["agent", "issuer"]), default="agent", show_default=True, help="What NAME is."
+)
+@click.option("--issuer", "by", metavar="NAME", help="Who shall issue an agent's; else the only issuer.")
 @keys_option
-def request_(agent: str, by: str | None, keys: Path | None) -> None:
-    """Ask for a credential for AGENT, whose key stands in this folder.
+def request_(name: str, kind: str, by: str | None, keys: Path | None) -> None:
+    """Ask for a credential for NAME, whose key stands in this folder, and is made there if it is missing.
 
-    The request is printed, for `jurat keys issue --request` where the issuer's key is.
+    The request is printed, for `jurat keys issue --request` where the issuer's key is, or for `jurat keys issuer
+    --request` where those of the root are.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
     log, _lines = ceremony.read()
-    _issuer, digest = issuer_of(log, by)
-    click.echo(print_request(ceremony.ask("agent", agent, digest)), nl=False)
+    if kind == "issuer":
+        asked = ceremony.ask("issuer", name, log.root[1])
+    else:
+        asked = ceremony.ask("agent", name, issuer_of(log, by)[1])
+    click.echo(print_request(asked), nl=False)
 
 
 @click.command(name="issue")

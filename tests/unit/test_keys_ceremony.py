@@ -54,7 +54,10 @@ def acme(tmp_path: Path) -> Path:
 
 def test_three_people_in_three_places_begin_a_root(tmp_path: Path) -> None:
     places = {name: tmp_path / name for name in ("alice", "bob", "carol")}
-    keyids = {name: make_key(folder, name, KeyKind.ROOT)[0] for name, folder in places.items()}
+    keyids = {name: jurat(folder, "init", "--root", name).split()[-1] for name, folder in places.items()}
+    assert keyids["bob"] == make_key(places["bob"], "bob", KeyKind.ROOT)[0]
+    for other in ("--approver", "--agent"):
+        assert "expected one of" in jurat(places["bob"], "init", "--root", "bob", other, "bob", code=2)
     said = jurat(
         places["alice"], "root", "alice", keyids["bob"], keyids["carol"], "--org", "acme", "--threshold", "2"
     )
@@ -97,8 +100,15 @@ def test_an_agent_asks_and_an_issuer_issues(acme: Path, tmp_path: Path) -> None:
     keyid = load_key(theirs, AGENT, KeyKind.AGENT).keyid
     assert keyid in said
     assert not key_file(acme, AGENT, KeyKind.AGENT).exists(), "nobody but the agent holds its key"
+    asked.write_text(
+        CliRunner().invoke(command, ["request", "refunds", "--kind", "issuer", "--keys", str(theirs)]).stdout
+    )
+    assert load_key(theirs, "refunds", KeyKind.ISSUER).keyid in jurat(
+        acme, "issuer", "refunds", "--request", str(asked)
+    )
+    asked.write_text(done.stdout)
     assert "expected one of dunning" in jurat(
-        acme, "issue", "dunning", "--owner", "o", "--request", str(asked), code=1
+        acme, "issue", "dunning", "--owner", "o", "--issuer", "payments", "--request", str(asked), code=1
     )
 
 
