@@ -25,8 +25,8 @@ _HEAD: Final = """\
 # How to check this bundle
 
 Everything here was put together by somebody, and you need not trust them. Three things have to reach you by another
-way than this file: the trusted keys (`trust.json`) or the root statement, the witness policy, and for the recipe below the agent's public
-key. The copies in this bundle are for reading; whoever can make up records can make up those, too.
+way than this file: the trusted keys (`trust.json`) or the root statement, the witness policy, and for the recipe below
+the agent's public key. The copies in this bundle are for reading; whoever can make up records can make up those, too.
 
 With jurat, no network and no Kafka; the second way where keys have credentials under a root:
 
