@@ -175,7 +175,8 @@ def _asked_whom(record: DecisionRecord) -> str:
     """Who was asked, and how many proposals came of it."""
     refused = sum(each.verdict is Verdict.DENY for each in record.proposals)
     judged = "1 proposal was judged" if record.attempts == 1 else f"{record.attempts} proposals were judged"
-    judged += f", {refused} of them refused:" if refused and record.attempts > 1 else ":"
+    count = "all" if refused == record.attempts else str(refused)
+    judged += f", {count} of them refused:" if refused and record.attempts > 1 else ":"
     if record.reasoner is None:
         if record.proposals:
             return f"Nobody was asked for another proposal; what was escalated counts. {judged}"
