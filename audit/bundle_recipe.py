@@ -43,7 +43,8 @@ openssl 1.1.1 or later and sha256sum.
 _SIGNATURE: Final = """\
 ## 1. The agent signed the record
 
-Compare the file that `key` names with the public key that you were given, or put yours in its place.
+Compare the file that `key` names with the public key that you were given, or put yours in its place. Where keys have
+credentials it is the key of a session, which nobody gave you: that it leads to the root is what jurat checks.
 
 ```sh
 record=decisions/NAME
