@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:jurat:decision-record:v1"
+VEILED_TYPE: Final = "urn:jurat:veiled-decision-record:v1"
+"""Of a record in which commitments stand for what is personal; see `jurat.audit.disclosure`."""
 
 INPUT_DEPTH: Final = 3
 """Where `predicate.policy.input` stands in a statement."""
@@ -39,12 +41,22 @@ Pieces = tuple[bytes, bytes, bytes]
 """A statement's bytes before the value of `prev`, between it and the value of `seq`, and after that."""
 
 _HEAD: Final = b'{"_type":' + orjson.dumps(STATEMENT_TYPE) + b',"predicate":'
-_TAIL: Final = b',"predicateType":' + orjson.dumps(PREDICATE_TYPE) + b',"subject":'
+_TAILS: Final = {
+    kind: b',"predicateType":' + orjson.dumps(kind) + b',"subject":' for kind in (PREDICATE_TYPE, VEILED_TYPE)
+}
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
 
-def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pieces:
+def pieces(
+    record: DecisionRecord, subject_name: str, subject_sha256: str, *, kind: str = PREDICATE_TYPE
+) -> Pieces:
     """Print a statement around a record; the record's own `seq` and `prev` are left out.
+
+    Args:
+        record: the record.
+        subject_name: what it is about.
+        subject_sha256: digest of that.
+        kind: `PREDICATE_TYPE` or `VEILED_TYPE`.
 
     Raises:
         CanonicalError: it is outside the canonical JSON profile.
@@ -52,14 +64,14 @@ def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pi
     values: Mapping[str, object] = record.__dict__
     if not _fits(record):
         values = record.model_dump(mode="json")
-        canonical.check(statement_of(values, subject_name, subject_sha256))
+        canonical.check(statement_of(values, subject_name, subject_sha256, kind=kind))
     before, between, after = _names(type(record))
     try:
         return (
             _HEAD + _printed(values, before)[:-1] + b',"prev":',
             b"," + _printed(values, between)[1:-1] + b',"seq":',
             b"".join(
-                (b",", _printed(values, after)[1:], _TAIL, _subject(subject_name, subject_sha256), b"}")
+                (b",", _printed(values, after)[1:], _TAILS[kind], _subject(subject_name, subject_sha256), b"}")
             ),
         )
     except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
@@ -77,13 +89,13 @@ def joined(made: Pieces, *, seq: int, prev: str) -> bytes:
 
 
 def statement_of(
-    predicate: Mapping[str, object], subject_name: str, subject_sha256: str
+    predicate: Mapping[str, object], subject_name: str, subject_sha256: str, *, kind: str = PREDICATE_TYPE
 ) -> dict[str, object]:
     """The in-toto statement around a record, as JSON types."""
     return {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": subject_name, "digest": {"sha256": subject_sha256}}],
-        "predicateType": PREDICATE_TYPE,
+        "predicateType": kind,
         "predicate": predicate,
     }
 

@@ -31,6 +31,7 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── SignatureInvalid
     │   ├── RecordInvalid         a record that is not canonical or breaks its schema
     │   ├── ChainBroken           seq or prev does not follow
+    │   ├── DisclosureInvalid     a disclosure, sealed evidence or subject key that is not what was committed to
     │   ├── ProofInvalid          a Merkle proof or root that does not match
     │   ├── NoteInvalid           a note, checkpoint or proof file that is not of its form
     │   ├── PolicyFileInvalid     a trust policy file that is not of its form
@@ -171,6 +172,10 @@ class RecordInvalid(AuditError):
 
 class ChainBroken(AuditError):
     """A record whose `seq` or `prev` does not follow its predecessor."""
+
+
+class DisclosureInvalid(AuditError):
+    """A disclosure that no commitment stands for, or sealed evidence or a subject key that does not open."""
 
 
 class ProofInvalid(AuditError):
