@@ -89,6 +89,16 @@ def unseal(data: bytes, trust: Trust, *, payload_type: str, purpose: Purpose) ->
         RecordInvalid: not exactly what `seal` prints, or another payload type.
         SignatureInvalid: the key is not trusted for this purpose, or did not sign this.
     """
+    payload, signature = taken_apart(data, payload_type=payload_type)
+    return _verified(payload, signature, trust, payload_type, purpose)
+
+
+def taken_apart(data: bytes, *, payload_type: str) -> tuple[bytes, Signature]:
+    """Read an envelope in JSON; its signature is still to be verified, and the payload not to be used before.
+
+    Raises:
+        RecordInvalid: not exactly what `seal` prints, or another payload type.
+    """
     try:
         payload, got, signature = _parsed(canonical.loads_object(data))
     except (CanonicalError, binascii.Error, ValueError, TypeError, KeyError) as error:
@@ -99,7 +109,7 @@ def unseal(data: bytes, trust: Trust, *, payload_type: str, purpose: Purpose) ->
         raise _other_type(got, payload_type)
     if _printed(payload, got, signature) != data:
         raise RecordInvalid("got an envelope in another form than its one form: another spelling of base64")
-    return _verified(payload, signature, trust, payload_type, purpose)
+    return payload, signature
 
 
 def _verified(

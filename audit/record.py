@@ -265,8 +265,7 @@ def build(record: DecisionRecord, subject_name: str, subject_sha256: str) -> byt
     """
     check_coherence(record, subject_name, subject_sha256)
     try:
-        made = printing.pieces(record, subject_name, subject_sha256)
-        payload = printing.joined(made, seq=record.seq, prev=record.prev)
+        payload = printed(record, subject_name, subject_sha256)
     except CanonicalError as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
@@ -310,13 +309,12 @@ def parse_signed(payload: bytes) -> Statement:
         raise RecordInvalid(f"the payload breaks its schema: {_first_fault(error)}") from error
     subject = statement.subject[0]
     try:
-        made = printing.pieces(
+        one_form = printed(
             statement.predicate, subject.name, subject.digest.sha256, kind=statement.predicate_type
         )
-        printed = printing.joined(made, seq=statement.predicate.seq, prev=statement.predicate.prev)
     except CanonicalError as error:
         raise RecordInvalid(f"the payload is outside the canonical JSON profile: {error}") from error
-    if printed != payload:
+    if one_form != payload:
         raise RecordInvalid(
             "the payload is not in its one form: a field left out, another key order, white space, a"
             " repeated key or"
@@ -327,6 +325,14 @@ def parse_signed(payload: bytes) -> Statement:
     else:
         check_coherence(statement.predicate, subject.name, subject.digest.sha256)
     return statement
+
+
+def printed(
+    record: DecisionRecord, subject_name: str, subject_sha256: str, *, kind: str = printing.PREDICATE_TYPE
+) -> bytes:
+    """Print a record that was checked, or is about to be; the arguments are those of `printing.pieces`."""
+    made = printing.pieces(record, subject_name, subject_sha256, kind=kind)
+    return printing.joined(made, seq=record.seq, prev=record.prev)
 
 
 def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: str) -> None:
