@@ -333,8 +333,10 @@ class _Case:
         if fallback is None or fallback in [judged.proposal.action for judged in self.made]:
             return Came.NONE_LEFT if self.made else Came.NONE_AT_ALL
         # What a reasoner says of its failure may quote anything.
-        why = self.failure or ("every proposal was refused" if self.made else "nothing was proposed")
-        return self._came_of(Proposal(action=fallback, rationale=printable(f"fallback: {why}")))
+        told = "every proposal was refused" if self.made else "nothing was proposed"
+        rationale = printable(f"fallback: {self.failure or told}")
+        why = type(self.failure).__name__[:200] if self.failure else told
+        return self._came_of(Proposal(action=fallback, rationale=rationale, fallback=why))
 
     def _came_of(self, proposal: Proposal) -> Came:
         self.made.append(_judge(self.agent, self.judge, self.situation, proposal))

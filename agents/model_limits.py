@@ -93,5 +93,6 @@ class NoPurse:
             ConfigurationError: always.
         """
         raise ConfigurationError(
-            "got limits where nobody keeps what was spent, expected a worker: only there do limits hold"
+            "got limits on calls of models (JURAT_MODEL_LIMITS) where nobody keeps what was spent, expected a worker:"
+            " only there do limits hold; unset the variable for this command"
         )

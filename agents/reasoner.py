@@ -78,6 +78,7 @@ class Proposal:
         alternatives: names of the actions that it considered and did not choose.
         reasoner: who made it, where the reasoner that was asked passed the question on; empty where it did not.
         call: the model call behind it; None where no model was asked.
+        fallback: why the agent's own action stands in for the reasoner's; empty where a reasoner made it.
     """
 
     action: Action
@@ -86,6 +87,7 @@ class Proposal:
     alternatives: tuple[str, ...] = ()
     reasoner: str = ""
     call: ModelCall | None = None
+    fallback: str = ""
 
 
 class RawArguments(Model):

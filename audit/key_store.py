@@ -4,6 +4,7 @@ Layout of the folder (mode 0700)::
 
     <agent>.key.pem         private key, PKCS#8 PEM, mode 0600, encrypted when a passphrase was given
     <name>.approver.pem     the same of a person who approves
+    <name>.log.pem          the same of a notary or a witness: its secret, see `log_key`
     trust.json              public keys; what an auditor needs
 
 Rules upheld here: a private key is never overwritten; a file is written beside its place, synced, and then
@@ -39,6 +40,7 @@ from jurat.audit.keys import (
     print_trust,
     with_approver,
 )
+from jurat.audit.log_key import LogKey
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 
 if sys.platform != "win32":
@@ -49,6 +51,7 @@ log = logging.getLogger(__name__)
 TRUST_FILE = "trust.json"
 KEY_SUFFIX = ".key.pem"
 APPROVER_SUFFIX = ".approver.pem"
+LOG_SUFFIX = ".log.pem"
 MAX_TRUST_BYTES = 2_000_000
 """Holds `MAX_TRUSTED_KEYS` entries."""
 
@@ -76,6 +79,11 @@ def key_path(folder: Path, agent: str) -> Path:
 def approver_path(folder: Path, name: str) -> Path:
     """Where an approver's private key stands."""
     return folder / (check_agent(name, what="approver's") + APPROVER_SUFFIX)
+
+
+def log_key_path(folder: Path, name: str) -> Path:
+    """Where the secret of a notary or a witness stands."""
+    return folder / (check_agent(name, what="notary's or witness's") + LOG_SUFFIX)
 
 
 def init_keys(
@@ -121,6 +129,25 @@ def init_approver(folder: Path, name: str, passphrase: bytes | None = None) -> t
         key = SigningKey(secrets.token_bytes(SEED_SIZE))
         _write_new(path, _print_private(key, passphrase))
         return PemSigner(key).keyid, True
+
+
+def init_log_key(folder: Path, name: str, passphrase: bytes | None = None) -> tuple[LogKey, bool]:
+    """Make the secret of a notary or a witness if it is missing.
+
+    Returns:
+        The secret, and whether it was made now.
+
+    Raises:
+        ConfigurationError: the name or the folder cannot be used.
+        KeyRejected: the secret that is there cannot be read with this passphrase.
+    """
+    path = log_key_path(folder, name)
+    _make(folder)
+    with _locked(folder):
+        made = not path.exists()
+        if made:
+            _write_new(path, _print_private(SigningKey(secrets.token_bytes(SEED_SIZE)), passphrase))
+        return load_log_key(folder, name, passphrase), made
 
 
 def trust_approver(folder: Path, approver: TrustedApprover) -> Path:
@@ -199,7 +226,23 @@ def load_approver(folder: Path, name: str, passphrase: bytes | None = None) -> P
     return _load(path, passphrase, missing=missing, approver=name)
 
 
+def load_log_key(folder: Path, name: str, passphrase: bytes | None = None) -> LogKey:
+    """Load the secret of a notary or a witness.
+
+    Raises:
+        KeyNotFound: there is none of this name.
+        KeyRejected: others can read it, or it cannot be read with this passphrase.
+    """
+    path = log_key_path(folder, name)
+    missing = f"there is no key of the notary or witness {name!r} at {path}; `init` of its command makes it"
+    return LogKey(_read(path, passphrase, missing=missing, log=name).seed())
+
+
 def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> PemSigner:
+    return PemSigner(_read(path, passphrase, missing=missing, **whose))
+
+
+def _read(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> SigningKey:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -218,7 +261,7 @@ def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -
             path=str(path),
         )
     try:
-        signer = PemSigner(pem.read(data, passphrase))
+        key = pem.read(data, passphrase)
     except KeyRejected as error:
         raise KeyRejected(f"{path}: {error}", path=str(path)) from error
     if passphrase is not None and not pem.is_encrypted(data):
@@ -233,7 +276,7 @@ def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -
             path,
             path,
         )
-    return signer
+    return key
 
 
 def load_trust(path: Path) -> Trust:

@@ -34,7 +34,7 @@ INPUT_DEPTH: Final = 3
 PARAMETERS_DEPTH: Final = 4
 """Where `predicate.proposals[].parameters` stands in a statement."""
 
-SOMETIMES: Final = ("alternatives", "budgets", "call", "reasoner", "shadow", "tools")
+SOMETIMES: Final = ("alternatives", "budgets", "call", "fallback", "reasoner", "shadow", "tools")
 """Members of the parts of a record that are left out where there is nothing in them; not of the record itself."""
 
 Pieces = tuple[bytes, bytes, bytes]

@@ -120,14 +120,15 @@ class ContextRead(Model):
 class ProposalJudged(Model):
     """One proposal with its verdict; refused ones are kept.
 
-    `alternatives`, `call` and `reasoner` are printed only where they hold something, so that records from before keep
-    their form.
+    `alternatives`, `call`, `fallback` and `reasoner` are printed only where they hold something, so that records from
+    before keep their form.
 
     Attributes:
         errors: what went wrong inside the policy engine, which then denies; cut by `kept_errors`.
         alternatives: names of the actions that were considered and not chosen, each once; cut by `kept_alternatives`.
         call: the model call that it came with.
         reasoner: who really proposed it, where the one that was asked passed the question on.
+        fallback: why the agent put forward its own fallback instead: a failure's class, or in words.
     """
 
     action: Name
@@ -139,6 +140,7 @@ class ProposalJudged(Model):
     alternatives: Annotated[tuple[Name, ...], Field(max_length=MAX_ALTERNATIVES, exclude_if=absent)] = ()
     call: Annotated[ModelAsked | None, Field(exclude_if=absent)] = None
     reasoner: Annotated[str, Field(max_length=200, exclude_if=absent)] = ""
+    fallback: Annotated[str, Field(max_length=200, exclude_if=absent)] = ""
 
 
 class PolicyUsed(Model):

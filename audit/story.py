@@ -1,4 +1,4 @@
-"""One decision in plain words: who, on what inputs, what was refused, which policies, where it stands.
+"""One decision in plain words: who, on what inputs, what was proposed and refused, which policies, who approved, where.
 
 Nothing is verified here: the caller says what was verified, and the story repeats it. Records hold text from
 outside, so what is not printable is escaped: a record cannot steer the terminal that shows it, or fake a line
@@ -11,7 +11,15 @@ from collections.abc import Iterator
 
 from jurat.audit.log import LogEntry
 from jurat.audit.reasoning import ModelAsked, ReasonerUsed, ToolAnswered
-from jurat.audit.record import FORGET_ASKED_BY, FORGOTTEN, DecisionRecord, Outcome, Statement
+from jurat.audit.record import (
+    FORGET_ASKED_BY,
+    FORGOTTEN,
+    DecisionRecord,
+    Outcome,
+    PolicyUsed,
+    ProposalJudged,
+    Statement,
+)
 from jurat.schemas import canonical
 from jurat.schemas.decision import Verdict
 
@@ -25,18 +33,29 @@ _ENDINGS = {
     Outcome.DUPLICATE: "The same event came before; nothing was decided again.",
 }
 _FORGET = "Nothing was to be decided: the agent was asked to forget."
+_ANSWERS = {"grant": "approved it", "refuse": "refused it"}
 _VERDICTS = {Verdict.ALLOW: "allowed", Verdict.DENY: "refused", Verdict.ESCALATE: "to be approved by people"}
 
 
-def tell(entry: LogEntry, statement: Statement, *, standing: str) -> str:
+def tell(
+    entry: LogEntry,
+    statement: Statement,
+    *,
+    standing: str,
+    index: int | None = None,
+    under: str | None = None,
+) -> str:
     """Tell the story of a record.
 
     Args:
         entry: where it stands.
         statement: what it says.
         standing: one sentence on what was verified.
+        index: which leaf of its partition's tree it is, from 0; None where that is not known.
+        under: one sentence on the checkpoint that holds it; None where none was given.
     """
-    return "".join(f"{printable(line)}\n" for line in _lines(entry, statement, standing))
+    lines = [*_lines(entry, statement, index), *([] if under is None else [under]), standing]
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def printable(text: str) -> str:
@@ -46,7 +65,7 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str]:
+def _lines(entry: LogEntry, statement: Statement, index: int | None) -> Iterator[str]:
     record = statement.predicate
     yield f"Decision {record.decision_id}"
     yield f"The agent {record.agent} ({record.code}) recorded it at {record.time}, by its own clock."
@@ -61,33 +80,39 @@ def _lines(entry: LogEntry, statement: Statement, standing: str) -> Iterator[str
     yield from _proposals(record)
     if record.policy is not None:
         yield ""
-        yield (
-            f"Policy: bundle {record.policy.bundle}, digest {record.policy.digest}, judged by"
-            f" {record.policy.engine}."
-        )
-        for used in record.policy.budgets:
-            whose = "" if used.key is None else f" of {used.key}"
-            window = f"the {used.window_s} s before"
-            yield f"Budget {used.budget}{whose}: {used.used} used within {window}, {used.taken} taken."
-        shadow = record.policy.shadow
-        if shadow is not None:
-            by = f" by {', '.join(shadow.policies)}" if shadow.policies else ""
-            yield (
-                f"In the shadow, digest {shadow.digest}: it would be {_VERDICTS[shadow.verdict]}{by}. That decided"
-                " nothing."
-            )
-            yield from (f"  error in the shadow's policies: {error}" for error in shadow.errors)
-    if record.approvals:
-        yield "What people answered:"
-        for each in record.approvals:
-            yield f"  {each.answer} by {each.approver} as {each.role}, key {each.keyid}"
-            yield f"    signed: {each.statement}"
+        yield from _policy(record.policy)
+    yield from _approvals(record)
     yield ""
     subject = statement.subject[0]
     yield f"In the log: {entry.place}; number {record.seq} of the chain {record.chain}."
+    if index is not None:
+        yield f"In the tree of its partition it is leaf {index}, counted from 0."
     yield f"What is proven: {subject.name}, SHA-256 {subject.digest.sha256}."
     yield f"Signed by {entry.record.signatures[0].keyid}."
-    yield standing
+
+
+def _policy(used: PolicyUsed) -> Iterator[str]:
+    yield f"Policy: bundle {used.bundle}, digest {used.digest}, judged by {used.engine}."
+    for each in used.budgets:
+        whose = "" if each.key is None else f" of {each.key}"
+        window = f"the {each.window_s} s before"
+        yield f"Budget {each.budget}{whose}: {each.used} used within {window}, {each.taken} taken."
+    shadow = used.shadow
+    if shadow is not None:
+        by = f" by {', '.join(shadow.policies)}" if shadow.policies else ""
+        yield (
+            f"In the shadow, digest {shadow.digest}: it would be {_VERDICTS[shadow.verdict]}{by}. That decided nothing."
+        )
+        yield from (f"  error in the shadow's policies: {error}" for error in shadow.errors)
+
+
+def _approvals(record: DecisionRecord) -> Iterator[str]:
+    if record.approvals:
+        yield ""
+        yield "What people answered:"
+    for each in record.approvals:
+        yield f"  {each.approver} {_ANSWERS[each.answer]} as {each.role}, with the key {each.keyid}"
+        yield f"    signed: {each.statement}"
 
 
 def _forgotten(record: DecisionRecord) -> Iterator[str]:
@@ -115,29 +140,52 @@ def _inputs(record: DecisionRecord) -> Iterator[str]:
 
 
 def _proposals(record: DecisionRecord) -> Iterator[str]:
-    if record.reasoner is None:
-        yield "Nobody was asked for a proposal."
-    else:
-        model = f", model {record.reasoner.model}" if record.reasoner.model else ", no model"
-        judged = "1 proposal was" if record.attempts == 1 else f"{record.attempts} proposals were"
-        yield f"The reasoner was {record.reasoner.name}{model}. {judged} judged:"
+    yield _asked_whom(record)
     for number, each in enumerate(record.proposals, start=1):
         parameters = canonical.dumps(each.parameters).decode()
         yield f"  Proposal {number}: {each.action} {parameters}: {_VERDICTS[each.verdict]}"
+        if each.fallback:
+            yield f"    put forward by the agent itself, as its fallback: {_why_fallback(each.fallback)}"
         if each.reasoner:
             yield f"    proposed by {each.reasoner}, to whom the question was passed on"
         if each.alternatives:
             yield f"    rather than {', '.join(each.alternatives)}"
         yield from _asked(each.call)
-        for policy in each.policies:
-            yield f"    by policy {policy}"
-        for reason in each.reasons:
-            yield f"    because: {reason}"
-        for error in each.errors:
-            yield f"    error in the policies: {error}"
+        yield from _judged(each)
     if record.reasoner is not None:
         yield from (line for tool in record.reasoner.tools for line in _tool(tool))
         yield from _spent(record.reasoner)
+
+
+def _asked_whom(record: DecisionRecord) -> str:
+    """Who was asked, and how many proposals came of it."""
+    refused = sum(each.verdict is Verdict.DENY for each in record.proposals)
+    judged = "1 proposal was judged" if record.attempts == 1 else f"{record.attempts} proposals were judged"
+    judged += f", {refused} of them refused:" if refused and record.attempts > 1 else ":"
+    if record.reasoner is None:
+        if record.proposals:
+            return f"Nobody was asked for another proposal; what was escalated counts. {judged}"
+        return "Nobody was asked for a proposal."
+    model = f", model {record.reasoner.model}" if record.reasoner.model else ", no model"
+    if record.proposals and all(each.fallback for each in record.proposals):
+        return f"The reasoner {record.reasoner.name}{model}, made no proposal that counts. {judged}"
+    return f"The reasoner was {record.reasoner.name}{model}. {judged}"
+
+
+def _why_fallback(why: str) -> str:
+    return why if " " in why else f"the reasoner failed ({why})"
+
+
+def _judged(proposal: ProposalJudged) -> Iterator[str]:
+    """Which policies determined the verdict; each beside its title where every one has its own."""
+    if len(proposal.policies) == len(proposal.reasons):
+        for policy, reason in zip(proposal.policies, proposal.reasons, strict=True):
+            yield f"    by policy {policy}"
+            yield f"      because: {reason}"
+    else:
+        yield from (f"    by policy {policy}" for policy in proposal.policies)
+        yield from (f"    because: {reason}" for reason in proposal.reasons)
+    yield from (f"    error in the policies: {error}" for error in proposal.errors)
 
 
 def _spent(reasoner: ReasonerUsed) -> Iterator[str]:

@@ -26,6 +26,7 @@ from jurat.audit.story import printable
 from jurat.cli.approvals_text import as_json, lines, span
 from jurat.cli.keys import PIPE_WIDTH, keys_option
 from jurat.cli.options import connection_options
+from jurat.cli.trust_hint import hint
 from jurat.schemas.approvals import ApprovalRequested
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import ConfigurationError
@@ -155,6 +156,7 @@ def _answer(
     done = "granted" if answer is Answer.GRANT else "refused"
     click.echo(f"{done} {decision_id} as {spoken}, signed with {signer.keyid}")
     click.echo(f"what the agent makes of it: jurat audit show {record}", err=True)
+    hint(keys, signer.keyid, name=name, role=spoken)
 
 
 def _role(request: ApprovalRequested, keyid: str, trust: Trust | None) -> str:

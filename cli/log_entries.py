@@ -10,6 +10,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from jurat import settings
 from jurat.audit import export
 from jurat.audit.log import Fault, LogEntry, Place
@@ -23,10 +25,17 @@ from jurat.streams.replay import KafkaRecord, replay
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
 
+EXIT_COULD_NOT_TELL = 2
+"""What commands about the log end with when they could not find out."""
 
-async def log_entries(
-    source: Path | None, connect: Callable[[], Connection]
-) -> AsyncGenerator[LogEntry | Fault, None]:
+LOG_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+"""An export file; `-` is standard input."""
+
+Connect = Callable[[], "Connection"]
+"""Says how to reach Kafka."""
+
+
+async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
     """Yield the audit log from its beginning to its present end; a `Fault` for what is no record.
 
     Args:

@@ -29,16 +29,19 @@ COMMANDS: Final = {
     "demo": "See the whole way once.",
     "init": "Write a project with an agent of one's own.",
     "keys": "Make and list signing keys.",
-    "memory": "Show what agents remember.",
-    "policy": "Check and test policies.",
+    "memory": "Show what agents remember, and make them forget.",
+    "policy": "Check, test, compare, publish and activate policies.",
     "publish": "Publish events from JSON lines.",
     "score": "Score agents in simulated worlds.",
     "simulate": "Publish a simulated marketplace.",
     "subscribe": "Print the events of a topic.",
     "topics": "Create, compare and describe topics.",
+    "witness": "Cosign the checkpoints of audit logs.",
     "worker": "Run an agent.",
 }
-WITHOUT_A_PROJECT: Final = frozenset({"broker", "context", "dataset", "demo", "init", "score", "simulate"})
+WITHOUT_A_PROJECT: Final = frozenset(
+    {"broker", "context", "dataset", "demo", "init", "score", "simulate", "witness"}
+)
 """Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
 
 WORKER: Final = "worker"

@@ -23,10 +23,12 @@ from rich.text import Text
 from jurat import settings
 from jurat.agents.catalogue import AGENTS
 from jurat.agents.memory import Memory, as_of
+from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.key_store import load_approver
 from jurat.audit.story import printable
 from jurat.cli.keys import PIPE_WIDTH, keys_option
 from jurat.cli.options import connection_options
+from jurat.cli.trust_hint import hint
 from jurat.schemas.moments import parse_moment, print_moment
 from jurat.streams.documents import digest_of
 from jurat.streams.forget_desk import Asked, ask_to_forget
@@ -120,6 +122,8 @@ def forget(connection: Connection, subject: str, agent: str, name: str, keys: Pa
         facts = "1 fact" if one.facts == 1 else f"{one.facts} facts"
         click.echo(f"asked {agent} to forget {facts} of {printable(subject)}, signed with {signer.keyid}")
         click.echo(f"what the agent makes of it: jurat audit show {one.record}", err=True)
+    if asked:
+        hint(keys, signer.keyid, name=name, role=DATA_PROTECTION)
 
 
 def json_of(memory: Memory, moment: datetime | None) -> str:

@@ -50,6 +50,16 @@ class Scored:
         """Actions beyond policy, of both."""
         return sum(run.breaches for run in (*self.agent, *self.rule))
 
+    @property
+    def failed(self) -> int:
+        """Cases in which the agent's reasoner failed."""
+        return sum(run.failed for run in self.agent)
+
+    @property
+    def asked(self) -> int:
+        """Cases in which it was asked."""
+        return sum(run.decided + run.escalated + run.denied + run.rejected for run in self.agent)
+
 
 @click.command("score")
 @click.argument("worlds", nargs=-1, type=click.Choice(sorted(WORLDS)), metavar="[WORLD]...")
@@ -85,6 +95,8 @@ def command(
     if any(one.breaches for one in scored):
         click.echo("jurat: actions were done that the policies do not allow", err=True)
         sys.exit(1)
+    if _told_of_failures(scored):
+        sys.exit(1)
 
 
 async def _all(worlds: list[World], reasoner: str, seeds: range, cases: int) -> list[Scored]:
@@ -100,6 +112,21 @@ async def _scored(world: World, asked: Reasoner, seeds: range, cases: int) -> Sc
         for who, by in zip(runs, (asked, Rule(world.rule)), strict=True):
             who.append(await play(world, seed=seed, cases=cases, by=by, engines=engines))
     return Scored(world, asked.name, *runs)
+
+
+def _told_of_failures(scored: list[Scored]) -> bool:
+    """Say where the reasoner failed; true where it did in every case of a world."""
+    failed = [one for one in scored if one.failed]
+    for one in failed:
+        click.echo(
+            f"jurat: {one.world.name}: the reasoner {one.reasoner} failed in {one.failed} of {one.asked} cases; what is"
+            " scored of them is the agent's own fallback",
+            err=True,
+        )
+    silent = any(one.failed == one.asked for one in failed)
+    if silent:
+        click.echo("jurat: where it failed in all, nothing of it was scored; is its server up?", err=True)
+    return silent
 
 
 def _print(scored: list[Scored], *, cases: int, seeds: int) -> None:
@@ -177,5 +204,6 @@ def _run(run: Played) -> dict[str, int | None]:
         "escalated": run.escalated,
         "denied": run.denied,
         "rejected": run.rejected,
+        "failed": run.failed,
         "breaches": run.breaches,
     }

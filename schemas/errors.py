@@ -33,6 +33,10 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── ChainBroken           seq or prev does not follow
     │   ├── DisclosureInvalid     a disclosure, sealed evidence or subject key that is not what was committed to
     │   ├── ProofInvalid          a Merkle proof or root that does not match
+    │   ├── LogForked             a log that is not what it was when it was signed
+    │   ├── WitnessConflict       a witness that cosigned another size of this log last
+    │   ├── WitnessUnavailable    (Retryable) a witness that did not answer, or asks to be tried later
+    │   ├── WitnessRefused        a checkpoint that a witness does not cosign
     │   ├── NoteInvalid           a note, checkpoint or proof file that is not of its form
     │   ├── PolicyFileInvalid     a trust policy file that is not of its form
     │   └── UsageWrong            what a record says was used of a budget does not follow
@@ -178,8 +182,46 @@ class DisclosureInvalid(AuditError):
     """A disclosure that no commitment stands for, or sealed evidence or a subject key that does not open."""
 
 
+class WitnessRefused(AuditError):
+    """A checkpoint that a witness does not cosign.
+
+    Args:
+        message: why.
+        status: the HTTP status of its answer.
+        size: the size that it cosigned last, where the request names another one or shows a fork.
+        fork: whether a log signed two histories.
+    """
+
+    def __init__(self, message: str, *, status: int, size: int | None = None, fork: bool = False) -> None:
+        super().__init__(message, status=status, size=size, fork=fork)
+        self.status = status
+        self.size = size
+        self.fork = fork
+
+
 class ProofInvalid(AuditError):
     """A Merkle proof or root that does not match."""
+
+
+class LogForked(AuditError):
+    """A log that is not what it was when it was signed: shorter, or with other leaves; or signed by somebody else."""
+
+
+class WitnessConflict(AuditError):
+    """A witness that cosigned another checkpoint of this log last.
+
+    Args:
+        message: what was asked, and what it answered.
+        size: of that checkpoint. Where it is the size that was asked from, the roots differ: a fork.
+    """
+
+    def __init__(self, message: str, *, size: int, **details: object) -> None:
+        super().__init__(message, size=size, **details)
+        self.size = size
+
+
+class WitnessUnavailable(AuditError, Retryable):
+    """A witness that did not answer within its time, or asks to be tried later."""
 
 
 class NoteInvalid(AuditError):

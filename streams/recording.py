@@ -244,4 +244,5 @@ def _described(judged: JudgedProposal) -> ProposalJudged:
         alternatives=kept_alternatives(judged.proposal.alternatives),
         call=_asked(judged.proposal.call),
         reasoner=judged.proposal.reasoner,
+        fallback=judged.proposal.fallback,
     )

@@ -61,6 +61,7 @@ class Played:
         escalated: inputs that a person would have to decide.
         denied: inputs whose every proposal was refused.
         rejected: inputs for which nothing could be proposed.
+        failed: inputs for which the reasoner failed, whatever came of the agent's own fallback.
         breaches: actions that were done though the second engine does not allow them; anything but 0 is a fault.
     """
 
@@ -69,6 +70,7 @@ class Played:
     escalated: int
     denied: int
     rejected: int
+    failed: int
     breaches: int
 
 
@@ -98,6 +100,7 @@ async def play(world: World, *, seed: int, cases: int, by: Reasoner, engines: En
             escalated=stand.counts[Verdict.ESCALATE],
             denied=stand.counts[Verdict.DENY],
             rejected=stand.rejected,
+            failed=stand.failed,
             breaches=stand.breaches,
         )
 
@@ -122,6 +125,7 @@ class _Stand:
     memories: dict[str, Memory] = field(default_factory=dict)
     counts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
     rejected: int = 0
+    failed: int = 0
     breaches: int = 0
     inputs: int = 0
 
@@ -166,12 +170,20 @@ class _Stand:
 
     async def _reason(self, seen: Situation[Any], key: str) -> Decided:
         engine = self.engines.judge
+        failures: list[ReasonerError] = []
 
         async def propose(request: ProposalRequest, _ask: int) -> Proposal | ToolCall | None:
-            return await self.by.propose(request)
+            try:
+                return await self.by.propose(request)
+            except ReasonerError as error:
+                failures.append(error)
+                raise
 
         async def use(step: Use, _ask: int) -> ToolResult:
             return await used(step)
 
         judge = Counted(engine, self.usage, key)
-        return await driven(self.world.agent, engine, judge, seen, propose=propose, use=use)
+        try:
+            return await driven(self.world.agent, engine, judge, seen, propose=propose, use=use)
+        finally:
+            self.failed += bool(failures)

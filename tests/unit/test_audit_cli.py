@@ -276,7 +276,7 @@ def test_an_agent_that_never_ran_has_no_decisions_to_check(
             if b"after-sales" in value:
                 yield KafkaRecord(names[0], 0, offset, 0, key=None, value=value, headers=())
 
-    monkeypatch.setattr("jurat.cli.audit.replay", replay)
+    monkeypatch.setattr("jurat.cli.audit_verify.replay", replay)
     arguments = ("--with-decisions", "--bootstrap-servers", "nowhere:1")
     own = [e for e in sample_log.log(10) if e.record.chain.startswith("after-sales/")]
     (folder / "own.jsonl").write_bytes(sample_log.lines(own))

@@ -68,6 +68,7 @@ def test_the_examples_of_the_specification_are_of_these_forms() -> None:
         {"alternatives": ("left", "right")},
         {"call": CALL},
         {"reasoner": "small-model"},
+        {"fallback": "ReasonerUnavailable"},
         {"alternatives": ("left",), "call": CALL, "reasoner": "small-model"},
     ],
 )
@@ -80,12 +81,15 @@ def test_a_record_with_each_member_and_without_is_read_back_as_it_was(said: dict
     assert set(proposal) == {"action", "errors", "parameters", "policies", "reasons", "verdict", *said}
 
 
-@pytest.mark.parametrize("member", [b'"alternatives":[],', b'"call":null,', b'"reasoner":"",'])
+@pytest.mark.parametrize(
+    "member", [b'"alternatives":[],', b'"call":null,', b'"fallback":"",', b'"reasoner":"",']
+)
 def test_a_member_that_holds_nothing_must_be_left_out(member: bytes) -> None:
     payload = printed(told())
     before = {
         b'"alternatives":[],': b'"errors":',
         b'"call":null,': b'"errors":',
+        b'"fallback":"",': b'"parameters":',
         b'"reasoner":"",': b'"reasons":',
     }
     proposals = payload.index(b'"proposals"')

@@ -167,12 +167,16 @@ def test_4_the_fallback_is_judged_when_the_reasoner_fails(verdict: Verdict, reso
     assert decided.resolution is resolution
     assert decided.chosen.proposal.action == Do(number=9)
     assert decided.chosen.proposal.rationale == "fallback: gone fishing"
+    assert decided.chosen.proposal.fallback == "ReasonerUnavailable", (
+        "the class: a failure may quote anything"
+    )
 
 
 def test_4_the_fallback_is_judged_when_nothing_is_proposed() -> None:
     decided, _ = play(agent_with(Do(number=9)), ScriptedJudge({9: ALLOW}), [None])
     assert decided.resolution is Resolution.DECIDED
     assert decided.chosen.proposal.rationale == "fallback: nothing was proposed"
+    assert decided.chosen.proposal.fallback == "nothing was proposed"
 
 
 def test_4_the_fallback_follows_refused_proposals() -> None:
@@ -180,6 +184,7 @@ def test_4_the_fallback_follows_refused_proposals() -> None:
     decided, _ = play(agent_with(Do(number=9)), judge, [propose(1), propose(2), propose(3)])
     assert decided.resolution is Resolution.DECIDED
     assert decided.chosen.proposal.rationale == "fallback: every proposal was refused"
+    assert [one.proposal.fallback for one in decided.proposals] == ["", "", "", "every proposal was refused"]
     assert len(decided.proposals) == MAX_PROPOSALS + 1
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Generator
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -188,3 +188,20 @@ def test_all_worlds_are_played_in_one_event_loop(monkeypatch: pytest.MonkeyPatch
     assert len(json.loads(done.output)) == 2
     assert len(loops) > 2
     assert all(loop is loops[0] for loop in loops)
+
+
+def test_a_model_that_decides_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    @asynccontextmanager
+    async def down(_name: str) -> AsyncIterator[Down]:
+        yield Down()
+
+    monkeypatch.setattr(cli.models, "reasoner", down)
+    done = CliRunner().invoke(cli.command, ["retries", "--seeds", "1", "--cases", "3", "--json"])
+    assert done.exit_code == 1
+    (told,) = json.loads(done.stdout)
+    (run,) = told["runs"]["agent"]
+    assert run["failed"] == run["decided"] + run["escalated"] + run["denied"] > 0
+    assert told["runs"]["rule"][0]["failed"] == 0
+    assert f"retries: the reasoner down failed in {run['failed']} of {run['failed']} cases" in done.stderr
+    assert "is its server up?" in done.stderr

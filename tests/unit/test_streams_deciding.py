@@ -155,6 +155,8 @@ async def test_a_reasoner_that_is_down_is_replaced_by_the_fallback() -> None:
     assert result.decision is not None
     assert result.decision.action == AskForNewMethod.action_name
     assert "fallback" in result.decision.rationale
+    told = parse(result.draft.finish(ChainHead())).predicate
+    assert [one.fallback for one in told.proposals] == ["ReasonerUnavailable"]
 
 
 async def test_a_proposal_that_is_none_of_the_agents_rejects_where_there_is_no_fallback() -> None:

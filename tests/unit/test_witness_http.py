@@ -1,0 +1,219 @@
+"""A witness over HTTP: the server and the client, against each other and against those that behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from jurat.audit import cosignature
+from jurat.audit.note import NoteSignature
+from jurat.audit.witness_store import WitnessStore
+from jurat.schemas.errors import ConfigurationError, WitnessConflict, WitnessUnavailable
+from jurat.streams import witness_http
+from jurat.streams.witness_http import HttpWitness, WitnessServer
+from tests.loopback import HOST, Loopback, read_request
+from tests.witness_log import NAME, NOW, ORIGIN, WITNESS, MadeLog, witness
+
+KEYS = [cosignature.verifier_of(vkey) for vkey in WITNESS.witness_vkeys(NAME)]
+
+
+@asynccontextmanager
+async def served(folder: Path) -> AsyncIterator[tuple[str, WitnessStore, aiohttp.ClientSession]]:
+    with WitnessStore(folder, witness()) as store:
+        server = WitnessServer(witness(), store, clock=lambda: NOW + 0.7)
+        async with server.listening(HOST, 0) as port, aiohttp.ClientSession() as session:
+            yield f"http://{HOST}:{port}", store, session
+
+
+def client(session: aiohttp.ClientSession, url: str) -> HttpWitness:
+    return HttpWitness(session, name="w1", url=url + "/", keys=KEYS)
+
+
+async def ask(asked: HttpWitness, log: MadeLog, old: int, size: int) -> tuple[NoteSignature, ...]:
+    proof = () if old in (0, size) else log.grow(size).tree.consistency(old, size)
+    return await asked.add_checkpoint(old_size=old, proof=proof, signed=log.checkpoint(size))
+
+
+async def test_client_and_server_agree(tmp_path: Path) -> None:
+    async with served(tmp_path) as (url, store, session):
+        asked, log = client(session, url), MadeLog()
+        assert len(await ask(asked, log, 0, 3)) == 2
+        assert len(await ask(asked, log, 3, 9)) == 2
+        assert store.seen[ORIGIN].size == 9
+        with pytest.raises(WitnessConflict, match="the size 9 last, got the old size 3") as caught:
+            await ask(asked, log, 3, 12)
+        assert caught.value.size == 9
+        assert len(await ask(asked, log, caught.value.size, 12)) == 2
+        with pytest.raises(WitnessUnavailable, match="status 404"):
+            await ask(asked, MadeLog("another/log"), 0, 3)
+    async with served(tmp_path) as (url, store, session):
+        assert store.seen[ORIGIN].size == 12
+        async with session.get(url + "/livez") as response:
+            assert response.status == 200
+
+
+def forks(folder: Path) -> list[bytes]:
+    return [one.read_bytes() for one in folder.glob("*.fork")]
+
+
+async def test_a_fork_is_refused_and_kept(tmp_path: Path) -> None:
+    async with served(tmp_path) as (url, store, session):
+        asked, other = client(session, url), MadeLog(salt=b"x")
+        await ask(asked, MadeLog(), 0, 5)
+        with pytest.raises(WitnessConflict):
+            await ask(asked, other, 5, 5)
+        with pytest.raises(WitnessUnavailable, match="status 422"):
+            await ask(asked, other, 5, 8)
+        assert store.seen[ORIGIN].size == 5
+    assert forks(tmp_path) == [other.checkpoint(5)]
+
+
+async def test_answers_have_the_statuses_and_types_of_the_protocol(tmp_path: Path) -> None:
+    async with served(tmp_path) as (url, _store, session):
+
+        async def post(body: bytes) -> tuple[int, str, bytes]:
+            async with session.post(url + "/add-checkpoint", data=io.BytesIO(body)) as response:
+                return response.status, response.content_type, await response.read()
+
+        log = MadeLog()
+        status, kind, lines = await post(log.request(0, 3))
+        assert (status, kind) == (200, "text/plain")
+        assert lines.startswith("\u2014 ".encode())
+        assert await post(log.request(0, 3)) == (409, "text/x.tlog.size", b"3\n")
+        assert (await post(b"nonsense"))[0] == 400
+        assert (await post(MadeLog("other").request(0, 3)))[0] == 404
+        assert (await post(MadeLog(salt=b"x").request(3, 8)))[0] == 422
+        assert (await post(b"x" * 1_100_000))[0] == 413
+        async with session.get(url + "/add-checkpoint") as response:
+            assert response.status == 405
+
+
+async def test_what_cannot_be_written_is_not_cosigned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with served(tmp_path) as (url, store, session):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(WitnessUnavailable, match="status 503"):
+                await ask(client(session, url), MadeLog(), 0, 3)
+            assert store.seen == {}
+        assert len(await ask(client(session, url), MadeLog(), 0, 3)) == 2
+
+
+async def test_of_many_at_once_one_history_comes_out(tmp_path: Path) -> None:
+    async with served(tmp_path) as (url, store, session):
+        logs = [MadeLog(salt=b"%d" % number) for number in range(10)]
+        ends = await asyncio.gather(
+            *(ask(client(session, url), log, 0, 3) for log in logs), return_exceptions=True
+        )
+        signed = [number for number, end in enumerate(ends) if not isinstance(end, BaseException)]
+        assert len(signed) == 1
+        assert all(isinstance(end, WitnessConflict) for end in ends if isinstance(end, BaseException))
+        assert store.seen[ORIGIN].root == logs[signed[0]].tree.root(3)
+
+
+async def test_a_client_that_stalls_is_let_go_and_more_than_a_bound_are_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness_http, "MAX_CLIENTS", 1)
+    monkeypatch.setattr(witness_http, "BODY_S", 0.3)
+    async with served(tmp_path) as (url, _store, session):
+        reader, writer = await asyncio.open_connection(HOST, int(url.rpartition(":")[2]))
+        writer.write(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 10\r\n\r\nold")
+        await asyncio.sleep(0.05)
+        with pytest.raises(WitnessUnavailable, match="status 503"):
+            await ask(client(session, url), MadeLog(), 0, 3)
+        assert b" 408 " in await reader.readuntil(b"\r\n")
+        writer.close()
+        assert len(await ask(client(session, url), MadeLog(), 0, 3)) == 2
+
+
+async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    async with served(tmp_path) as (url, store, _session):
+        second = WitnessServer(witness(), store, clock=lambda: NOW)
+        with pytest.raises(ConfigurationError, match="--port"):
+            async with second.listening(HOST, int(url.rpartition(":")[2])):
+                pass
+
+
+class Says(Loopback):
+    """Answers whatever it was given."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await read_request(reader)
+        writer.write(self._answer)
+        await writer.drain()
+        return False
+
+
+def http(status: str, body: bytes, kind: str = "text/plain", *headers: str) -> bytes:
+    head = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*head, "Connection: close", "", ""]).encode() + body
+
+
+def lines(log: MadeLog, size: int) -> bytes:
+    return witness(log.origin).cosign(log.request(0, size), seen={}, time=NOW).answer()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"", "did not answer"),
+        (b"not HTTP at all\r\n\r\n", "did not answer"),
+        (http("200 OK", b""), "other than its cosignatures"),
+        (http("200 OK", "\u2014 w AAAAAAA=\n".encode()), "other than its cosignatures"),
+        (http("200 OK", lines(MadeLog(), 4)), "other than its cosignatures"),
+        (http("200 OK", b"x" * 200_000), "more than 100000 bytes"),
+        (http("302 Found", b"", "text/plain", "Location: http://127.0.0.1:1/"), "status 302"),
+        (http("409 Conflict", b"seven\n", "text/x.tlog.size"), "but not which"),
+        (http("409 Conflict", b"7\n"), "status 409"),
+        (http("500 Oops", b"\x1b[31m trouble"), "status 500"),
+    ],
+)
+async def test_a_witness_that_does_not_answer_as_it_should_is_unavailable(answer: bytes, told: str) -> None:
+    async with Says(answer) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(WitnessUnavailable, match=told) as caught:
+            await ask(client(session, server.address), MadeLog(), 0, 3)
+        assert "\x1b" not in str(caught.value)
+
+
+async def test_a_witness_that_is_silent_or_gone_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(Loopback):
+        async def answer(self, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> bool:
+            await read_request(reader)
+            await asyncio.sleep(60)
+            return False
+
+    monkeypatch.setattr(witness_http, "ASK_S", 0.1)
+    async with Silent() as server, aiohttp.ClientSession() as session:
+        with pytest.raises(WitnessUnavailable, match="did not answer: TimeoutError"):
+            await ask(client(session, server.address), MadeLog(), 0, 3)
+        gone = server.address
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(WitnessUnavailable, match="did not answer"):
+            await ask(client(session, gone), MadeLog(), 0, 3)
+
+
+async def test_cosignatures_of_strangers_are_left_out() -> None:
+    stranger = "\u2014 stranger.example AAAAAAAA\n".encode()
+    async with (
+        Says(http("200 OK", stranger + lines(MadeLog(), 3))) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        got = await ask(client(session, server.address), MadeLog(), 0, 3)
+    assert [one.name for one in got] == [NAME, NAME]
