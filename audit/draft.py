@@ -39,11 +39,12 @@ class Draft:
     decision_id: str
     _pieces: printing.Pieces
     disclosures: tuple[Disclosure, ...] = ()
+    _bare_bytes: int = 0
 
     @property
     def room(self) -> int:
-        """How many bytes longer the record might be."""
-        return MAX_PAYLOAD_BYTES - PLACE_BYTES - sum(map(len, self._pieces))
+        """How many bytes longer the record might be, with its veil and without."""
+        return MAX_PAYLOAD_BYTES - PLACE_BYTES - max(sum(map(len, self._pieces)), self._bare_bytes)
 
     def finish(self, head: ChainHead) -> bytes:
         """Print the payload for this place in the chain."""
@@ -70,7 +71,7 @@ def draft(
     try:
         made = Draft(record.decision_id, printing.pieces(record, subject_name, subject_sha256))
         if salts is not None and made.room >= 0:
-            made = _veiled(record, subject_name, subject_sha256, salts)
+            made = _veiled(made, record, subject_name, subject_sha256, salts)
     except CanonicalError as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
@@ -86,11 +87,13 @@ def draft(
     return made
 
 
-def _veiled(record: DecisionRecord, subject_name: str, subject_sha256: str, salts: Salts) -> Draft:
-    """The draft with its veil; a record that fits without one, and so can be read, may not fit with it."""
+def _veiled(
+    bare: Draft, record: DecisionRecord, subject_name: str, subject_sha256: str, salts: Salts
+) -> Draft:
+    """The draft with its veil; it must fit without one too, so that it can be read."""
     veiled = veil(record, subject_sha256, salts)
     made = printing.pieces(veiled.record, subject_name, veiled.subject_sha256, kind=printing.VEILED_TYPE)
-    return Draft(record.decision_id, made, veiled.disclosures)
+    return Draft(record.decision_id, made, veiled.disclosures, MAX_PAYLOAD_BYTES - PLACE_BYTES - bare.room)
 
 
 def _smaller(record: DecisionRecord) -> DecisionRecord | None:

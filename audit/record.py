@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from jurat.audit import printing
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
+from jurat.audit.in_toto import Subject
 from jurat.audit.kept import MAX_ALTERNATIVES, MAX_ERROR, MAX_ERRORS, cut
 from jurat.audit.reasoning import ModelAsked, Name, ReasonerUsed, Sha256Hex, absent
 from jurat.audit.shadow_verdict import ShadowVerdict
@@ -215,19 +216,6 @@ class DecisionRecord(Model):
     approvals: Annotated[tuple[Approval, ...], Field(max_length=MAX_PROPOSALS)]
     code: Name
     rejection: Rejection | None
-
-
-class Digest(Model):
-    """in-toto DigestSet with the one algorithm used here."""
-
-    sha256: Sha256Hex
-
-
-class Subject(Model):
-    """in-toto ResourceDescriptor of what the record is about."""
-
-    name: Name
-    digest: Digest
 
 
 class Statement(Model):

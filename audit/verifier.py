@@ -5,7 +5,8 @@ Checks, for each entry in the order of the log:
 1. it is of the same topic as the others, and its offset is above the one before it in its partition;
 2. its leaf is added to its partition's tree, and a head noted earlier is met when the tree has that size;
 3. the envelope verifies under a trusted key;
-4. the payload is a record in its one form and does not contradict itself;
+4. the payload is a record in its one form and does not contradict itself; a veiled one is unveiled where its
+   disclosures are at hand, and where not, 8, 10 and 11 look at it as far as it shows;
 5. the record is of the agent that the key speaks for, and of the chain that the envelope names;
 6. the chain stays in one partition, and `seq` and `prev` follow;
 7. no input of this chain was recorded before;
@@ -38,11 +39,13 @@ from jurat.audit import dsse
 from jurat.audit.approval import check_recorded
 from jurat.audit.chain import ChainHead, check_link
 from jurat.audit.coordinates import chain_name, parse_uri
+from jurat.audit.disclosure import parse_any
+from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Fault, LogEntry, Place, TreeHead
 from jurat.audit.merkle import EMPTY_ROOT, Frontier
-from jurat.audit.record import DecisionRecord, Outcome, Statement, concluded, parse
+from jurat.audit.record import DecisionRecord, Outcome, Statement, concluded
 from jurat.audit.usage import UsageLedger
 from jurat.schemas.errors import AuditError, ChainBroken, ProofInvalid, RecordInvalid, UsageWrong
 from jurat.schemas.moments import parse_moment
@@ -71,6 +74,7 @@ class Report:
     agents: dict[str, int]
     tree_heads: tuple[TreeHead, ...]
     decisions: int | None
+    veiled: VeilCounts = VeilCounts()
 
     def to_json(self) -> dict[str, object]:
         """The report as JSON types, as `jurat audit verify --json` prints it."""
@@ -93,6 +97,11 @@ class Report:
             "agents": self.agents,
             "treeHeads": [str(head) for head in self.tree_heads],
             "decisions": self.decisions,
+            "veiled": {
+                "disclosed": self.veiled.disclosed,
+                "erased": self.veiled.erased,
+                "withheld": self.veiled.withheld,
+            },
         }
 
 
@@ -143,9 +152,15 @@ class Verifier:
     """Verifies one log. Feed it with `add`, then ask for the `report`."""
 
     def __init__(
-        self, trust: Trust, *, tree_heads: Iterable[TreeHead] = (), ledger: DecisionLedger | None = None
+        self,
+        trust: Trust,
+        *,
+        tree_heads: Iterable[TreeHead] = (),
+        ledger: DecisionLedger | None = None,
+        unveiler: Unveiler | None = None,
     ) -> None:
         self._trust = trust
+        self._unveiler = unveiler or Unveiler()
         self._ledger = ledger
         self._noted: dict[tuple[int, int], set[bytes]] = {}
         for head in tree_heads:
@@ -226,6 +241,7 @@ class Verifier:
                 for number, partition in sorted(self._partitions.items())
             ),
             decisions=None if self._ledger is None else self._ledger.events,
+            veiled=self._unveiler.counts,
         )
 
     def _check_order(self, entry: LogEntry) -> None:
@@ -258,7 +274,7 @@ class Verifier:
         # 3
         verified = dsse.verify(entry.record, self._trust)
         # 4
-        statement = parse(verified.payload)
+        statement = self._unveiler.lift(parse_any(verified.payload))
         record = statement.predicate
         # 5
         if record.agent != verified.key.agent:
@@ -274,25 +290,31 @@ class Verifier:
             # 6 and 7
             self._check_chain(entry, record)
             # 8
-            check_recorded(record, self._trust)
+            if not statement.is_veiled:
+                check_recorded(record, self._trust)
             # 9
             self._check_conclusion(record)
         except AuditError:
             self._usage.broken(record.agent, _partition(record), at=parse_moment(record.time))
             with suppress(UsageWrong):
-                self._check_usage(record)
+                self._check_usage(statement)
             raise
         # 10
         if self._ledger is not None and record.outcome.has_decision:
-            self._ledger.add_record(entry.place, statement.subject[0].digest.sha256)
+            self._ledger.add_statement(entry.place, statement, erased=self._unveiler.erased)
         # 11
-        self._check_usage(record)
+        self._check_usage(statement)
         self._outcomes[record.outcome.value] += 1
         self._agents[record.agent] += 1
         return statement
 
-    def _check_usage(self, record: DecisionRecord) -> None:
+    def _check_usage(self, statement: Statement) -> None:
+        record = statement.predicate
         if record.policy is not None and record.policy.budgets:
+            if statement.is_veiled and any(used.key is not None for used in record.policy.budgets):
+                # Whose budget it took of is not known, so what this key's windows hold is not either.
+                self._usage.broken(record.agent, _partition(record), at=parse_moment(record.time))
+                return
             self._usage.add(
                 record.policy.budgets,
                 agent=record.agent,
