@@ -22,6 +22,7 @@ from jurat.policies.engine import PolicyEngine
 from jurat.policies.folder import known_bundle
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 from jurat.streams import logs
+from jurat.streams.evidence import Vault
 from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.kafka import Connection
 from jurat.streams.metrics import Meters
@@ -57,7 +58,8 @@ async def run_agent(
 
     Raises:
         ConfigurationError: the agent cannot use this reasoner, the port is taken, or OpenTelemetry is not installed.
-        KeyNotFound: the agent has no signing key in a folder that was named.
+        KeyNotFound: the agent has no signing key in a folder that was named, or `JURAT_SUBJECT_KEYS` names no file.
+        KeyRejected: the master key of subjects cannot be used.
         BundleError: its policies do not load.
         StreamError: Kafka refused for good.
     """
@@ -76,6 +78,7 @@ async def run_agent(
             from jurat.streams.health import HealthServer  # noqa: PLC0415 - a tenth of a second, for those who ask
 
             stack.enter_context(HealthServer(meters, host=metrics_at[0], port=metrics_at[1]))
+        master = settings.subject_keys()
         config = WorkerConfig(
             agent=agent,
             reasoner=reasoner,
@@ -88,6 +91,7 @@ async def run_agent(
             until_idle_s=until_idle_s,
             max_in_flight=max_in_flight,
             meters=meters,
+            vault=None if master is None else Vault(master),
             tracing=stack.enter_context(tracing(agent.name, group=connection.group(agent.name))),
         )
         worker = Worker(connection, config)

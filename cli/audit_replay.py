@@ -19,8 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jurat.audit import export, story
+from jurat.audit.disclosure import parse_any
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import DecisionRecord, Outcome, parse
+from jurat.audit.record import DecisionRecord, Outcome, Statement
+from jurat.cli.disclosed import export_disclosures
 from jurat.cli.files import writing
 from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
@@ -50,6 +52,11 @@ MAX_TABLE_ROWS = 10_000
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the decision events to this file.",
 )
+@click.option(
+    "--disclosures",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the disclosures of veiled records, and erasures, to this file: it holds what is personal.",
+)
 def command(
     connect: Connect,
     output: Path | None,
@@ -58,6 +65,7 @@ def command(
     outcome: str | None,
     source: Path | None,
     decisions: Path | None,
+    disclosures: Path | None,
 ) -> None:
     """Read the audit log from its beginning to its present end.
 
@@ -70,21 +78,43 @@ def command(
             return agent is None and outcome is None
         return agent in (None, record.agent) and outcome in (None, record.outcome.value)
 
-    if output is not None and decisions is not None and output.resolve() == decisions.resolve():
-        raise click.UsageError("got the same file for --output and --decisions, expected two")
+    written = [path.resolve() for path in (output, decisions, disclosures) if path is not None]
+    if len(set(written)) != len(written):
+        raise click.UsageError("got one file for two of --output, --decisions and --disclosures, expected one for each")
     chosen = layout or ("jsonl" if output else "table")
     with writing(output) as file:
         printer = _LinePrinter(file) if chosen == "jsonl" else _TablePrinter(file)
-        agents, left_out = asyncio.run(_replay(log_entries(source, connect), printer, wanted))
+        read = asyncio.run(_replay(log_entries(source, connect), printer, wanted))
         printer.close()
     if decisions is not None:
         with writing(decisions) as file:
-            asyncio.run(_export_decisions(connect(), agents, file))
-    if left_out:
+            asyncio.run(_export_decisions(connect(), read.agents, file))
+    if disclosures is not None:
+        with writing(disclosures) as file:
+            asyncio.run(export_disclosures(connect(), read.veiled, file))
+    if read.left_out:
         raise AuditError(
-            f"{left_out} records could not be read and were left out, so this is not the whole log: verify the topic"
+            f"{read.left_out} records could not be read and were left out, so this is not the whole log: verify the topic"
             " itself"
         )
+
+
+class _Read:
+    """What a replay met: names of agents, veiled records (their number is bounded by the log), and faults."""
+
+    def __init__(self) -> None:
+        self._agents: set[str] = set()
+        self.veiled: list[str] = []
+        self.left_out = 0
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        return tuple(sorted(self._agents))
+
+    def note(self, statement: Statement) -> None:
+        self._agents.add(statement.predicate.agent)
+        if statement.is_veiled:
+            self.veiled.append(statement.predicate.decision_id)
 
 
 class _LinePrinter:
@@ -134,21 +164,21 @@ async def _replay(
     entries: AsyncIterator[LogEntry | Fault],
     printer: _LinePrinter | _TablePrinter,
     wanted: Callable[[DecisionRecord | None], bool],
-) -> tuple[tuple[str, ...], int]:
-    agents: set[str] = set()
-    left_out = 0
+) -> _Read:
+    read = _Read()
     async for entry in entries:
         if isinstance(entry, Fault):
             click.echo(f"jurat: left out: {entry}", err=True)
-            left_out += 1
+            read.left_out += 1
             continue
         record: DecisionRecord | None = None
         with suppress(AuditError):  # replay shows what is there; verifying is another command
-            record = parse(entry.record.payload).predicate
-            agents.add(record.agent)
+            statement = parse_any(entry.record.payload)
+            record = statement.predicate
+            read.note(statement)
         if wanted(record):
             printer.add(entry, record)
-    return tuple(sorted(agents)), left_out
+    return read
 
 
 async def _export_decisions(connection: Connection, agents: tuple[str, ...], file: IO[bytes]) -> None:

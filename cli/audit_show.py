@@ -14,11 +14,12 @@ import click
 
 from jurat import settings
 from jurat.audit import story
+from jurat.audit.disclosure import parse_any
 from jurat.audit.key_store import TRUST_FILE, load_trust
-from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import Statement, parse
+from jurat.audit.record import Statement
 from jurat.audit.verifier import Verifier
+from jurat.cli.disclosed import VEILED, disclosures_option, unveiler
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError
@@ -31,9 +32,15 @@ from jurat.schemas.errors import AuditError, ConfigurationError, JuratError
 @click.option(
     "--trust", type=click.Path(path_type=Path, dir_okay=False), help="Trust file; else the key folder's."
 )
+@disclosures_option
 @click.pass_context
 def command(
-    ctx: click.Context, decision_id: str, connect: Connect, source: Path | None, trust: Path | None
+    ctx: click.Context,
+    decision_id: str,
+    connect: Connect,
+    source: Path | None,
+    trust: Path | None,
+    disclosures: Path | None,
 ) -> None:
     """Tell the story of the decision ID in plain words, and whether it holds.
 
@@ -41,7 +48,12 @@ def command(
     """
     try:
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
-        found = asyncio.run(_find(log_entries(source, connect), trusted, decision_id))
+
+        async def run() -> tuple[LogEntry, Statement, Fault | None]:
+            async with unveiler(source, connect, given=disclosures, trust=trusted, only=decision_id) as lifts:
+                return await _find(log_entries(source, connect), Verifier(trusted, unveiler=lifts), decision_id)
+
+        found = asyncio.run(run())
     except JuratError as error:
         click.echo(f"jurat: {error}", err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
@@ -50,14 +62,15 @@ def command(
         standing = "Verified now: the signature, the record's form, and its chain up to here."
     else:
         standing = f"DO NOT RELY ON THIS RECORD: {fault.reason}"
+    if statement.is_veiled:
+        click.echo(VEILED)
     click.echo(story.tell(entry, statement, standing=standing), nl=False)
     ctx.exit(0 if fault is None else 1)
 
 
 async def _find(
-    entries: AsyncGenerator[LogEntry | Fault, None], trust: Trust, decision_id: str
+    entries: AsyncGenerator[LogEntry | Fault, None], verifier: Verifier, decision_id: str
 ) -> tuple[LogEntry, Statement, Fault | None]:
-    verifier = Verifier(trust)
     broken: dict[str, Fault] = {}
     async with aclosing(entries):  # it ends in the middle of the log
         async for entry in entries:
@@ -67,7 +80,7 @@ async def _find(
             if isinstance(outcome, Fault):
                 broken.setdefault(entry.record.chain, outcome)
                 with suppress(AuditError):
-                    statement = parse(entry.record.payload)
+                    statement = parse_any(entry.record.payload)
                     if statement.predicate.decision_id == decision_id:
                         return entry, statement, outcome
             elif outcome.predicate.decision_id == decision_id:

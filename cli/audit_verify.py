@@ -16,11 +16,13 @@ import orjson
 
 from jurat import settings
 from jurat.audit import export, story
+from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Fault, LogEntry, Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
@@ -49,6 +51,7 @@ EXIT_CODES = {LogVerdict.VALID: 0, LogVerdict.INVALID: 1, LogVerdict.UNPROVEN: E
 )
 @click.option("--decisions", type=LOG_FILE, help="Check decision events too, from this file.")
 @click.option("--with-decisions", is_flag=True, help="Check decision events too, from Kafka.")
+@disclosures_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
@@ -58,6 +61,7 @@ def command(
     trust: Path | None,
     heads: tuple[str, ...],
     decisions: Path | None,
+    disclosures: Path | None,
     *,
     with_decisions: bool,
     as_json: bool,
@@ -68,13 +72,19 @@ def command(
     """
     if decisions is not None and with_decisions:
         raise click.UsageError("got --decisions and --with-decisions, expected one of them")
-    if decisions is not None and str(decisions) == str(file) == "-":
-        raise click.UsageError("got standard input for the log and for the decisions, expected it for one")
+    if [str(file), str(decisions), str(disclosures)].count("-") > 1:
+        raise click.UsageError("got standard input for two of log, decisions and disclosures, expected it for one")
     try:
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
         noted = tuple(parse_tree_head(head) for head in heads)
         live = connect() if with_decisions else None
-        report = asyncio.run(_verify(log_entries(file, connect), trusted, noted, (decisions, live)))
+
+
+        async def run() -> Report:
+            async with unveiler(file, connect, given=disclosures, trust=trusted) as lifts:
+                return await _verify(log_entries(file, connect), trusted, noted, (decisions, live), lifts)
+
+        report = asyncio.run(run())
     except JuratError as error:
         click.echo(f"jurat: could not tell: {error}", err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
@@ -90,10 +100,11 @@ async def _verify(
     trust: Trust,
     heads: tuple[TreeHead, ...],
     decisions: tuple[Path | None, Connection | None],
+    lifts: Unveiler,
 ) -> Report:
     file, live = decisions
     ledger = None if file is None and live is None else DecisionLedger()
-    verifier = Verifier(trust, tree_heads=heads, ledger=ledger)
+    verifier = Verifier(trust, tree_heads=heads, ledger=ledger, unveiler=lifts)
     if ledger is not None and file is not None:
         for number, line in lines(file):
             try:
@@ -130,6 +141,8 @@ def _print_report(report: Report) -> None:
             click.echo(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in counts.items()))
     if report.decisions is not None:
         click.echo(f"  decision events checked: {report.decisions}")
+    if report.veiled.veiled:
+        click.echo(f"  {_veiled(report.veiled)}")
     for head in report.tree_heads:
         click.echo(f"  tree head: {head}")
     if report.tree_heads:
@@ -137,3 +150,12 @@ def _print_report(report: Report) -> None:
             "  Note the tree heads: given back as --tree-head, they show if the log is cut or rewritten"
             " later."
         )
+
+
+def _veiled(counts: VeilCounts) -> str:
+    said = f"veiled records: {counts.veiled}, of which {counts.disclosed} were read by their disclosures"
+    if counts.erased:
+        said += f"; {counts.erased} were erased, as a signed statement says"
+    if counts.withheld:
+        said += f"; {counts.withheld} WERE NOT DISCLOSED: what is in them was not checked"
+    return said

@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
+from jurat.audit.disclosure_reader import Unveiler
+from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.record import DecisionRecord
 from jurat.audit.story import printable
 from jurat.cli.bundles import bundle_folder, say
+from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.log_entries import log_entries
 from jurat.cli.options import connect_options
 from jurat.policies import PolicyEngine, load_bundle
@@ -92,6 +95,7 @@ class Wanted:
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="Read an export file (`jurat audit replay --output`) instead of Kafka.",
 )
+@disclosures_option
 @click.option("--agent", help="Only this agent's decisions.")
 @click.option("--from", "since", type=MOMENT, help="Only what was decided then or later: a date or RFC 3339.")
 @click.option("--to", "until", type=MOMENT, help="Only what was decided before then.")
@@ -113,6 +117,7 @@ def backtest(
     connect: Callable[[], Connection],
     old: str | None,
     source: Path | None,
+    disclosures: Path | None,
     agent: str | None,
     since: str | None,
     until: str | None,
@@ -132,7 +137,12 @@ def backtest(
     judging = PolicyEngine(load_bundle(bundle_folder(new)))
     by = Simulated if simulate else AsRecorded
     made = Backtest(judging, old=compared, judging=by, examples=examples)
-    asyncio.run(judge_log(log_entries(source, connect), made, Wanted(agent, since, until)))
+
+    async def run() -> None:
+        async with unveiler(source, connect, given=disclosures, trust=Trust(())) as lifts:
+            await judge_log(log_entries(source, connect), made, Wanted(agent, since, until), lifts)
+
+    asyncio.run(run())
     report = made.report()
     known = {name for engine in (judging, compared) if engine is not None for name in engine.bundle.agents}
     if agent is not None and agent not in known and not report.judged:
@@ -146,11 +156,13 @@ def backtest(
         say("\n".join(map(printable, _told(report))))  # a line feed in a record makes no line of its own
 
 
-async def judge_log(entries: AsyncGenerator[LogEntry | Fault, None], made: Backtest, wanted: Wanted) -> None:
+async def judge_log(
+    entries: AsyncGenerator[LogEntry | Fault, None], made: Backtest, wanted: Wanted, lifts: Unveiler
+) -> None:
     """Judge the decisions of a log again, and count everything else in it."""
     async with aclosing(entries):
         async for entry in entries:
-            record = read(entry)
+            record = read(entry, lifts)
             if isinstance(record, NotJudged):
                 made.add(record)
             else:

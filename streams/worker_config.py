@@ -17,6 +17,7 @@ from jurat.agents.reasoner import Reasoner
 from jurat.audit.keys import Signer, Trust
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds
+from jurat.streams.evidence import Vault
 from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.metrics import Meters
 from jurat.streams.retries import RetryPolicy
@@ -43,6 +44,7 @@ class WorkerConfig:
         draw: numbers from 0 to 1 for the jitter of these waits.
         meters: what is counted; its status is renewed with every turn of the worker.
         tracing: who makes spans.
+        vault: seals what is personal, in veiled records; None leaves it in the records.
     """
 
     agent: Agent[Any]
@@ -59,3 +61,4 @@ class WorkerConfig:
     draw: Callable[[], float] = random.random
     meters: Meters | None = None
     tracing: Tracing = OFF
+    vault: Vault | None = None
