@@ -248,5 +248,6 @@ def _read(place: str, kind: Kind, value: Any) -> str:
 
 def _refused(record: DecisionRecord, what: str) -> DisclosureInvalid:
     return DisclosureInvalid(
-        f"got {what}, expected exactly the disclosures that were made with the record", decision_id=record.decision_id
+        f"got {what}, expected exactly the disclosures that were made with the record",
+        decision_id=record.decision_id,
     )

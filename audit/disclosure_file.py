@@ -57,7 +57,11 @@ def parse_line(line: bytes, number: int) -> tuple[str, tuple[Disclosure, ...]] |
     if fields.get("payloadType") == PAYLOAD_TYPE:
         return data
     name = fields.get("decision_id")
-    if fields.keys() != {"decision_id", "disclosures"} or not isinstance(name, str) or not _DECISION.fullmatch(name):
+    if (
+        fields.keys() != {"decision_id", "disclosures"}
+        or not isinstance(name, str)
+        or not _DECISION.fullmatch(name)
+    ):
         raise _refuse(number, "its members are not decision_id and disclosures")
     try:
         return name, parse_disclosures(canonical.dumps(fields["disclosures"]))

@@ -46,9 +46,7 @@ Swap = Callable[[str, Kind, Any], Any]
 """Given a place, its kind and what stands there: what shall stand there."""
 
 
-def swapped(
-    record: DecisionRecord, subject_sha256: str, swap: Swap
-) -> tuple[DecisionRecord, str]:
+def swapped(record: DecisionRecord, subject_sha256: str, swap: Swap) -> tuple[DecisionRecord, str]:
     """The record and its subject's digest with every such place swapped.
 
     Args:
@@ -103,7 +101,9 @@ class _Swapper:
         )
         shadow = one.shadow
         if shadow is not None:
-            shadow = shadow.model_copy(update={"errors": self._texts(f"{place}/shadow/errors", shadow.errors)})
+            shadow = shadow.model_copy(
+                update={"errors": self._texts(f"{place}/shadow/errors", shadow.errors)}
+            )
         return told.model_copy(update={"budgets": budgets, "shadow": shadow})
 
     def approval(self, place: str, one: Approval) -> Approval:

@@ -71,7 +71,13 @@ def pieces(
             _HEAD + _printed(values, before)[:-1] + b',"prev":',
             b"," + _printed(values, between)[1:-1] + b',"seq":',
             b"".join(
-                (b",", _printed(values, after)[1:], _TAILS[kind], _subject(subject_name, subject_sha256), b"}")
+                (
+                    b",",
+                    _printed(values, after)[1:],
+                    _TAILS[kind],
+                    _subject(subject_name, subject_sha256),
+                    b"}",
+                )
             ),
         )
     except (orjson.JSONEncodeError, UnicodeEncodeError) as error:

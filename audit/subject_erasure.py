@@ -123,7 +123,9 @@ def verify_erasure(envelope: bytes, trust: Trust) -> VerifiedErasure:
         SignatureInvalid: the key is no trusted person's, did not sign this, or has not the role.
     """
     if len(envelope) > MAX_ENVELOPE_BYTES:
-        raise RecordInvalid(f"got an envelope of {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}")
+        raise RecordInvalid(
+            f"got an envelope of {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}"
+        )
     payload, signature = dsse.taken_apart(envelope, payload_type=PAYLOAD_TYPE)  # 1
     said = parse_statement(payload)
     person = signed_by(PAYLOAD_TYPE, payload, signature, trust)  # 2

@@ -1,7 +1,7 @@
 """The file of the master key of subjects, made once and read by workers and whoever discloses or erases.
 
-Rules upheld here: it is never overwritten; others can never read it; what is in it is never part of a message. One line:
-64 lower-case hex digits. Not here: what the key does (`subject_keys.py`).
+Rules upheld here: it is never overwritten; others can never read it; what is in it is never part of a message. It is
+one line of 64 lower-case hex digits. Not here: what the key does (`subject_keys.py`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ def init_master(path: Path) -> MasterKey:
     secret = secrets.token_bytes(KEY_BYTES)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot("written", path, error) from error
+    try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise ConfigurationError(

@@ -1,8 +1,8 @@
 """Keys of data subjects: what is known of a person is sealed under keys that can be destroyed. Pure.
 
-Rules upheld here: each record's evidence has a data key of its own, filed under the subject's *handle*; who destroys all
-data keys of a handle has erased the subject. A handle is a keyed hash, so that topics hold no subject's id and nobody
-without the master key can test for one. What is sealed says in its associated data what it is and whose, so that it
+Rules upheld here: each record's evidence has a data key of its own, filed under the subject's *handle*; who destroys
+all data keys of a handle has erased the subject. A handle is a keyed hash, so that topics hold no subject's id and
+nobody without the master key can test for one. What is sealed says in its associated data what it is and whose, so that it
 opens nowhere else. Nonces and keys are parameters; none may be used twice.
 
 Specified in `docs/spec/disclosure.md`. Not here: where keys and evidence stand on Kafka (`jurat.streams.evidence`), the
@@ -39,8 +39,8 @@ MAX_CONTENT_BYTES: Final = MAX_SEALED_BYTES - 1 - HANDLE_BYTES - NONCE_BYTES - T
 
 _VERSION: Final = b"\x01"
 _WRAPPED_BYTES: Final = 1 + NONCE_BYTES + KEY_BYTES + TAG_BYTES
-_HANDLE: Final = b"jurat subject handle v1"
-_WRAP: Final = b"jurat subject wrap v1 "
+_HANDLE: Final = b"jurat-subject-handle-v1"
+_WRAP: Final = b"jurat-subject-wrap-v1/"
 _KEY_LABEL: Final = "jurat-subject-key-v1"
 _EVIDENCE_LABEL: Final = "jurat-evidence-v1"
 
@@ -92,7 +92,9 @@ def parse_evidence_key(key: bytes | None) -> EvidenceKey:
     """
     found = _EVIDENCE_KEY.fullmatch((key or b"")[:200].decode("ascii", errors="replace"))
     if found is None:
-        raise DisclosureInvalid("got a key that is not <decision id>/disclosures or <decision id>/<commitment>")
+        raise DisclosureInvalid(
+            "got a key that is not <decision id>/disclosures or <decision id>/<commitment>"
+        )
     return EvidenceKey(found["decision"], found["what"])
 
 
@@ -170,11 +172,11 @@ def seal(content: bytes, data_key: bytes, key: EvidenceKey, *, handle: str, nonc
         DisclosureInvalid: it is too large.
     """
     if len(content) > MAX_CONTENT_BYTES:
-        raise DisclosureInvalid(
-            f"got evidence of {len(content)} bytes, expected at most {MAX_CONTENT_BYTES}"
-        )
+        raise DisclosureInvalid(f"got evidence of {len(content)} bytes, expected at most {MAX_CONTENT_BYTES}")
     bound = _bound(_EVIDENCE_LABEL, key.encode(), handle)
-    return _VERSION + bytes.fromhex(handle) + nonce + AESGCM(data_key).encrypt(_checked(nonce), content, bound)
+    return (
+        _VERSION + bytes.fromhex(handle) + nonce + AESGCM(data_key).encrypt(_checked(nonce), content, bound)
+    )
 
 
 def handle_of(sealed: bytes) -> str:
@@ -183,7 +185,10 @@ def handle_of(sealed: bytes) -> str:
     Raises:
         DisclosureInvalid: it has no form that is known.
     """
-    if not 1 + HANDLE_BYTES + NONCE_BYTES + TAG_BYTES <= len(sealed) <= MAX_SEALED_BYTES or sealed[:1] != _VERSION:
+    if (
+        not 1 + HANDLE_BYTES + NONCE_BYTES + TAG_BYTES <= len(sealed) <= MAX_SEALED_BYTES
+        or sealed[:1] != _VERSION
+    ):
         raise DisclosureInvalid(
             f"got sealed evidence of {len(sealed)} bytes that is not of version 1 and its size"
         )

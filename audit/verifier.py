@@ -74,7 +74,7 @@ class Report:
     agents: dict[str, int]
     tree_heads: tuple[TreeHead, ...]
     decisions: int | None
-    veiled: VeilCounts = VeilCounts()
+    veiled: VeilCounts
 
     def to_json(self) -> dict[str, object]:
         """The report as JSON types, as `jurat audit verify --json` prints it."""

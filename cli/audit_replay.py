@@ -80,7 +80,9 @@ def command(
 
     written = [path.resolve() for path in (output, decisions, disclosures) if path is not None]
     if len(set(written)) != len(written):
-        raise click.UsageError("got one file for two of --output, --decisions and --disclosures, expected one for each")
+        raise click.UsageError(
+            "got one file for two of --output, --decisions and --disclosures, expected one for each"
+        )
     chosen = layout or ("jsonl" if output else "table")
     with writing(output) as file:
         printer = _LinePrinter(file) if chosen == "jsonl" else _TablePrinter(file)
@@ -94,8 +96,8 @@ def command(
             asyncio.run(export_disclosures(connect(), read.veiled, file))
     if read.left_out:
         raise AuditError(
-            f"{read.left_out} records could not be read and were left out, so this is not the whole log: verify the topic"
-            " itself"
+            f"{read.left_out} records could not be read and were left out, so this is not the whole log: verify the"
+            " topic itself"
         )
 
 

@@ -51,7 +51,9 @@ def command(
 
         async def run() -> tuple[LogEntry, Statement, Fault | None]:
             async with unveiler(source, connect, given=disclosures, trust=trusted, only=decision_id) as lifts:
-                return await _find(log_entries(source, connect), Verifier(trusted, unveiler=lifts), decision_id)
+                return await _find(
+                    log_entries(source, connect), Verifier(trusted, unveiler=lifts), decision_id
+                )
 
         found = asyncio.run(run())
     except JuratError as error:

@@ -73,12 +73,13 @@ def command(
     if decisions is not None and with_decisions:
         raise click.UsageError("got --decisions and --with-decisions, expected one of them")
     if [str(file), str(decisions), str(disclosures)].count("-") > 1:
-        raise click.UsageError("got standard input for two of log, decisions and disclosures, expected it for one")
+        raise click.UsageError(
+            "got standard input for two of log, decisions and disclosures, expected it for one"
+        )
     try:
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
         noted = tuple(parse_tree_head(head) for head in heads)
         live = connect() if with_decisions else None
-
 
         async def run() -> Report:
             async with unveiler(file, connect, given=disclosures, trust=trusted) as lifts:

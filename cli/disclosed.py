@@ -1,7 +1,7 @@
 """What commands about the log know of veiled records: disclosures and erasures, from a file or from Kafka.
 
-Rules upheld here: Kafka's are read only where the log is Kafka's; without the master key, nothing is disclosed from there,
-and that is no error. Not here: what a disclosure proves (`jurat.audit.disclosure`).
+Rules upheld here: Kafka's are read only where the log is Kafka's; without the master key, nothing is disclosed from
+there, and that is no error. Not here: what a disclosure proves (`jurat.audit.disclosure`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
 
 VEILED: Final = (
-    "It is veiled, and not disclosed here: what may be personal shows as `veiled:` and a commitment, and what is called a"
-    " SHA-256 may be one."
+    "It is veiled, and not disclosed here: what may be personal shows as `veiled:` and a commitment, and what is called"
+    " a SHA-256 may be one."
 )
 """What is said of a record that is shown so."""
 
@@ -69,7 +69,8 @@ async def unveiler(
         yield Unveiler()
         return
     connection, master = connect(), settings.subject_keys()
-    erased = await read_erased(connection, trust)
+    # Where nobody may state an erasure, no statement counts.
+    erased = await read_erased(connection, trust) if trust.approvers else frozenset[str]()
     if master is None:
         yield Unveiler(erased=erased)
         return

@@ -117,12 +117,12 @@ def backtest(
     connect: Callable[[], Connection],
     old: str | None,
     source: Path | None,
-    disclosures: Path | None,
     agent: str | None,
     since: str | None,
     until: str | None,
     examples: int,
     *,
+    disclosures: Path | None,
     simulate: bool,
     as_json: bool,
 ) -> None:

@@ -17,8 +17,8 @@ import click
 
 from jurat import settings
 from jurat.agents.catalogue import AGENTS
-from jurat.audit.key_store import TRUST_FILE, load_approver, load_trust
 from jurat.audit.forgetting import DATA_PROTECTION
+from jurat.audit.key_store import TRUST_FILE, load_approver, load_trust
 from jurat.audit.keys import PemSigner
 from jurat.audit.story import printable
 from jurat.audit.subject_file import init_master
@@ -36,8 +36,8 @@ MAX_SUBJECTS: Final = 1_000
 """Subjects in one command: as many as a shell's line takes."""
 
 NOT_ERASED: Final = (
-    "not erased by this: what your services publish; decision events (decisions.*), dead letters, timers and requests for"
-    " approval, which are kept in plain; what agents keep as state. See docs/erasure.md"
+    "not erased by this: what your services publish; decision events (decisions.*), dead letters, timers and requests"
+    " for approval, which are kept in plain; what agents keep as state. See docs/erasure.md"
 )
 
 
@@ -70,7 +70,9 @@ def show(connection: Connection, subject: str) -> None:
     kept = asyncio.run(kept_of(connection, [_master().handle(subject)]))
     _print(kept)
     if not kept.decisions:
-        click.echo(f"no evidence of {printable(subject)} can be read: none was sealed, or it was erased", err=True)
+        click.echo(
+            f"no evidence of {printable(subject)} can be read: none was sealed, or it was erased", err=True
+        )
 
 
 @command.command("erase")
@@ -96,13 +98,13 @@ def erase_(connection: Connection, subjects: tuple[str, ...], name: str, keys: P
     if erased.statements:
         many = "1 statement" if erased.statements == 1 else f"{erased.statements} statements"
         click.echo(
-            f"erased {len(kept.keys)} keys and {len(kept.evidence)} pieces of evidence of {len(kept.decisions)} decisions;"
-            f" {many} on {connection.topic(topics.TRUST.name)}, signed with {signer.keyid}"
+            f"erased {len(kept.keys)} keys and {len(kept.evidence)} pieces of evidence of {len(kept.decisions)}"
+            f" decisions; {many} on {connection.topic(topics.TRUST.name)}, signed with {signer.keyid}"
         )
         hours = topics.ERASED_WITHIN_MS // 3_600_000
         click.echo(
-            f"the bytes are gone when Kafka has compacted them: it begins within {hours} h, and at the next write to the"
-            " partition at the earliest"
+            f"the bytes are gone when Kafka has compacted them: it begins within {hours} h, and at the next write to"
+            " the partition at the earliest"
         )
     else:
         click.echo("nothing was left to erase; nothing was written")

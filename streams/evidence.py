@@ -1,7 +1,7 @@
 """What is sealed beside a veiled record: its disclosures, and the texts whose digests it names.
 
-Rules upheld here: a text is kept for one decision alone, up to a bound; what is not at hand any more (a model's answer that
-the journal or a cache gave back) or is too large is not written, and its digest stands all the same; each record's
+Rules upheld here: a text is kept for one decision alone, up to a bound; what is not at hand any more (a model's answer
+that the journal or a cache gave back) or is too large is not written, and its digest stands all the same; each record's
 evidence has a data key of its own, so that nothing of it is remembered when it is written. Not here: how it is sealed
 (`jurat.audit.subject_keys`), reading it (`evidence_reading.py`), erasing it (`subject_desk.py`).
 """

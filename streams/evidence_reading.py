@@ -1,8 +1,8 @@
 """Reading evidence back: what is sealed on `audit.evidence`, opened with the data keys that still stand.
 
-Rules upheld here: read without a group and with `read_committed`; what is held in memory is bounded, the rest spills; an
-entry whose data key is gone is as good as gone; one that is there and does not open is an error, never left out. Not here:
-writing it (`evidence.py`).
+Rules upheld here: read without a group and with `read_committed`; what is held in memory is bounded, the rest spills;
+an entry whose data key is gone is as good as gone; one that is there and does not open is an error, never left out.
+Not here: writing it (`evidence.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import aclosing, suppress
 from typing import Final
 
 from jurat.audit.disclosure import Disclosure, parse_disclosures
+from jurat.audit.keys import Trust
 from jurat.audit.subject_erasure import verify_erasure
 from jurat.audit.subject_keys import (
     DISCLOSURES,
@@ -23,7 +24,6 @@ from jurat.audit.subject_keys import (
     parse_evidence_key,
     parse_subject_key,
 )
-from jurat.audit.keys import Trust
 from jurat.schemas.errors import AuditError, DisclosureInvalid, StreamError, TopicMissing
 from jurat.streams import topics
 from jurat.streams.kafka import Connection

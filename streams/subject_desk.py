@@ -1,8 +1,8 @@
 """Erasing subjects: their data keys and evidence end, and a signed statement says so, in one transaction.
 
 Rules upheld here: of each decision that is named everything goes at once, with the statement, or nothing; what is
-erased already is not erased again, and nothing is stated twice. Not here: what is signed (`jurat.audit.subject_erasure`), what agents remember
-(`forget_desk.py`).
+erased already is not erased again, and nothing is stated twice. Not here: what is signed
+(`jurat.audit.subject_erasure`), what agents remember (`forget_desk.py`).
 """
 
 from __future__ import annotations
@@ -144,7 +144,9 @@ async def erase(
     for batch in batches:
         payload = statement_of(cluster=cluster, topic=topic, decisions=batch, at=at)
         statement = await state_erasure(payload, signer)
-        await _write(connection, [*_tombstones(kept, frozenset(batch)), (topics.TRUST, ERASURE_KEY, statement)])
+        await _write(
+            connection, [*_tombstones(kept, frozenset(batch)), (topics.TRUST, ERASURE_KEY, statement)]
+        )
     return Erased(kept, len(batches))
 
 

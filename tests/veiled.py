@@ -1,4 +1,4 @@
-"""What the tests of veiled records share: a record that holds something in every place, its veil, a sealed log of them."""
+"""What the tests of veiled records share: a record that holds something in every place, and a log of veiled ones."""
 
 from __future__ import annotations
 

@@ -85,12 +85,38 @@ async def tamper(shell: Shell, one: KafkaRecord) -> None:
         await producer.stop()
 
 
+async def gone(
+    shell: Veiling,
+    erased: list[str],
+    decisions: list[str],
+    *,
+    keys: list[KafkaRecord],
+    evidence: list[KafkaRecord],
+) -> None:
+    """What anybody kept of the sealed bytes opens no more, commands say so, and evidence that was changed is found."""
+    left = Evidence(load_master(shell.master))
+    for record in [*keys, *await read(shell, topics.SUBJECT_KEYS.name)]:
+        left.put_key(record.key, record.value)
+    for record in evidence:
+        left.put_evidence(record.key, record.value)
+    of_ben = set(decisions) - set(erased)
+    assert {name for name in decisions if left.of(name) is not None} == of_ben
+    left.close()
+    story = await ran(shell, "audit", "show", erased[0])
+    assert "It is veiled, and not disclosed here" in story
+    assert ANNA not in story
+    report = await ran(shell, "policy", "backtest", "shop")
+    assert "it is veiled, and not disclosed here" in report
+    ends = tuple(f"{name}/disclosures".encode() for name in of_ben)
+    await tamper(shell, next(record for record in evidence if (record.key or b"").endswith(ends)))
+    changed = await ran(shell, "audit", "verify", expect=1)
+    assert "does not open: it was changed" in changed
+
+
 async def test_a_subject_is_erased_and_the_proofs_hold(veiling: Veiling, tmp_path: Path) -> None:
     shell = veiling
     await prepare(shell)
-    events = [
-        (f"secret-{name}-{n}", failed(n, name)) for n in range(EACH) for name in (ANNA, BEN)
-    ]
+    events = [(f"secret-{name}-{n}", failed(n, name)) for n in range(EACH) for name in (ANNA, BEN)]
     await publish(shell, [Sent(event, event_id) for event_id, event in events])
     await ran(shell, "worker", AGENT, "--until-idle", "2s")
 
@@ -128,37 +154,11 @@ async def test_a_subject_is_erased_and_the_proofs_hold(veiling: Veiling, tmp_pat
     assert BEN.encode() in disclosed.read_bytes()
     assert ANNA.encode() not in disclosed.read_bytes()
     trust = ("--trust", str(shell.keys / "trust.json"), "--json")
-    offline = json.loads(await ran(shell, "audit", "verify", str(log), "--disclosures", str(disclosed), *trust))
+    offline = json.loads(
+        await ran(shell, "audit", "verify", str(log), "--disclosures", str(disclosed), *trust)
+    )
     assert (offline["verdict"], offline["veiled"]) == (said["verdict"], said["veiled"])
     bare = json.loads(await ran(shell, "audit", "verify", str(log), *trust))
     assert (bare["verdict"], bare["veiled"]["withheld"]) == ("VALID", 2 * EACH)
 
-    # What anybody kept of the sealed bytes opens no more: the keys are gone.
-    left = Evidence(load_master(shell.master))
-    for record in [*keys, *await read(shell, topics.SUBJECT_KEYS.name)]:
-        left.put_key(record.key, record.value)
-    for record in evidence:
-        left.put_evidence(record.key, record.value)
-    assert {name for name in decisions if left.of(name) is not None} == set(decisions) - set(of_anna)
-    left.close()
-    story = await ran(shell, "audit", "show", of_anna[0])
-    assert "It is veiled, and not disclosed here" in story
-    assert ANNA not in story
-    report = await ran(shell, "policy", "backtest", "shop")
-    assert "it is veiled, and not disclosed here" in report
-
-    # Evidence that was changed is found, not left out.
-    await tamper(shell, next(r for r in evidence if (r.key or b"").endswith(b"/disclosures") and not any(
-        name.encode() in (r.key or b"") for name in of_anna
-    )))
-    changed = await ran(shell, "audit", "verify", expect=1)
-    assert "does not open: it was changed" in changed
-
-
-async def test_only_who_may_erases(veiling: Veiling) -> None:
-    keyid, _ = init_approver(veiling.keys, "mallory")
-    trust_approver(veiling.keys, TrustedApprover(approver="mallory", keyid=keyid, roles=("risk",)))
-    said = await ran(veiling, "subject", "erase", ANNA, "--as", "mallory", expect=1)
-    assert "nothing was erased: mallory has the roles risk" in said
-    again = await ran(veiling, "subject", "init", expect=1)
-    assert "never overwritten" in again
+    await gone(shell, of_anna, decisions, keys=keys, evidence=evidence)

@@ -25,8 +25,10 @@ DISCLOSED = print_disclosures(FULL.disclosures)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text("abc_", min_size=1, max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text("abc_", min_size=1, max_size=5), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 json_objects = st.dictionaries(st.text("abc.", min_size=1, max_size=5), json_values, max_size=4)

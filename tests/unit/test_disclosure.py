@@ -1,8 +1,10 @@
-"""Veiled records: nothing personal is left in them, the signature holds, and disclosures stand for exactly one value."""
+"""Veiled records: nothing personal is left in them, the signature holds, and a disclosure stands for one value."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from jurat.audit.chain import ChainHead
 from jurat.audit.disclosure import (
     MAX_DISCLOSED_BYTES,
+    MAX_DISCLOSURES,
     SALT_BYTES,
     Disclosure,
     commitments,
@@ -19,16 +22,20 @@ from jurat.audit.disclosure import (
     unveil,
     veil,
 )
+from jurat.audit.disclosure_file import MAX_LINE_BYTES
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.draft import draft
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Place
 from jurat.audit.printing import VEILED_TYPE
 from jurat.audit.record import MAX_PAYLOAD_BYTES, Outcome, build, parse, printed
+from jurat.audit.subject_erasure import MAX_DECISIONS, PAYLOAD_TYPE, statement_of
+from jurat.audit.subject_keys import MAX_CONTENT_BYTES, MasterKey
 from jurat.audit.verifier import LogVerdict, Report, Verifier
 from jurat.schemas import canonical
 from jurat.schemas.errors import DisclosureInvalid, RecordInvalid
 from tests.golden.audit import sample_log
+from tests.tree import ROOT
 from tests.veiled import AGENT, PERSONAL, VeiledLog, full_record, salts
 
 SUBJECT = "ab" * 32
@@ -40,7 +47,9 @@ def veiled_payload() -> tuple[bytes, tuple[Disclosure, ...]]:
     return made.finish(ChainHead()), made.disclosures
 
 
-def verified(log: VeiledLog, unveiler: Unveiler | None = None, ledger: DecisionLedger | None = None) -> Report:
+def verified(
+    log: VeiledLog, unveiler: Unveiler | None = None, ledger: DecisionLedger | None = None
+) -> Report:
     verifier = Verifier(sample_log.trust(), unveiler=unveiler, ledger=ledger)
     for entry in log.entries:
         verifier.add(entry)
@@ -266,3 +275,29 @@ def test_decision_events_are_matched_where_records_are_disclosed() -> None:
     # Of those that were erased, the event may be gone as well.
     erased = Unveiler(erased=list(log.disclosures))
     assert verified(log, erased, ledger(*values[:1])).verdict is LogVerdict.VALID
+
+
+def test_the_examples_of_the_specification() -> None:
+    text = (ROOT / "docs" / "spec" / "disclosure.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```json\n(.*)\n```", text, re.MULTILINE)
+    record = sample_log.record(AGENT, offset=0, outcome=Outcome.DECIDED)
+    made = draft(record, *sample_log.subject_of(record, 0), salts=salts())
+    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    stated = statement_of(
+        cluster=sample_log.CLUSTER, topic="audit.decisions", decisions=[record.decision_id], at=at
+    )
+    written = (made.finish(ChainHead()), print_disclosures(made.disclosures), stated)
+    assert [example.encode() for example in examples] == list(written)
+    second = made.disclosures[1]
+    for said in (
+        second.encode().decode(),
+        second.commitment(),
+        MasterKey(bytes(range(32))).handle("c-7"),
+        f"{MAX_DISCLOSED_BYTES:,}",
+        f"{MAX_DISCLOSURES:,}",
+        f"{MAX_CONTENT_BYTES:,}",
+        f"{MAX_LINE_BYTES:,}",
+        f"{MAX_DECISIONS:,}",
+        PAYLOAD_TYPE,
+    ):
+        assert said in text, said
