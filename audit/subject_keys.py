@@ -2,8 +2,8 @@
 
 Rules upheld here: each record's evidence has a data key of its own, filed under the subject's *handle*; who destroys
 all data keys of a handle has erased the subject. A handle is a keyed hash, so that topics hold no subject's id and
-nobody without the master key can test for one. What is sealed says in its associated data what it is and whose, so that it
-opens nowhere else. Nonces and keys are parameters; none may be used twice.
+nobody without the master key can test for one. What is sealed says in its associated data what it is and whose, so that
+it opens nowhere else. Nonces and keys are parameters; none may be used twice.
 
 Specified in `docs/spec/disclosure.md`. Not here: where keys and evidence stand on Kafka (`jurat.streams.evidence`), the
 file of the master key (`subject_file.py`). Source: NIST SP 800-38D (AES-GCM, 96-bit nonces), RFC 5869 (HKDF).
