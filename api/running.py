@@ -15,7 +15,7 @@ from typing import Any
 from jurat import settings
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
-from jurat.audit.key_store import TRUST_FILE, init_keys, load_signer, load_trust
+from jurat.audit.key_store import TRUST_FILE, KeyKind, init_keys, load_key, load_signer, load_trust
 from jurat.audit.keys import Purpose, Signer, Trust
 from jurat.policies.bundle import load_bundle
 from jurat.policies.engine import PolicyEngine
@@ -27,6 +27,7 @@ from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.kafka import Connection
 from jurat.streams.metrics import Meters
 from jurat.streams.tracing_otel import tracing
+from jurat.streams.trust_session import SessionKeeper
 from jurat.streams.worker import Worker, WorkerConfig
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ async def run_agent(
         )
     engine = PolicyEngine(load_bundle(known_bundle(agent.bundle)))
     with ExitStack() as stack:
+        signer, session = identity_of(agent, connection, keys)
         registry = settings.schema_registry()
         if registry is not None:
             stack.callback(registry.close)
@@ -78,12 +80,12 @@ async def run_agent(
             from jurat.streams.health import HealthServer  # noqa: PLC0415 - a tenth of a second, for those who ask
 
             stack.enter_context(HealthServer(meters, host=metrics_at[0], port=metrics_at[1]))
-        master = settings.subject_keys()
         config = WorkerConfig(
             agent=agent,
             reasoner=reasoner,
             engine=engine,
-            signer=signer_for(agent.name, keys),
+            signer=signer,
+            session=session,
             clock=lambda: datetime.now(UTC),
             code=f"jurat {version('jurat')}",
             trust=partial(trusted, keys),
@@ -91,7 +93,7 @@ async def run_agent(
             until_idle_s=until_idle_s,
             max_in_flight=max_in_flight,
             meters=meters,
-            vault=None if master is None else Vault(master),
+            vault=_vault(),
             tracing=stack.enter_context(tracing(agent.name, group=connection.group(agent.name))),
         )
         worker = Worker(connection, config)
@@ -102,6 +104,35 @@ async def run_agent(
             stack.callback(loop.remove_signal_handler, number)
         await worker.run()
         return worker.committed_records
+
+
+def identity_of(
+    agent: Agent[Any], connection: Connection, keys: Path | None = None
+) -> tuple[Signer, SessionKeeper | None]:
+    """The agent's key; and where a root is trusted (`JURAT_TRUST_ROOT`), who keeps a session under its credential.
+
+    Raises:
+        KeyNotFound: the agent has no key.
+        KeyRejected: the key cannot be used.
+        ConfigurationError: the root cannot be read.
+        StatementInvalid: it is none.
+    """
+    root = settings.trust_root()
+    if root is None:
+        return signer_for(agent.name, keys), None
+    signer = load_key(settings.keys_dir(keys), agent.name, KeyKind.AGENT, settings.keys_passphrase())
+    return signer, SessionKeeper(connection, agent, signer=signer, root=root)
+
+
+def _vault() -> Vault | None:
+    """What seals personal data; None where there is no master key of subjects.
+
+    Raises:
+        KeyNotFound: there is no such file.
+        KeyRejected: it cannot be used.
+    """
+    master = settings.subject_keys()
+    return None if master is None else Vault(master)
 
 
 def signer_for(agent: str, keys: Path | None = None) -> Signer:

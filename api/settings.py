@@ -17,6 +17,7 @@ variable                        meaning
 `JURAT_KEYS_DIR`                folder with signing keys and `trust.json`
 `JURAT_KEYS_PASSPHRASE`         passphrase of the private keys
 `JURAT_SUBJECT_KEYS`            file with the master key of data subjects; with it, records are veiled
+`JURAT_TRUST_ROOT`              the root statement that is trusted; a worker then signs under a credential
 `JURAT_SCHEMA_REGISTRY_URL`     Schema Registry; values are then in the Confluent wire format
 `JURAT_METRICS_PORT`            where a worker serves its health and metrics; without it, nowhere
 `JURAT_METRICS_HOST`            the address that it listens on; without it, the loopback interface
@@ -43,6 +44,7 @@ import platformdirs
 
 from jurat.audit.subject_file import load_master
 from jurat.audit.subject_keys import MasterKey
+from jurat.audit.trust_file import read_root
 from jurat.schemas.errors import ConfigurationError
 from jurat.streams import security
 from jurat.streams.kafka import Connection
@@ -56,6 +58,7 @@ NAMESPACE: Final = "JURAT_NAMESPACE"
 KEYS_DIR: Final = "JURAT_KEYS_DIR"
 KEYS_PASSPHRASE: Final = "JURAT_KEYS_PASSPHRASE"
 SUBJECT_KEYS: Final = "JURAT_SUBJECT_KEYS"
+TRUST_ROOT: Final = "JURAT_TRUST_ROOT"
 SCHEMA_REGISTRY_URL: Final = "JURAT_SCHEMA_REGISTRY_URL"
 METRICS_PORT: Final = "JURAT_METRICS_PORT"
 METRICS_HOST: Final = "JURAT_METRICS_HOST"
@@ -137,6 +140,16 @@ def subject_keys() -> MasterKey | None:
     """
     path = subject_keys_file()
     return None if path is None else load_master(path)
+
+
+def trust_root(given: Path | None = None) -> bytes | None:
+    """The root statement that is trusted: of the file that is given, else of the environment's; None where none is.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    named = given or os.environ.get(TRUST_ROOT)
+    return read_root(Path(named)) if named else None
 
 
 def schema_registry() -> SchemaRegistry | None:

@@ -7,9 +7,10 @@ from jurat.audit.dsse import sign
 from jurat.audit.key_store import InitResult, init_keys, load_signer, load_trust
 from jurat.audit.keys import PemSigner, Signer, Trust, TrustedKey
 from jurat.audit.ledger import DecisionLedger
-from jurat.audit.log import Fault, LogEntry, Place, TreeHead
+from jurat.audit.log import Fault, LogEntry, Place, TreeHead, WitnessedHead
 from jurat.audit.record import DecisionRecord, Outcome, Statement
-from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_report import LogVerdict, Report
 
 __all__ = [
     "ChainHead",
@@ -29,6 +30,7 @@ __all__ = [
     "Trust",
     "TrustedKey",
     "Verifier",
+    "WitnessedHead",
     "init_keys",
     "load_signer",
     "load_trust",

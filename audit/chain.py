@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Protocol
 
-from jurat.audit.record import GENESIS, DecisionRecord
+from jurat.audit.record import GENESIS
 from jurat.schemas.errors import ChainBroken
 
 
@@ -25,7 +26,26 @@ class ChainHead:
         return ChainHead(self.next_seq + 1, sha256(payload).hexdigest())
 
 
-def check_link(head: ChainHead, record: DecisionRecord) -> None:
+class Link(Protocol):
+    """What says where it goes in its chain, as a record does."""
+
+    @property
+    def chain(self) -> str:
+        """The chain's name."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """Its number in the chain."""
+        ...
+
+    @property
+    def prev(self) -> str:
+        """Hex SHA-256 of the payload before it."""
+        ...
+
+
+def check_link(head: ChainHead, record: Link) -> None:
     """Check that a record goes exactly here.
 
     Raises:

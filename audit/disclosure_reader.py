@@ -1,4 +1,4 @@
-"""Reading a log of veiled records: each is unveiled where its disclosures are at hand, and counted where not. Pure.
+"""Reading a log of veiled records: each is unveiled where its disclosures are at hand. Pure.
 
 Rules upheld here: a record whose disclosures are at hand is read by them or is at fault; one that was erased says so by
 a signed statement; what else is not disclosed is withheld, and how many are is told. Not here: where disclosures come
@@ -34,7 +34,7 @@ class VeilCounts:
     Attributes:
         disclosed: read by their disclosures.
         erased: without any, and an erasure says why.
-        withheld: without any.
+        withheld: without any, or with others than they commit to.
     """
 
     disclosed: int = 0
@@ -46,27 +46,22 @@ class VeilCounts:
         """How many are veiled."""
         return self.disclosed + self.erased + self.withheld
 
+    def to_json(self) -> dict[str, int]:
+        """As JSON types."""
+        return {"disclosed": self.disclosed, "erased": self.erased, "withheld": self.withheld}
 
+
+@dataclass(frozen=True, slots=True)
 class Unveiler:
-    """Lifts veils, and counts.
-
-    Args:
-        disclosed: who has disclosures; None where nobody has.
-        erased: ids of decisions of which verified statements say that their disclosures were destroyed.
+    """Lifts veils.
 
     Attributes:
-        erased: as given.
+        disclosed: who has disclosures; None where nobody has.
+        erased: ids of decisions of which verified statements say that their disclosures were destroyed.
     """
 
-    def __init__(self, disclosed: Disclosed | None = None, *, erased: Collection[str] = ()) -> None:
-        self._disclosed = disclosed
-        self.erased = frozenset(erased)
-        self._counts = [0, 0, 0]
-
-    @property
-    def counts(self) -> VeilCounts:
-        """What was met so far."""
-        return VeilCounts(*self._counts)
+    disclosed: Disclosed | None = None
+    erased: Collection[str] = frozenset()
 
     def lift(self, statement: Statement) -> Statement:
         """The statement with its values, where they are at hand; as it is otherwise.
@@ -75,13 +70,7 @@ class Unveiler:
             DisclosureInvalid: its disclosures are not those that it commits to.
             RecordInvalid: its values make no record.
         """
-        if not statement.is_veiled:
+        if not statement.is_veiled or self.disclosed is None:
             return statement
-        name = statement.predicate.decision_id
-        found = None if self._disclosed is None else self._disclosed.of(name)
-        if found is not None:
-            lifted = unveil(statement, found)
-            self._counts[0] += 1
-            return lifted
-        self._counts[1 if name in self.erased else 2] += 1
-        return statement
+        found = self.disclosed.of(statement.predicate.decision_id)
+        return statement if found is None else unveil(statement, found)

@@ -1,9 +1,9 @@
-"""A record that is complete but for its place in the chain.
+"""A record that is complete but for its place in the chain, and for who signs it.
 
-A worker knows what it decided long before it knows `seq` and `prev`, which follow from what commits first. A draft is
-checked when it is made, so that signing it later cannot fail for what is in it. One that is too large only with the
-policy engine's errors and the alternatives that a reasoner names goes without them, and then without what a shadow
-said: none of these must undo a decision.
+A worker knows what it decided long before it knows `seq` and `prev`, which follow from what commits first, and its key
+may be another one by then. A draft is checked when it is made, so that signing it later cannot fail
+for what is in it. One that is too large only with the policy engine's errors and the alternatives that a reasoner names
+goes without them, and then without what a shadow said: none of these must undo a decision.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 from jurat.audit import printing
 from jurat.audit.chain import ChainHead
 from jurat.audit.disclosure import Disclosure, Salts, veil
+from jurat.audit.identity import IDENTITY_BYTES, Identity
 from jurat.audit.record import (
     GENESIS,
     MAX_PAYLOAD_BYTES,
@@ -23,8 +24,8 @@ from jurat.audit.record import (
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 
-PLACE_BYTES: Final = len(f'"{GENESIS}"') + 17
-"""How much longer a payload gets when its place is filled in: `prev`, and the digits of the largest `seq` and one."""
+PLACE_BYTES: Final = len(f'"{GENESIS}"') + 17 + IDENTITY_BYTES
+"""How much longer a payload gets when it is finished: `prev`, the digits of the largest `seq` and one, `identity`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ class Draft:
         """How many bytes longer the record might be, with its veil and without."""
         return MAX_PAYLOAD_BYTES - PLACE_BYTES - max(sum(map(len, self._pieces)), self._bare_bytes)
 
-    def finish(self, head: ChainHead) -> bytes:
-        """Print the payload for this place in the chain."""
-        return printing.joined(self._pieces, seq=head.next_seq, prev=head.prev)
+    def finish(self, head: ChainHead, identity: Identity | None = None) -> bytes:
+        """Print the payload for this place in the chain, signed by who is named."""
+        return printing.joined(self._pieces, seq=head.next_seq, prev=head.prev, identity=identity)
 
 
 def draft(
@@ -65,8 +66,10 @@ def draft(
     Raises:
         RecordInvalid: it contradicts itself, does not fit the canonical profile, or is too large.
     """
-    if (record.seq, record.prev) != (0, GENESIS):
-        raise RecordInvalid("got a draft that has its place already, expected seq 0 and prev of zeros")
+    if (record.seq, record.prev, record.identity) != (0, GENESIS, None):
+        raise RecordInvalid(
+            "got a draft that has its place already, expected seq 0, prev of zeros and no identity"
+        )
     check_coherence(record, subject_name, subject_sha256)
     try:
         made = Draft(record.decision_id, printing.pieces(record, subject_name, subject_sha256))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jurat.audit import ed25519
@@ -79,7 +80,8 @@ def verify(record: SignedRecord, trust: Trust) -> VerifiedPayload:
 async def seal(payload: bytes, signer: Signer, *, payload_type: str) -> bytes:
     """Sign a payload and print its envelope as canonical JSON."""
     signature = await signer.sign(pae(payload_type, payload))
-    return _printed(payload, payload_type, Signature(keyid=signer.keyid, sig=signature))
+    made = Signature(keyid=signer.keyid, sig=signature)
+    return print_envelope(payload, payload_type=payload_type, signatures=(made,))
 
 
 def unseal(data: bytes, trust: Trust, *, payload_type: str, purpose: Purpose) -> VerifiedPayload:
@@ -89,27 +91,36 @@ def unseal(data: bytes, trust: Trust, *, payload_type: str, purpose: Purpose) ->
         RecordInvalid: not exactly what `seal` prints, or another payload type.
         SignatureInvalid: the key is not trusted for this purpose, or did not sign this.
     """
-    payload, signature = taken_apart(data, payload_type=payload_type)
+    payload, (signature,) = parse_envelope(data, payload_type=payload_type, signatures=1)
     return _verified(payload, signature, trust, payload_type, purpose)
 
 
-def taken_apart(data: bytes, *, payload_type: str) -> tuple[bytes, Signature]:
-    """Read an envelope in JSON; its signature is still to be verified, and the payload not to be used before.
+def parse_envelope(data: bytes, *, payload_type: str, signatures: int) -> tuple[bytes, tuple[Signature, ...]]:
+    """Read an envelope in JSON, nothing verified.
+
+    Args:
+        data: the envelope.
+        payload_type: what it must hold.
+        signatures: how many it may have at most; it must have one.
 
     Raises:
-        RecordInvalid: not exactly what `seal` prints, or another payload type.
+        RecordInvalid: not exactly what `print_envelope` prints, another payload type, or too many signatures.
     """
     try:
-        payload, got, signature = _parsed(canonical.loads_object(data))
+        payload, got, made = _parsed(canonical.loads_object(data), signatures)
     except (CanonicalError, binascii.Error, ValueError, TypeError, KeyError) as error:
+        few = "one signature" if signatures == 1 else f"1 to {signatures} signatures"
         raise RecordInvalid(
-            f"got what is no envelope in canonical JSON with one signature: {str(error)[:200]}"
+            f"got what is no envelope in canonical JSON with {few}: {str(error)[:200]}"
         ) from error
     if got != payload_type:
         raise _other_type(got, payload_type)
-    if _printed(payload, got, signature) != data:
-        raise RecordInvalid("got an envelope in another form than its one form: another spelling of base64")
-    return payload, signature
+    if print_envelope(payload, payload_type=got, signatures=made) != data:
+        raise RecordInvalid(
+            "got an envelope in another form than its one form: another spelling of base64, or signatures not in the"
+            " order of their key ids"
+        )
+    return payload, made
 
 
 def _verified(
@@ -127,21 +138,31 @@ def _other_type(got: str, expected: str) -> RecordInvalid:
     return RecordInvalid(f"got the payload type {got[:100]!r}, expected {expected!r}")
 
 
-def _printed(payload: bytes, payload_type: str, signature: Signature) -> bytes:
+def print_envelope(payload: bytes, *, payload_type: str, signatures: Iterable[Signature]) -> bytes:
+    """Print an envelope in JSON; its signatures in the order of their key ids."""
+    ordered = sorted(signatures, key=lambda signature: signature.keyid)
     return canonical.dumps(
         {
             "payload": base64.b64encode(payload).decode(),
             "payloadType": payload_type,
-            "signatures": [{"keyid": signature.keyid, "sig": base64.b64encode(signature.sig).decode()}],
+            "signatures": [
+                {"keyid": one.keyid, "sig": base64.b64encode(one.sig).decode()} for one in ordered
+            ],
         }
     )
 
 
-def _parsed(fields: canonical.JsonObject) -> tuple[bytes, str, Signature]:
+def _parsed(fields: canonical.JsonObject, most: int) -> tuple[bytes, str, tuple[Signature, ...]]:
     if fields.keys() != {"payload", "payloadType", "signatures"}:
         raise ValueError(f"got the members {sorted(fields)}, expected payload, payloadType and signatures")
     match fields["payload"], fields["payloadType"], fields["signatures"]:
-        case str(payload), str(kind), [{"keyid": str(keyid), "sig": str(sig), **others}] if not others:
-            signature = Signature(keyid=keyid, sig=base64.b64decode(sig, validate=True))
-            return base64.b64decode(payload, validate=True), kind, signature
-    raise ValueError("got members of other types, or not one signature of keyid and sig")
+        case str(payload), str(kind), list(made) if 0 < len(made) <= most:
+            return base64.b64decode(payload, validate=True), kind, tuple([_signature(one) for one in made])
+    raise ValueError("got members of other types, or another number of signatures")
+
+
+def _signature(entry: canonical.JsonValue) -> Signature:
+    match entry:
+        case {"keyid": str(keyid), "sig": str(sig), **others} if not others:
+            return Signature(keyid=keyid, sig=base64.b64decode(sig, validate=True))
+    raise ValueError("got a signature that is not one of keyid and sig")

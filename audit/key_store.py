@@ -1,14 +1,18 @@
-"""Key files of a worker: the only part of this room that touches the file system.
+"""Key files: who can sign here, and who is trusted.
 
 Layout of the folder (mode 0700)::
 
     <agent>.key.pem         private key, PKCS#8 PEM, mode 0600, encrypted when a passphrase was given
     <name>.approver.pem     the same of a person who approves
-    <name>.log.pem          the same of a notary or a witness: its secret, see `log_key`
-    trust.json              public keys; what an auditor needs
+    <name>.issuer.pem       the same of who issues credentials
+    <name>.root.pem         the same of who holds a root key
+    <name>.log.pem          the same of a notary or a witness: its secret, see `log_key_store`
+    <name>.<kind>.json      instead of one of them: where a service or a device holds the key
+    trust.json              public keys that are pinned; what an auditor needs
+    root.json               the root statement that is trusted, see `docs/spec/identity.md`
+    trust-log.jsonl         the trust log, a statement a line
 
-Rules upheld here: a private key is never overwritten; a file is written beside its place, synced, and then
-put there in one step, and what could not be written leaves nothing behind; a private key that others can read
+Rules upheld here: a private key is never overwritten, only put aside; a private key that others can read
 is refused, and one that is not encrypted though a passphrase was given is told; a key that is trusted for one agent is
 never taken for another's. An agent's key is trusted where it is made; an approver's nowhere, until somebody says so
 (`trust_approver`).
@@ -16,21 +20,30 @@ never taken for another's. An agent's key is trusted where it is made; an approv
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets  # noqa: TID251 - keys come from the operating system; a parameter would let weak ones in
 import stat
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-from jurat.audit import pem
+from jurat.audit import pem, signer_uri
 from jurat.audit.ed25519 import SEED_SIZE, SigningKey
+from jurat.audit.key_files import (
+    locked,
+    make_folder,
+    not_writable,
+    read_bounded,
+    replace_public,
+    sync_folder,
+    write_new,
+)
 from jurat.audit.keys import (
     PemSigner,
     Purpose,
+    Signer,
     Trust,
     TrustedApprover,
     TrustedKey,
@@ -40,24 +53,35 @@ from jurat.audit.keys import (
     print_trust,
     with_approver,
 )
-from jurat.audit.log_key import LogKey
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
-
-if sys.platform != "win32":
-    import fcntl
 
 log = logging.getLogger(__name__)
 
+
+class KeyKind(StrEnum):
+    """Whose key a file holds; the middle part of its name."""
+
+    AGENT = "key"
+    APPROVER = "approver"
+    ISSUER = "issuer"
+    ROOT = "root"
+    LOG = "log"
+
+
 TRUST_FILE = "trust.json"
-KEY_SUFFIX = ".key.pem"
-APPROVER_SUFFIX = ".approver.pem"
-LOG_SUFFIX = ".log.pem"
+MAX_REFERENCE_BYTES = 4_096
+"""A key id and a URI."""
+
 MAX_TRUST_BYTES = 2_000_000
 """Holds `MAX_TRUSTED_KEYS` entries."""
 
-_FOLDER_MODE = 0o700
-_PRIVATE_MODE = 0o600
-_PUBLIC_MODE = 0o644
+_WHOSE = {
+    KeyKind.AGENT: "agent",
+    KeyKind.APPROVER: "approver's",
+    KeyKind.ISSUER: "issuer's",
+    KeyKind.ROOT: "root key holder's",
+    KeyKind.LOG: "notary's or witness's",
+}
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -73,17 +97,22 @@ class InitResult:
 
 def key_path(folder: Path, agent: str) -> Path:
     """Where an agent's private key stands."""
-    return folder / f"{check_agent(agent)}{KEY_SUFFIX}"
+    return key_file(folder, agent, KeyKind.AGENT)
 
 
 def approver_path(folder: Path, name: str) -> Path:
     """Where an approver's private key stands."""
-    return folder / (check_agent(name, what="approver's") + APPROVER_SUFFIX)
+    return key_file(folder, name, KeyKind.APPROVER)
 
 
-def log_key_path(folder: Path, name: str) -> Path:
-    """Where the secret of a notary or a witness stands."""
-    return folder / (check_agent(name, what="notary's or witness's") + LOG_SUFFIX)
+def key_file(folder: Path, name: str, kind: KeyKind) -> Path:
+    """Where a private key stands."""
+    return folder / f"{check_agent(name, what=_WHOSE[kind])}.{kind}.pem"
+
+
+def reference_file(folder: Path, name: str, kind: KeyKind) -> Path:
+    """Where it stands instead which service or device holds the key."""
+    return key_file(folder, name, kind).with_suffix(".json")
 
 
 def init_keys(
@@ -106,8 +135,8 @@ def init_keys(
     """
     # 1
     names = tuple(dict.fromkeys(check_agent(agent) for agent in agents))
-    _make(folder)
-    with _locked(folder):
+    make_folder(folder)
+    with locked(folder):
         return _init_keys(folder, names, passphrase, purpose)
 
 
@@ -121,33 +150,81 @@ def init_approver(folder: Path, name: str, passphrase: bytes | None = None) -> t
         ConfigurationError: the name or the folder cannot be used.
         KeyRejected: the key that is there cannot be read with this passphrase.
     """
-    path = approver_path(folder, name)
-    _make(folder)
-    with _locked(folder):
-        if path.exists():
-            return load_approver(folder, name, passphrase).keyid, False
-        key = SigningKey(secrets.token_bytes(SEED_SIZE))
-        _write_new(path, _print_private(key, passphrase))
-        return PemSigner(key).keyid, True
+    return make_key(folder, name, KeyKind.APPROVER, passphrase)
 
 
-def init_log_key(folder: Path, name: str, passphrase: bytes | None = None) -> tuple[LogKey, bool]:
-    """Make the secret of a notary or a witness if it is missing.
+def make_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None = None) -> tuple[str, bool]:
+    """Make a key if it is missing; nobody trusts it yet.
 
     Returns:
-        The secret, and whether it was made now.
+        Its key id, and whether it was made now.
 
     Raises:
         ConfigurationError: the name or the folder cannot be used.
-        KeyRejected: the secret that is there cannot be read with this passphrase.
+        KeyRejected: the key that is there cannot be read with this passphrase.
     """
-    path = log_key_path(folder, name)
-    _make(folder)
-    with _locked(folder):
-        made = not path.exists()
-        if made:
-            _write_new(path, _print_private(SigningKey(secrets.token_bytes(SEED_SIZE)), passphrase))
-        return load_log_key(folder, name, passphrase), made
+    path = key_file(folder, name, kind)
+    make_folder(folder)
+    with locked(folder):
+        if path.exists() or reference_file(folder, name, kind).exists():
+            return load_key(folder, name, kind, passphrase).keyid, False
+        key = SigningKey(secrets.token_bytes(SEED_SIZE))
+        write_new(path, _print_private(key, passphrase))
+        return PemSigner(key).keyid, True
+
+
+def retire_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None = None) -> Path:
+    """Put a key file aside, so that another key can be made in its place; it is kept until somebody deletes it.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        KeyNotFound: there is none.
+        KeyRejected: it cannot be read with this passphrase.
+        ConfigurationError: the folder cannot be written to.
+    """
+    with locked(folder):
+        keyid = load_key(folder, name, kind, passphrase).keyid
+        reference = reference_file(folder, name, kind)
+        path = reference if reference.exists() else key_file(folder, name, kind)
+        aside = path.with_name(f"{path.name}.{keyid[-12:]}.retired")
+        try:
+            path.rename(aside)
+        except OSError as error:
+            raise not_writable(folder, error) from error
+        sync_folder(folder)
+        return aside
+
+
+def load_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None = None) -> Signer:
+    """Load a signer: of a service or device where a file says so, else of the private key.
+
+    Raises:
+        KeyNotFound: there is no key of this name.
+        KeyRejected: others can read it, or it cannot be read with this passphrase.
+        ConfigurationError: the service or device cannot be used.
+    """
+    reference = reference_file(folder, name, kind)
+    if reference.exists():
+        return signer_uri.load(read_bounded(reference, MAX_REFERENCE_BYTES), where=str(reference))
+    path = key_file(folder, name, kind)
+    return _load(path, passphrase, missing=f"there is no {kind} key of {name!r} at {path}", name=name)
+
+
+def names_here(folder: Path, kind: KeyKind) -> tuple[str, ...]:
+    """Whose keys of a kind stand in a folder, sorted."""
+    files = [*folder.glob(f"*.{kind}.pem"), *folder.glob(f"*.{kind}.json")]
+    return tuple(sorted({file.name.partition(".")[0] for file in files}))
+
+
+def load_key_of(folder: Path, keyid: str, kind: KeyKind, passphrase: bytes | None = None) -> Signer | None:
+    """Load the signer with this key id; None where it is not here."""
+    for name in names_here(folder, kind):
+        signer = load_key(folder, name, kind, passphrase)
+        if signer.keyid == keyid:
+            return signer
+    return None
 
 
 def trust_approver(folder: Path, approver: TrustedApprover) -> Path:
@@ -161,20 +238,11 @@ def trust_approver(folder: Path, approver: TrustedApprover) -> Path:
         KeyRejected: the key is an agent's or another person's.
     """
     path = folder / TRUST_FILE
-    _make(folder)
-    with _locked(folder):
+    make_folder(folder)
+    with locked(folder):
         trust = load_trust(path) if path.exists() else Trust(())
-        _replace(path, print_trust(with_approver(trust, approver)))
+        replace_public(path, print_trust(with_approver(trust, approver)))
     return path
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the key folder {folder} cannot be made: {error}; name another one with --keys or JURAT_KEYS_DIR"
-        ) from error
 
 
 def _init_keys(folder: Path, names: Iterable[str], passphrase: bytes | None, purpose: Purpose) -> InitResult:
@@ -189,10 +257,10 @@ def _init_keys(folder: Path, names: Iterable[str], passphrase: bytes | None, pur
             kept.append(TrustedKey(agent=agent, keyid=keyid, purpose=purpose))
             continue
         key = SigningKey(secrets.token_bytes(SEED_SIZE))
-        _write_new(key_path(folder, agent), _print_private(key, passphrase))
+        write_new(key_path(folder, agent), _print_private(key, passphrase))
         created.append(TrustedKey(agent=agent, keyid=PemSigner(key).keyid, purpose=purpose))
     # 3
-    _replace(trust_path, print_trust(merge(trust, (*kept, *created))))
+    replace_public(trust_path, print_trust(merge(trust, (*kept, *created))))
     return InitResult(folder=folder, created=tuple(created), kept=tuple(kept), trust_path=trust_path)
 
 
@@ -226,23 +294,24 @@ def load_approver(folder: Path, name: str, passphrase: bytes | None = None) -> P
     return _load(path, passphrase, missing=missing, approver=name)
 
 
-def load_log_key(folder: Path, name: str, passphrase: bytes | None = None) -> LogKey:
-    """Load the secret of a notary or a witness.
+def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> PemSigner:
+    return PemSigner(read_private(path, passphrase, missing=missing, **whose))
+
+
+def read_private(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> SigningKey:
+    """Read a private key file.
+
+    Args:
+        path: the file.
+        passphrase: None where there is none.
+        missing: what to say where there is no such file.
+        whose: details of that error.
 
     Raises:
-        KeyNotFound: there is none of this name.
+        KeyNotFound: there is no such file.
         KeyRejected: others can read it, or it cannot be read with this passphrase.
+        ConfigurationError: it cannot be opened.
     """
-    path = log_key_path(folder, name)
-    missing = f"there is no key of the notary or witness {name!r} at {path}; `init` of its command makes it"
-    return LogKey(_read(path, passphrase, missing=missing, log=name).seed())
-
-
-def _load(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> PemSigner:
-    return PemSigner(_read(path, passphrase, missing=missing, **whose))
-
-
-def _read(path: Path, passphrase: bytes | None, *, missing: str, **whose: str) -> SigningKey:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -307,76 +376,3 @@ def _print_private(key: SigningKey, passphrase: bytes | None) -> bytes:
         return pem.write_plain(key)
     salt, iv = secrets.token_bytes(pem.SALT_SIZE), secrets.token_bytes(pem.IV_SIZE)
     return pem.write_encrypted(key, passphrase, salt=salt, iv=iv)
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    temporary = _write_temporary(path, data, _PRIVATE_MODE)
-    try:
-        os.link(temporary, path)  # unlike a rename, fails where a file is already
-    except FileExistsError as error:
-        raise ConfigurationError(
-            f"{path} was made by someone else meanwhile; run the command again"
-        ) from error
-    except OSError as error:
-        raise _not_writable(path.parent, error) from error
-    finally:
-        temporary.unlink()
-    _sync_folder(path.parent)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = _write_temporary(path, data, _PUBLIC_MODE)
-    try:
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink()
-        raise _not_writable(path.parent, error) from error
-    _sync_folder(path.parent)
-
-
-def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except OSError as error:
-        raise _not_writable(path.parent, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        temporary.unlink()  # half a private key would stay for good
-        raise _not_writable(path.parent, error) from error
-    return temporary
-
-
-def _not_writable(folder: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"the key folder {folder} cannot be written to: {error}")
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other processes that make keys: workers of several agents start together."""
-    if sys.platform == "win32":
-        yield  # no such lock there: two processes that make one key at once are told apart by the key file alone
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise ConfigurationError(f"the key folder {folder} cannot be opened: {error}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # lets go of the lock
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # elsewhere a folder cannot be opened
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,7 +16,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from jurat.audit import did_key
+from jurat.audit.credential_grant import Grant
 from jurat.audit.ed25519 import SigningKey
+from jurat.audit.identity import Identity
 from jurat.schemas import canonical
 from jurat.schemas.errors import CanonicalError, ConfigurationError, KeyNotFound, KeyRejected
 
@@ -58,17 +60,32 @@ class Signer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Signing:
+    """Who signs the next record.
+
+    Attributes:
+        signer: the key.
+        identity: the credential of the key, which the record names; None for a pinned key.
+    """
+
+    signer: Signer
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrustedKey:
     """A public key, whose it is, and what it may sign.
 
     Attributes:
         agent: the agent that it signs for; for another purpose than decisions, the name of who signs with it.
+        grant: what a trust log says of it; None for a pinned key, which a trust file names: that holds without end.
     """
 
     agent: str
     keyid: str
     alg: str = ALG_ED25519
     purpose: Purpose = Purpose.DECISIONS
+    grant: Grant | None = field(default=None, repr=False)
     public_key: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -183,7 +200,11 @@ def check_agent(agent: str, *, what: str = "agent") -> str:
 
 
 def print_trust(trust: Trust) -> bytes:
-    """Print a trust file: canonical JSON and one line feed."""
+    """Print a trust file: canonical JSON and one line feed.
+
+    Raises:
+        KeyRejected: a key holds by its credential; in a file it would hold without end.
+    """
     approvers = [
         {"alg": key.alg, "approver": key.approver, "keyid": key.keyid, "roles": key.roles}
         for key in trust.approvers
@@ -192,6 +213,11 @@ def print_trust(trust: Trust) -> bytes:
 
 
 def _entry(key: TrustedKey) -> dict[str, str]:
+    if key.grant is not None:
+        raise KeyRejected(
+            f"got the key of {key.agent} for a trust file, which holds by a credential; expected a pinned one",
+            keyid=key.keyid,
+        )
     entry = {"agent": key.agent, "alg": key.alg, "keyid": key.keyid}
     return entry if key.purpose is Purpose.DECISIONS else entry | {"purpose": key.purpose.value}
 

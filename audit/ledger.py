@@ -7,11 +7,10 @@ disclosed the digest is not known: as many decision events as there are such rec
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 
 from jurat.audit.log import Fault, Place
-from jurat.audit.record import Statement
 
 _UNPROVEN = "a decision event that no record proves: changed, added or repeated"
 
@@ -43,14 +42,13 @@ class DecisionLedger:
         if self._events.pop(digest, None) is None:
             self._records[digest] = place
 
-    def add_statement(self, place: Place, statement: Statement, *, erased: Collection[str]) -> None:
-        """A verified statement about a decision stands at this place; `erased` are ids of decisions."""
-        if not statement.is_veiled:
-            self.add_record(place, statement.subject[0].digest.sha256)
-        elif statement.predicate.decision_id in erased:
-            self._erased += 1
-        else:
-            self._withheld += 1
+    def add_withheld(self) -> None:
+        """A verified record names a decision event, but it is veiled and not disclosed."""
+        self._withheld += 1
+
+    def add_erased(self) -> None:
+        """The same, and what it says was erased: the decision event may be gone as well."""
+        self._erased += 1
 
     def faults(self) -> Iterator[Fault]:
         """What did not meet its partner, once both sides are complete."""

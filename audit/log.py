@@ -53,17 +53,23 @@ class LogEntry:
         """Its coordinates."""
         return Place(self.topic, self.partition, self.offset, self.line)
 
-    def leaf(self) -> bytes:
-        """The leaf hash of this entry; a record has one signature, and only the first counts here."""
+    def leaf_entry(self, payload_sha256: str | None = None) -> bytes:
+        """What is hashed into the log's tree; a record has one signature, and only the first counts here.
+
+        Args:
+            payload_sha256: of its payload in hex, from who knows it already.
+        """
         signature = self.record.signatures[0]
-        return leaf_hash(
-            record_leaf(
-                keyid=signature.keyid,
-                payload_sha256=sha256(self.record.payload).hexdigest(),
-                payload_type=self.record.payload_type,
-                sig=base64.b64encode(signature.sig).decode(),
-            )
+        return record_leaf(
+            keyid=signature.keyid,
+            payload_sha256=payload_sha256 or sha256(self.record.payload).hexdigest(),
+            payload_type=self.record.payload_type,
+            sig=base64.b64encode(signature.sig).decode(),
         )
+
+    def leaf(self, payload_sha256: str | None = None) -> bytes:
+        """The leaf hash of this entry; takes what `leaf_entry` takes."""
+        return leaf_hash(self.leaf_entry(payload_sha256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,29 @@ class TreeHead:
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessedHead:
+    """A head that a quorum of witnesses vouched for.
+
+    Attributes:
+        partition: whose tree it is.
+        size: how many leaves it has.
+        root: its root, 32 bytes.
+        time: when the quorum was complete, in seconds since 1970; None where no witness is asked for.
+    """
+
+    partition: int
+    size: int
+    root: bytes
+    time: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that does not hold, and where."""
+    """Something that does not hold, and where; `check` is the number of the verifier's check that found it."""
 
     place: Place
     reason: str
+    check: int | None = None
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}"

@@ -4,7 +4,7 @@ Rules upheld here: one secret of 32 bytes, and for every name that it signs unde
 ML-DSA-44, as no two logs of a trust policy may have the same key; whoever holds one of these keys, or breaks one,
 learns nothing of the others. The secret itself signs nothing. It has no `repr`.
 
-Not here: its file (`key_store.py`), what is signed (`note.py`, `cosignature.py`).
+Not here: its file (`log_key_store.py`), what is signed (`note.py`, `cosignature.py`).
 
 Source: HKDF, RFC 5869; the format of names and verifier keys, https://c2sp.org/signed-note
 """

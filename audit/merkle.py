@@ -3,8 +3,9 @@
 Rules upheld here: a leaf and a node are hashed with different prefixes; proofs have the one length that
 index and size demand; a check returns nothing or raises `ProofInvalid`.
 
-`Tree` keeps all complete subtrees and answers for every earlier size; `Frontier` keeps the right edge alone,
-for those who only need the root. Recursion is as deep as the tree is high: at most 64.
+`Tree` keeps all complete subtrees and answers for every earlier size, unless it was told to forget the first ones;
+`Frontier` keeps the right edge alone, for those who only need the root. Recursion is as deep as the tree is high: at
+most 64.
 
 Source: RFC 9162, sections 2.1.1 to 2.1.5.
 """
@@ -75,13 +76,50 @@ class Frontier:
 
 
 class Tree:
-    """A tree that keeps every complete subtree: level k holds the hashes of subtrees of 2**k leaves."""
+    """A tree that keeps every complete subtree: level k holds the hashes of subtrees of 2**k leaves.
 
-    __slots__ = ("_levels", "size")
+    Args:
+        size: how many leaves it begins with; only their edge is kept, so that it answers for no size below.
+        edge: the roots of the complete subtrees of these leaves, the largest first: one for each bit of `size`.
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._levels: list[bytearray] = [bytearray()]
+    Attributes:
+        size: how many leaves it has.
+        base: the least size that it answers for.
+
+    Raises:
+        ProofInvalid: the edge is none of so many leaves.
+    """
+
+    __slots__ = ("_levels", "_starts", "base", "size")
+
+    def __init__(self, size: int = 0, edge: Sequence[bytes] = ()) -> None:
+        if size < 0 or len(edge) != size.bit_count() or any(len(node) != HASH_SIZE for node in edge):
+            raise ProofInvalid(
+                f"got an edge of {len(edge)} hashes for {size} leaves, expected one of {HASH_SIZE} bytes for each bit"
+            )
+        self.size = self.base = size
+        height = max(size.bit_length(), 1)
+        # Where level k begins: of what lies before the base, its last subtree is kept, where that is of the edge.
+        self._starts = [(size >> level) - (size >> level & 1) for level in range(height)]
+        nodes = iter(edge)
+        kept = [bytearray(next(nodes) if size >> level & 1 else b"") for level in reversed(range(height))]
+        self._levels: list[bytearray] = kept[::-1]
+
+    def edge(self, size: int | None = None) -> tuple[bytes, ...]:
+        """The roots of the complete subtrees of the first `size` leaves, the largest first."""
+        size = self._check_size(self.size if size is None else size)
+        ends = [size >> level << level for level in reversed(range(size.bit_length())) if size >> level & 1]
+        return tuple([self._subtree(start, end) for start, end in zip((0, *ends), ends, strict=False)])
+
+    def forget(self, size: int) -> None:
+        """Keep of the first `size` leaves the edge alone, and answer for no smaller tree any more."""
+        size = self._check_size(size)
+        for level, nodes in enumerate(self._levels):
+            start = (size >> level) - (size >> level & 1)
+            if start > self._starts[level]:
+                del nodes[: HASH_SIZE * (start - self._starts[level])]
+                self._starts[level] = start
+        self.base = size
 
     def append(self, leaf: bytes) -> int:
         """Add a leaf hash.
@@ -101,6 +139,7 @@ class Tree:
             size >>= 1
             if level == len(self._levels):
                 self._levels.append(bytearray())
+                self._starts.append(0)
             self._levels[level] += node
         return self.size - 1
 
@@ -110,10 +149,12 @@ class Tree:
         return self._subtree(0, size) if size else EMPTY_ROOT
 
     def inclusion(self, index: int, size: int | None = None) -> list[bytes]:
-        """Prove that a leaf stands at `index` among the first `size` leaves."""
+        """Prove that a leaf stands at `index` among the first `size` leaves; a tree that forgot any proves none."""
         size = self._check_size(self.size if size is None else size)
         if not 0 <= index < size:
             raise ProofInvalid(f"got the index {index}, expected one below the size {size}")
+        if self.base:
+            raise ProofInvalid("got a tree that does not keep all of its leaves, expected one that does")
         proof: list[bytes] = []
         start, end = 0, size
         while end - start > 1:
@@ -130,7 +171,7 @@ class Tree:
     def consistency(self, size1: int, size2: int | None = None) -> list[bytes]:
         """Prove that the first `size1` leaves are a prefix of the first `size2`; empty for equal sizes."""
         size2 = self._check_size(self.size if size2 is None else size2)
-        if not 0 < size1 <= size2:
+        if not 0 < self._check_size(size1) <= size2:
             raise ProofInvalid(f"got the sizes {size1} and {size2}, expected 0 < first <= second")
         proof: list[bytes] = []
         start, end, old, is_known = 0, size2, size1, True
@@ -151,14 +192,16 @@ class Tree:
         count = end - start
         if count & (count - 1) == 0:
             level = count.bit_length() - 1
-            at = HASH_SIZE * (start >> level)
+            at = HASH_SIZE * ((start >> level) - self._starts[level])
             return bytes(self._levels[level][at : at + HASH_SIZE])
         middle = start + _split(count)
         return node_hash(self._subtree(start, middle), self._subtree(middle, end))
 
     def _check_size(self, size: int) -> int:
-        if not 0 <= size <= self.size:
-            raise ProofInvalid(f"got the size {size}, expected at most the tree's {self.size}")
+        if not self.base <= size <= self.size:
+            raise ProofInvalid(
+                f"got the size {size}, expected one from {self.base} to the tree's {self.size}"
+            )
         return size
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a statement: canonical JSON, cut where `prev` and `seq` stand, so that both can be filled in later.
+"""The bytes of a statement: canonical JSON, cut where `identity`, `prev` and `seq` stand, to be filled in later.
 
 Rules upheld here: the bytes are those of `canonical.dumps` over the statement as JSON types, whichever way they were
 made; a value outside the profile is refused. A record is printed as it stands, without plain dicts made of it first:
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from jurat.audit.identity import Identity
 from jurat.schemas import canonical
 from jurat.schemas.errors import CanonicalError
 from jurat.schemas.model import Model
@@ -37,8 +39,9 @@ PARAMETERS_DEPTH: Final = 4
 SOMETIMES: Final = ("alternatives", "budgets", "call", "fallback", "reasoner", "shadow", "tools")
 """Members of the parts of a record that are left out where there is nothing in them; not of the record itself."""
 
-Pieces = tuple[bytes, bytes, bytes]
-"""A statement's bytes before the value of `prev`, between it and the value of `seq`, and after that."""
+Pieces = tuple[bytes, bytes, bytes, bytes]
+"""A statement's bytes before the member `identity`, from there to the value of `prev`, between that and the value of
+`seq`, and after that."""
 
 _HEAD: Final = b'{"_type":' + orjson.dumps(STATEMENT_TYPE) + b',"predicate":'
 _TAILS: Final = {
@@ -50,7 +53,7 @@ _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 def pieces(
     record: DecisionRecord, subject_name: str, subject_sha256: str, *, kind: str = PREDICATE_TYPE
 ) -> Pieces:
-    """Print a statement around a record; the record's own `seq` and `prev` are left out.
+    """Print a statement around a record; the record's own `identity`, `seq` and `prev` are left out.
 
     Args:
         record: the record.
@@ -65,10 +68,11 @@ def pieces(
     if not _fits(record):
         values = record.model_dump(mode="json")
         canonical.check(statement_of(values, subject_name, subject_sha256, kind=kind))
-    before, between, after = _names(type(record))
+    first, before, between, after = _names(type(record))
     try:
         return (
-            _HEAD + _printed(values, before)[:-1] + b',"prev":',
+            _HEAD + _printed(values, first)[:-1],
+            b"," + _printed(values, before)[1:-1] + b',"prev":',
             b"," + _printed(values, between)[1:-1] + b',"seq":',
             b"".join(
                 (
@@ -84,14 +88,15 @@ def pieces(
         raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
 
 
-def joined(made: Pieces, *, seq: int, prev: str) -> bytes:
-    """Fill in the place.
+def joined(made: Pieces, *, seq: int, prev: str, identity: Identity | None = None) -> bytes:
+    """Fill in the place, and who signs it.
 
     Raises:
         CanonicalError: `seq` is no number of a chain.
     """
-    before, between, after = made
-    return b"".join((before, canonical.dumps(prev), between, canonical.dumps(seq), after))
+    first, before, between, after = made
+    signed = b"" if identity is None else b',"identity":' + canonical.dumps(identity.model_dump())
+    return b"".join((first, signed, before, canonical.dumps(prev), between, canonical.dumps(seq), after))
 
 
 def statement_of(
@@ -114,11 +119,11 @@ def _fits(record: DecisionRecord) -> bool:
 
 
 @cache
-def _names(model: type[Model]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The names of a record's fields before, between and after `prev` and `seq`, in the order of their printing."""
+def _names(model: type[Model]) -> tuple[tuple[str, ...], ...]:
+    """The names of a record's fields around `identity`, `prev` and `seq`, in the order of their printing."""
     names = sorted(model.model_fields)
-    prev, seq = names.index("prev"), names.index("seq")
-    return tuple(names[:prev]), tuple(names[prev + 1 : seq]), tuple(names[seq + 1 :])
+    cuts = [names.index(name) for name in ("identity", "prev", "seq")]
+    return tuple([tuple(names[a + 1 : b]) for a, b in pairwise((-1, *cuts, len(names)))])
 
 
 def _printed(values: Mapping[str, object], names: Iterable[str]) -> bytes:

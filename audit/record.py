@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from jurat.audit import printing
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
+from jurat.audit.identity import Identity
 from jurat.audit.in_toto import Subject
 from jurat.audit.kept import MAX_ALTERNATIVES, MAX_ERROR, MAX_ERRORS, cut
 from jurat.audit.reasoning import ModelAsked, Name, ReasonerUsed, Sha256Hex, absent
@@ -197,6 +198,7 @@ class DecisionRecord(Model):
         approvals: answers of people that counted.
         code: version of the program that decided.
         rejection: given for `rejected`, None otherwise.
+        identity: the credential of the key that signs it; left out where that is a pinned one.
     """
 
     decision_id: Identifier
@@ -216,6 +218,7 @@ class DecisionRecord(Model):
     approvals: Annotated[tuple[Approval, ...], Field(max_length=MAX_PROPOSALS)]
     code: Name
     rejection: Rejection | None
+    identity: Annotated[Identity | None, Field(exclude_if=absent)] = None
 
 
 class Statement(Model):
@@ -322,7 +325,7 @@ def printed(
 ) -> bytes:
     """Print a record that was checked, or is about to be; the arguments are those of `printing.pieces`."""
     made = printing.pieces(record, subject_name, subject_sha256, kind=kind)
-    return printing.joined(made, seq=record.seq, prev=record.prev)
+    return printing.joined(made, seq=record.seq, prev=record.prev, identity=record.identity)
 
 
 def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: str) -> None:

@@ -31,6 +31,9 @@ from jurat.schemas.model import Identifier, Model
 PAYLOAD_TYPE: Final = "application/vnd.jurat.erasure.v1+json"
 """Signed with the statement: a signature for this is none for a request to forget, nor the other way round."""
 
+RECORD_KEY: Final = b"erasure"
+"""The record key of statements of erasures on `audit.trust`, where statements of other kinds stand too."""
+
 MAX_DECISIONS: Final = 1_000
 """Decisions in one statement; one subject may have several. Some 40 KB, and as many tombstones in one transaction."""
 
@@ -126,7 +129,7 @@ def verify_erasure(envelope: bytes, trust: Trust) -> VerifiedErasure:
         raise RecordInvalid(
             f"got an envelope of {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}"
         )
-    payload, signature = dsse.taken_apart(envelope, payload_type=PAYLOAD_TYPE)  # 1
+    payload, (signature,) = dsse.parse_envelope(envelope, payload_type=PAYLOAD_TYPE, signatures=1)  # 1
     said = parse_statement(payload)
     person = signed_by(PAYLOAD_TYPE, payload, signature, trust)  # 2
     if DATA_PROTECTION not in person.roles:  # 3

@@ -25,7 +25,8 @@ from jurat.schemas.moments import CLOCK_SLACK
 MAX_BUDGETS: Final = 16
 """Budgets in one record: as many as a bundle has at most."""
 
-_Path = Annotated[str, Field(pattern=r"^(resource|context)(\.[A-Za-z_][A-Za-z0-9_]{0,63}){1,4}$")]
+Path = Annotated[str, Field(pattern=r"^(resource|context)(\.[A-Za-z_][A-Za-z0-9_]{0,63}){1,4}$")]
+"""Where something stands in a normalised policy input; `resource` is the attributes of the first of `entities`."""
 
 
 class BudgetUsed(Model):
@@ -43,9 +44,9 @@ class BudgetUsed(Model):
     """
 
     budget: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    by: _Path | None
+    by: Path | None
     key: Annotated[str, Field(max_length=200)] | None
-    of: _Path | None
+    of: Path | None
     window_s: Annotated[int, Field(ge=1)]
     shares: Annotated[int, Field(ge=2)] | None
     used: Count
@@ -72,8 +73,8 @@ def check_stated(normalised: Mapping[str, Any], budgets: Iterable[BudgetUsed], *
             f" order: {', '.join(sorted(told)) or 'none'}"
         )
     for one in budgets:
-        key = None if one.by is None else _at(normalised, one.by)
-        amount = 1 if one.of is None else _at(normalised, one.of)
+        key = None if one.by is None else value_at(normalised, one.by)
+        amount = 1 if one.of is None else value_at(normalised, one.of)
         if one.key != key or type(amount) is not int:
             raise RecordInvalid(
                 f"got the budget {one.budget} with another key or amount than the policy input has at {one.by} and"
@@ -93,7 +94,8 @@ def check_stated(normalised: Mapping[str, Any], budgets: Iterable[BudgetUsed], *
             )
 
 
-def _at(normalised: Mapping[str, Any], path: str) -> object:
+def value_at(normalised: Mapping[str, Any], path: str) -> object:
+    """What stands at a path of a normalised policy input; None where nothing does."""
     root, *names = path.split(".")
     if root == "context":
         return _read(normalised, ("context", *names))

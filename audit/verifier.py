@@ -4,27 +4,30 @@ Checks, for each entry in the order of the log:
 
 1. it is of the same topic as the others, and its offset is above the one before it in its partition;
 2. its leaf is added to its partition's tree, and a head noted earlier is met when the tree has that size;
-3. the envelope verifies under a trusted key;
-4. the payload is a record in its one form and does not contradict itself; a veiled one is unveiled where its
-   disclosures are at hand, and where not, 8, 10 and 11 look at it as far as it shows;
-5. the record is of the agent that the key speaks for, and of the chain that the envelope names;
-6. the chain stays in one partition, and `seq` and `prev` follow;
-7. no input of this chain was recorded before;
-8. its approvals prove themselves, and the policies were told of no other;
-9. one that decides again follows an escalated one, and no other has concluded that;
-10. the decision event that it names is remembered, where decisions are checked;
-11. what its policies were told was used of budgets is what the earlier records took within their windows.
+3. so is a head that witnesses vouch for, and one of them covers the entry;
+4. the envelope verifies under a trusted key;
+5. the payload is a record in its one form and does not contradict itself; a veiled one is unveiled where its
+   disclosures are at hand, which must be its own, and where not, 9, 11, 13 and 14 look at it as far as it shows;
+6. the record is of the agent that the key speaks for, and of the chain that the envelope names;
+7. the chain stays in one partition, and `seq` and `prev` follow;
+8. no input of this chain was recorded before;
+9. its approvals prove themselves, and the policies were told of no other;
+10. the key held when witnesses saw the record, and for what it says (`standing.py`);
+11. the policies say the same of the recorded input again;
+12. one that decides again follows an escalated one, and no other has concluded that;
+13. the decision event that it names is remembered;
+14. what its policies were told was used of budgets is what the earlier records took within their windows;
+15. its input is remembered.
 
-At the end: 12. every head noted earlier was met; 13. decision events and records have each other, where they
-are checked.
+At the end, 2, 3: every head was met; 13: decision events and records have each other; 15: every input has a record.
+Where what a check needs beside the log was not given, the report says so.
 
-A fault does not stop the reading: everything is counted and the first fault is named. Memory: at most two
-bits per input, the right edge of each tree and what budgets' windows hold, beside the ledger of decisions where one
-is given.
+Nothing ends the reading: everything is counted, and the first finding of each verdict is named. Memory: at most two
+bits per input, the right edge of each tree, what budgets' windows hold and the heads, beside the ledger of decisions
+where one is given. 4 to 6 and 9 to 11 stand in `verifier_record.py`, as they need one record alone; 7, 8, 12 and 15 in
+`verifier_chain.py`; heads in `verifier_heads.py`; verdicts and report in `verifier_report.py`.
 
-Verdicts: `VALID`; `INVALID`, something does not hold; `UNPROVEN`, nothing is wrong, but there was nothing to
-prove. Not here: whether a log was cut at its end, unless a head or the decisions are given; whether inputs
-are missing.
+Not here: reading logs, sharing the work among processes (`jurat.streams.verifying`).
 """
 
 from __future__ import annotations
@@ -33,113 +36,36 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from jurat.audit import dsse
-from jurat.audit.approval import check_recorded
-from jurat.audit.chain import ChainHead, check_link
-from jurat.audit.coordinates import chain_name, parse_uri
-from jurat.audit.disclosure import parse_any
+from jurat.audit import standing as standings
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
+from jurat.audit.input_manifest import InputsHeld
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
-from jurat.audit.log import Fault, LogEntry, Place, TreeHead
-from jurat.audit.merkle import EMPTY_ROOT, Frontier
-from jurat.audit.record import DecisionRecord, Outcome, Statement, concluded
+from jurat.audit.log import Fault, LogEntry, Place, TreeHead, WitnessedHead
+from jurat.audit.merkle import Frontier
+from jurat.audit.record import Outcome, Statement
+from jurat.audit.standing import Standing
 from jurat.audit.usage import UsageLedger
-from jurat.schemas.errors import AuditError, ChainBroken, ProofInvalid, RecordInvalid, UsageWrong
+from jurat.audit.verifier_chain import Chains
+from jurat.audit.verifier_heads import Heads, Times
+from jurat.audit.verifier_record import LIFTED, SAME, Examined, Examiner, Facts, Rejudge, StandingOf
+from jurat.audit.verifier_report import (
+    Check,
+    Evaluated,
+    Findings,
+    InputsChecked,
+    LogVerdict,
+    Report,
+    not_run,
+)
+from jurat.schemas.errors import AuditError, RecordInvalid, UsageWrong
 from jurat.schemas.moments import parse_moment
 
-PAGE_BITS = 4096
-"""Inputs are remembered in pages of this many bits: 512 bytes, so that far-apart offsets cost little."""
+MAX_REASONS = 100
+"""Reasons for which policies were not evaluated again that are counted apart; a bundle's digest makes one."""
 
-
-class LogVerdict(StrEnum):
-    """What the verifier says of a log."""
-
-    VALID = "VALID"
-    INVALID = "INVALID"
-    UNPROVEN = "UNPROVEN"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The outcome of a verification."""
-
-    verdict: LogVerdict
-    records: int
-    faults: int
-    first_fault: Fault | None
-    outcomes: dict[str, int]
-    agents: dict[str, int]
-    tree_heads: tuple[TreeHead, ...]
-    decisions: int | None
-    veiled: VeilCounts
-
-    def to_json(self) -> dict[str, object]:
-        """The report as JSON types, as `jurat audit verify --json` prints it."""
-        first = self.first_fault
-        place = first.place if first else None
-        return {
-            "verdict": self.verdict.value,
-            "records": self.records,
-            "faults": self.faults,
-            "firstFault": None
-            if first is None or place is None
-            else {
-                "topic": place.topic,
-                "partition": place.partition,
-                "offset": place.offset,
-                "line": place.line,
-                "reason": first.reason,
-            },
-            "outcomes": self.outcomes,
-            "agents": self.agents,
-            "treeHeads": [str(head) for head in self.tree_heads],
-            "decisions": self.decisions,
-            "veiled": {
-                "disclosed": self.veiled.disclosed,
-                "erased": self.veiled.erased,
-                "withheld": self.veiled.withheld,
-            },
-        }
-
-
-class OffsetSet:
-    """Offsets of one chain's inputs: one bit each."""
-
-    def __init__(self) -> None:
-        self._pages: dict[int, bytearray] = {}
-
-    def __contains__(self, offset: int) -> bool:
-        number, bit = divmod(offset, PAGE_BITS)
-        page = self._pages.get(number)
-        return page is not None and bool(page[bit >> 3] & 1 << (bit & 7))
-
-    def add(self, offset: int) -> None:
-        """Take an offset in."""
-        number, bit = divmod(offset, PAGE_BITS)
-        self._pages.setdefault(number, bytearray(PAGE_BITS // 8))[bit >> 3] |= 1 << (bit & 7)
-
-    def discard(self, offset: int) -> None:
-        """Leave an offset out."""
-        number, bit = divmod(offset, PAGE_BITS)
-        page = self._pages.get(number)
-        if page is not None:
-            page[bit >> 3] &= ~(1 << (bit & 7))
-            if not any(page):
-                del self._pages[number]
-
-
-@dataclass(slots=True)
-class _Chain:
-    partition: int
-    head: ChainHead = field(default_factory=ChainHead)
-    seen: OffsetSet = field(default_factory=OffsetSet)
-    """Offsets of inputs that have a record."""
-    escalated: OffsetSet = field(default_factory=OffsetSet)
-    """Offsets of inputs that were escalated and not concluded since: dry runs, which a record does not tell from
-    others, never are."""
+_OTHER_REASONS = "other reasons"
 
 
 @dataclass(slots=True)
@@ -149,7 +75,17 @@ class _Partition:
 
 
 class Verifier:
-    """Verifies one log. Feed it with `add`, then ask for the `report`."""
+    """Verifies one log. Feed it with `add`, then with `add_inputs` where inputs are known, then ask for the `report`.
+
+    Args:
+        trust: the trusted keys.
+        tree_heads: heads noted earlier.
+        ledger: decision events, which may also be added later; None where they are not checked.
+        witnessed: the heads that a quorum of witnesses vouched for; None without a witness policy.
+        rejudge: evaluates policies again; None where none are given.
+        standing: what signatures are worth.
+        unveiler: lifts the veils of veiled records; by default, no disclosures are at hand.
+    """
 
     def __init__(
         self,
@@ -157,24 +93,42 @@ class Verifier:
         *,
         tree_heads: Iterable[TreeHead] = (),
         ledger: DecisionLedger | None = None,
+        witnessed: Iterable[WitnessedHead] | None = None,
+        rejudge: Rejudge | None = None,
+        standing: StandingOf = standings.standing,
         unveiler: Unveiler | None = None,
     ) -> None:
-        self._trust = trust
+        noted = tuple(tree_heads)
+        seen = None if witnessed is None else tuple(witnessed)
         self._unveiler = unveiler or Unveiler()
+        self._examiner = Examiner(trust, rejudge=rejudge, standing=standing, unveiler=self._unveiler)
+        self._disclosed = self._erased = self._withheld = 0
         self._ledger = ledger
-        self._noted: dict[tuple[int, int], set[bytes]] = {}
-        for head in tree_heads:
-            self._noted.setdefault((head.partition, head.size), set()).add(head.root)
+        self._noted = Heads(noted, check=Check.TREE, story="somebody noted earlier")
+        self._witnessed = Heads(seen or (), check=Check.WITNESSED, story="witnesses vouch for")
+        self._times = None if seen is None else Times(seen)
+        self._given = {
+            Check.TREE: bool(noted),
+            Check.WITNESSED: seen is not None,
+            Check.EVALUATED: rejudge is not None,
+            Check.DECISIONS: ledger is not None,
+        }
         self._topic: str | None = None
         self._partitions: dict[int, _Partition] = {}
-        self._chains: dict[str, _Chain] = {}
-        self._records = 0
-        self._faults = 0
-        self._first_fault: Fault | None = None
+        self._chains = Chains()
+        self._usage = UsageLedger()
+        self._findings = Findings()
+        self._records = self._covered = self._same = 0
         self._outcomes: Counter[str] = Counter()
         self._agents: Counter[str] = Counter()
-        self._usage = UsageLedger()
-        self._is_met: set[tuple[int, int]] = set()
+        self._not_evaluated: Counter[str] = Counter()
+        self._inputs: InputsChecked | None = None
+        self._ends: dict[str, int] = {}
+
+    @property
+    def ledger(self) -> DecisionLedger | None:
+        """The decision events; None where they are not checked."""
+        return self._ledger
 
     def add(self, entry: LogEntry) -> Statement | None:
         """Check the next entry of the log.
@@ -191,49 +145,105 @@ class Verifier:
         Returns:
             The verified statement, or the first thing about this entry that does not hold.
         """
-        self._records += 1
-        try:
-            self._check_order(entry)  # 1
-            self._grow_tree(entry)  # 2
-            return self._check_record(entry)  # 3 to 11
-        except AuditError as error:
-            self.fault(entry.place, str(error))
-            return Fault(entry.place, str(error))
+        examined, statement = self._examiner.examine(entry, witnessed_at=self.witnessed_at(entry.partition))
+        fault = self.take(examined)
+        if fault is not None or statement is None:
+            return fault or Fault(entry.place, "it is no record")
+        return statement
 
-    def fault(self, place: Place, reason: str) -> None:
+    def witnessed_at(self, partition: int, *, ahead: int = 0) -> int | None:
+        """T of the next entry of a partition, or of one that comes so many entries later."""
+        if self._times is None:
+            return None
+        known = self._partitions.get(partition)
+        return self._times.of(partition, (known.tree.size if known else 0) + ahead)
+
+    def take(self, examined: Examined) -> Fault | None:
+        """Check the next entry of the log, of which everything is known that it alone can tell.
+
+        Args:
+            examined: by an `Examiner` of the same trust, told the `witnessed_at` of this moment.
+
+        Returns:
+            The first thing about it that does not hold.
+        """
+        self._records += 1
+        check = Check.ORDER
+        try:
+            partition = self._check_order(examined)  # 1
+            check = Check.TREE
+            partition.tree.append(examined.leaf)
+            self._noted.grown(examined.partition, partition.tree)  # 2
+            check = Check.WITNESSED
+            self._witnessed.grown(examined.partition, partition.tree)  # 3
+        except AuditError as error:
+            return self._invalid(_place(examined), str(error), check)
+        facts = examined.facts
+        if facts is None:  # 4, 5, 6
+            number, reason = examined.refused or (Check.FORM, "it is no record")
+            return self._invalid(_place(examined), reason, Check(number))
+        self._count_veil(facts)
+        fault = self._follow(examined, facts)
+        self._tell_unproven(examined, partition.tree.size - 1, facts.standing)
+        return fault
+
+    def fault(self, place: Place, reason: str, check: int | None = None) -> None:
         """Note something that does not hold; also for entries that could not be read at all."""
-        self._faults += 1
-        if self._first_fault is None:
-            self._first_fault = Fault(place, reason)
+        self._findings.add(LogVerdict.INVALID, Fault(place, reason, check))
+
+    def add_inputs(self, held: InputsHeld) -> None:
+        """Compare inputs with the records, which were all added: 15.
+
+        Args:
+            held: a stretch of the inputs that an agent has ended with: all of them, up to what it committed, have a
+                record.
+        """
+        known = self._inputs or InputsChecked()
+        goes_on = self._ends.get(held.chain) == held.first
+        self._ends[held.chain] = held.end
+        told, missing = self._chains.missing(held)
+        self._inputs = InputsChecked(
+            partitions=known.partitions + (not goes_on),
+            inputs=known.inputs + held.inputs,
+            missing=known.missing + missing,
+            deleted=known.deleted + (0 if goes_on else held.first),
+        )
+        if not missing:
+            return
+        if self._chains.has(held.chain):
+            reason = (
+                f"{missing} inputs of the agent {held.agent} have no record, the first at the offsets {told}"
+            )
+        else:
+            reason = (
+                f"the agent {held.agent} read {missing} inputs of this partition, which has no record at all"
+            )
+        self._findings.add(
+            LogVerdict.INCOMPLETE,
+            Fault(Place(held.topic, held.partition, told[0]), reason, Check.INPUTS.value),
+            count=missing,
+        )
 
     def report(self) -> Report:
         """Close the log and say what it is worth."""
-        # 12
-        for (partition, size), roots in sorted(self._noted.items()):
-            if size == 0 and roots == {EMPTY_ROOT}:
-                continue
-            if (partition, size) not in self._is_met:
-                held = self._partitions[partition].tree.size if partition in self._partitions else 0
-                self.fault(
-                    Place(self._topic, partition),
-                    f"a head of {size} records was noted earlier, but the log holds {held}: its end was cut"
-                    " off",
-                )
-        # 13
-        if self._ledger is not None:
+        sizes = {number: partition.tree.size for number, partition in self._partitions.items()}
+        for heads in (self._noted, self._witnessed):  # 2, 3
+            for fault in heads.faults(self._topic, sizes):
+                self._findings.add(LogVerdict.INVALID, fault)
+        if self._ledger is not None:  # 13
             for fault in self._ledger.faults():
-                self.fault(fault.place, fault.reason)
-        if self._faults:
-            verdict = LogVerdict.INVALID
-        elif self._records == 0:
-            verdict = LogVerdict.UNPROVEN
-        else:
-            verdict = LogVerdict.VALID
+                self._findings.add(
+                    LogVerdict.INVALID, Fault(fault.place, fault.reason, Check.DECISIONS.value)
+                )
+        if not self._records:
+            self._findings.add(
+                LogVerdict.UNPROVEN, Fault(Place(), "the log is empty: there is nothing to prove")
+            )
+        inputs = self._inputs
+        given = {check for check, is_given in self._given.items() if is_given}
         return Report(
-            verdict=verdict,
             records=self._records,
-            faults=self._faults,
-            first_fault=self._first_fault,
+            findings=self._findings.all(),
             outcomes=dict(sorted(self._outcomes.items())),
             agents=dict(sorted(self._agents.items())),
             tree_heads=tuple(
@@ -241,124 +251,115 @@ class Verifier:
                 for number, partition in sorted(self._partitions.items())
             ),
             decisions=None if self._ledger is None else self._ledger.events,
-            veiled=self._unveiler.counts,
+            not_run=not_run(given | ({Check.INPUTS} if inputs is not None else set())),
+            witnessed=None if self._times is None else self._covered,
+            evaluated=Evaluated(same=self._same, not_evaluated=dict(sorted(self._not_evaluated.items())))
+            if Check.EVALUATED in given
+            else None,
+            inputs=None if inputs is None else inputs.with_open(self._chains.open()),
+            veiled=VeilCounts(self._disclosed, self._erased, self._withheld),
         )
 
-    def _check_order(self, entry: LogEntry) -> None:
-        partition = self._partitions.setdefault(entry.partition, _Partition())
-        last, partition.last_offset = partition.last_offset, entry.offset
-        self._topic = self._topic or entry.topic
-        if entry.topic != self._topic:
-            raise RecordInvalid(f"got a record of the topic {entry.topic!r}, expected all of {self._topic!r}")
-        if last is not None and entry.offset <= last:
+    def _check_order(self, examined: Examined) -> _Partition:
+        partition = self._partitions.get(examined.partition)
+        if partition is None:
+            partition = self._partitions[examined.partition] = _Partition()
+        last, partition.last_offset = partition.last_offset, examined.offset
+        self._topic = self._topic or examined.topic
+        if examined.topic != self._topic:
             raise RecordInvalid(
-                f"got the offset {entry.offset} after {last}, expected rising offsets in a partition"
+                f"got a record of the topic {examined.topic!r}, expected all of {self._topic!r}"
             )
+        if last is not None and examined.offset <= last:
+            raise RecordInvalid(
+                f"got the offset {examined.offset} after {last}, expected rising offsets in a partition"
+            )
+        return partition
 
-    def _grow_tree(self, entry: LogEntry) -> None:
-        tree = self._partitions[entry.partition].tree
-        tree.append(entry.leaf())
-        noted = self._noted.get((entry.partition, tree.size))
-        if noted is None:
-            return
-        self._is_met.add((entry.partition, tree.size))
-        root = tree.root()
-        if noted != {root}:
-            raise ProofInvalid(
-                f"the first {tree.size} records have the root {root.hex()}, but another one was noted"
-                " earlier:"
-                " the log was rewritten"
-            )
-
-    def _check_record(self, entry: LogEntry) -> Statement:
-        # 3
-        verified = dsse.verify(entry.record, self._trust)
-        # 4
-        statement = self._unveiler.lift(parse_any(verified.payload))
-        record = statement.predicate
-        # 5
-        if record.agent != verified.key.agent:
-            raise RecordInvalid(
-                f"got a record of the agent {record.agent!r} signed by the key of {verified.key.agent!r}",
-                keyid=verified.key.keyid,
-            )
-        if entry.record.chain != record.chain:
-            raise RecordInvalid(
-                f"got the chain {entry.record.chain[:200]!r} outside, expected {record.chain!r}"
-            )
+    def _follow(self, examined: Examined, facts: Facts) -> Fault | None:
+        """What the record says, after the earlier ones: 7 to 15."""
+        check = Check.CHAIN
         try:
-            # 6 and 7
-            self._check_chain(entry, record)
-            # 8
-            if not statement.is_veiled:
-                check_recorded(record, self._trust)
-            # 9
-            self._check_conclusion(record)
-        except AuditError:
-            self._usage.broken(record.agent, _partition(record), at=parse_moment(record.time))
+            chain = self._chains.follow(examined.partition, facts)  # 7
+            check = Check.ONCE
+            chain.take(facts.offset)  # 8, 15
+            if facts.wrong:  # 9, 10, 11
+                check, reason = Check(facts.wrong[0][0]), facts.wrong[0][1]
+                raise RecordInvalid(reason)
+            check = Check.CONCLUSION
+            self._chains.conclude(facts)  # 12
+        except AuditError as error:
+            self._usage.broken(facts.agent, facts.partition, at=parse_moment(facts.time))
             with suppress(UsageWrong):
-                self._check_usage(statement)
-            raise
-        # 10
-        if self._ledger is not None and record.outcome.has_decision:
-            self._ledger.add_statement(entry.place, statement, erased=self._unveiler.erased)
-        # 11
-        self._check_usage(statement)
-        self._outcomes[record.outcome.value] += 1
-        self._agents[record.agent] += 1
-        return statement
+                self._check_usage(facts)
+            return self._invalid(_place(examined), str(error), check)
+        if self._ledger is not None and facts.outcome.has_decision:
+            self._remember(self._ledger, examined, facts)  # 13
+        try:
+            self._check_usage(facts)  # 14
+        except UsageWrong as error:
+            return self._invalid(_place(examined), str(error), Check.BUDGETS)
+        self._count(facts)
+        return None
 
-    def _check_usage(self, statement: Statement) -> None:
-        record = statement.predicate
-        if record.policy is not None and record.policy.budgets:
-            if statement.is_veiled and any(used.key is not None for used in record.policy.budgets):
-                # Whose budget it took of is not known, so what this key's windows hold is not either.
-                self._usage.broken(record.agent, _partition(record), at=parse_moment(record.time))
-                return
+    def _remember(self, ledger: DecisionLedger, examined: Examined, facts: Facts) -> None:
+        if not facts.veil:
+            ledger.add_record(_place(examined), facts.subject)
+        elif facts.veil in self._unveiler.erased:
+            ledger.add_erased()
+        else:
+            ledger.add_withheld()
+
+    def _count_veil(self, facts: Facts) -> None:
+        if facts.veil == LIFTED:
+            self._disclosed += 1
+        elif facts.veil is not None and facts.veil in self._unveiler.erased:
+            self._erased += 1
+        elif facts.veil is not None:
+            self._withheld += 1
+
+    def _check_usage(self, facts: Facts) -> None:
+        if facts.veil and any(used.key is not None for used in facts.budgets):
+            # Whose budget it took of is not known, so what this key's windows hold is not either.
+            self._usage.broken(facts.agent, facts.partition, at=parse_moment(facts.time))
+            return
+        if facts.budgets:
             self._usage.add(
-                record.policy.budgets,
-                agent=record.agent,
-                partition=_partition(record),
-                at=parse_moment(record.time),
-                judged_last=record.outcome is not Outcome.DENIED,
+                facts.budgets,
+                agent=facts.agent,
+                partition=facts.partition,
+                at=parse_moment(facts.time),
+                judged_last=facts.outcome is not Outcome.DENIED,
             )
 
-    def _check_chain(self, entry: LogEntry, record: DecisionRecord) -> None:
-        chain = self._chains.setdefault(record.chain, _Chain(entry.partition))
-        if entry.partition != chain.partition:
-            raise ChainBroken(
-                f"the chain {record.chain} stands in partition {chain.partition}, got a record of it in"
-                " another"
-            )
-        expected = chain.head
-        # After a break the chain is followed from here, so that one missing record is one fault.
-        chain.head = ChainHead(record.seq, record.prev).extend(entry.record.payload)
-        check_link(expected, record)
-        offset = parse_uri(record.inputs[0].uri).offset
-        if offset in chain.seen:
-            raise ChainBroken(
-                f"the input at offset {offset} has a record already, expected one for each input"
-            )
-        chain.seen.add(offset)
+    def _count(self, facts: Facts) -> None:
+        self._outcomes[facts.outcome.value] += 1
+        self._agents[facts.agent] += 1
+        why = facts.again
+        if why == SAME:
+            self._same += 1
+        elif why is not None:
+            is_known = why in self._not_evaluated or len(self._not_evaluated) < MAX_REASONS
+            self._not_evaluated[why if is_known else _OTHER_REASONS] += 1
 
-    def _check_conclusion(self, record: DecisionRecord) -> None:
-        at = parse_uri(record.inputs[0].uri)
-        request = concluded(record)
-        if request is None:
-            if record.outcome is Outcome.ESCALATED:
-                self._chains[record.chain].escalated.add(at.offset)
-            return
-        if not record.outcome.has_decision:
-            return
-        first = self._chains.get(chain_name(record.agent, request.topic, request.partition))
-        if first is None or request.offset not in first.escalated:
-            raise ChainBroken(
-                f"got a record that decides {request.uri()} again, which was not escalated before, or was concluded"
-                " already"
-            )
-        if record.outcome is not Outcome.ESCALATED:
-            first.escalated.discard(request.offset)
+    def _tell_unproven(self, examined: Examined, index: int, standing: Standing) -> None:
+        if standing is Standing.SUSPECT:
+            reason = "somebody else may have had the key of its agent when witnesses saw it"
+            self._findings.add(LogVerdict.SUSPECT, Fault(_place(examined), reason, Check.STANDING.value))
+        is_covered = self._times is not None and self._times.covers(examined.partition, index)
+        self._covered += is_covered
+        if self._times is not None and not is_covered:
+            reason = "no witnessed checkpoint covers it yet"
+            self._findings.add(LogVerdict.UNPROVEN, Fault(_place(examined), reason, Check.WITNESSED.value))
+        elif standing is Standing.UNPROVEN:
+            reason = "no witness tells when it was signed, so nobody knows whether its key held"
+            self._findings.add(LogVerdict.UNPROVEN, Fault(_place(examined), reason, Check.STANDING.value))
+
+    def _invalid(self, place: Place, reason: str, check: Check) -> Fault:
+        fault = Fault(place, reason, check.value)
+        self._findings.add(LogVerdict.INVALID, fault)
+        return fault
 
 
-def _partition(record: DecisionRecord) -> int:
-    return parse_uri(record.inputs[0].uri).partition
+def _place(examined: Examined) -> Place:
+    return Place(examined.topic, examined.partition, examined.offset, examined.line)

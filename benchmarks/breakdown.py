@@ -22,6 +22,7 @@ from jurat.audit import dsse
 from jurat.audit.chain import ChainHead
 from jurat.audit.draft import draft
 from jurat.audit.key_store import load_signer
+from jurat.audit.keys import Signing
 from jurat.audit.record import GENESIS, DecisionRecord, parse
 from jurat.policies.bundle import load_bundle
 from jurat.policies.engine import PolicyEngine
@@ -222,7 +223,7 @@ class _Bench:
             connection=self._stage.connection,
             agent=AGENT.name,
             partition=order.partition,
-            signer=self._signer,
+            signing=lambda: Signing(self._signer),
             cluster_id=CLUSTER,
             ids=None,
         )

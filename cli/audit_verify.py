@@ -1,47 +1,73 @@
 """`jurat audit verify`: does the log hold?
 
-Exit codes: 0 valid, 1 invalid, 2 could not tell. Not here: the checks (`jurat.audit.verifier`).
+Exit codes: 0 `VALID`; 1 something was found that is wrong: `INVALID`, `SUSPECT`, `INCOMPLETE`; 2 could not tell:
+`UNPROVEN`, or an error. Not here: the checks (`jurat.audit.verifier`), sharing them among processes (`audit_jobs.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import orjson
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jurat import settings
 from jurat.audit import export, story
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
+from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
 from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
-from jurat.audit.log import Fault, LogEntry, Place, TreeHead, parse_tree_head
-from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.audit.log import Place, TreeHead, parse_tree_head
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_record import Rejudge
+from jurat.audit.verifier_report import NOT_GIVEN, LogVerdict, Report
+from jurat.cli.audit_jobs import MAX_JOBS, verify_all
+from jurat.cli.bundles import bundle_folder
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
-from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, log_entries
+from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
 from jurat.cli.options import connect_options
-from jurat.schemas.errors import AuditError, JuratError, TopicMissing
+from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
 from jurat.streams import topics
+from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
 
-EXIT_CODES = {LogVerdict.VALID: 0, LogVerdict.INVALID: 1, LogVerdict.UNPROVEN: EXIT_COULD_NOT_TELL}
+EXIT_CODES: Final = {
+    LogVerdict.VALID: 0,
+    LogVerdict.INVALID: 1,
+    LogVerdict.SUSPECT: 1,
+    LogVerdict.INCOMPLETE: 1,
+    LogVerdict.UNPROVEN: EXIT_COULD_NOT_TELL,
+}
+_PLAIN_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What is checked beside the log: files, or the topics."""
+
+    decisions: Path | None
+    inputs: Path | None
+    live_decisions: Connection | None
+    live_inputs: Connection | None
 
 
 @click.command(name="verify")
 @click.argument("file", type=LOG_FILE, required=False)
 @connect_options
-@click.option(
-    "--trust", type=click.Path(path_type=Path, dir_okay=False), help="Trust file; else the key folder's."
-)
+@click.option("--trust", type=_PLAIN_FILE, help="Trust file; else the key folder's.")
 @click.option(
     "--tree-head",
     "heads",
@@ -52,40 +78,74 @@ EXIT_CODES = {LogVerdict.VALID: 0, LogVerdict.INVALID: 1, LogVerdict.UNPROVEN: E
 @click.option("--decisions", type=LOG_FILE, help="Check decision events too, from this file.")
 @click.option("--with-decisions", is_flag=True, help="Check decision events too, from Kafka.")
 @disclosures_option
+@click.option("--inputs", type=LOG_FILE, help="Check that every input of this manifest has a record.")
+@click.option(
+    "--with-inputs", is_flag=True, help="Check that every input on the agents' topics has a record."
+)
+@click.option(
+    "--policies",
+    "folders",
+    multiple=True,
+    metavar="BUNDLE",
+    help="Evaluate the policies again: a bundle, or a folder of bundles; repeatable.",
+)
+@click.option("--with-policies", is_flag=True, help="Evaluate again by the bundles on the topic of policies.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, MAX_JOBS),
+    default=1,
+    show_default=True,
+    help="Processes that look at records.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
     file: Path | None,
     connect: Connect,
+    *,
     trust: Path | None,
     heads: tuple[str, ...],
     decisions: Path | None,
+    inputs: Path | None,
     disclosures: Path | None,
-    *,
+    folders: tuple[str, ...],
+    jobs: int,
     with_decisions: bool,
+    with_inputs: bool,
+    with_policies: bool,
     as_json: bool,
 ) -> None:
     """Verify the audit topic, or an export FILE (`-`: standard input).
 
-    Exit code: 0 valid, 1 invalid, 2 could not tell.
+    Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
-    if decisions is not None and with_decisions:
-        raise click.UsageError("got --decisions and --with-decisions, expected one of them")
-    if [str(file), str(decisions), str(disclosures)].count("-") > 1:
-        raise click.UsageError(
-            "got standard input for two of log, decisions and disclosures, expected it for one"
-        )
+    for name, given, is_live in (("decisions", decisions, with_decisions), ("inputs", inputs, with_inputs)):
+        if given is not None and is_live:
+            raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
+    if [str(one) for one in (file, decisions, inputs, disclosures)].count("-") > 1:
+        raise click.UsageError("got standard input for two files, expected it for one")
     try:
         trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
         noted = tuple(parse_tree_head(head) for head in heads)
-        live = connect() if with_decisions else None
-
-        async def run() -> Report:
-            async with unveiler(file, connect, given=disclosures, trust=trusted) as lifts:
-                return await _verify(log_entries(file, connect), trusted, noted, (decisions, live), lifts)
-
-        report = asyncio.run(run())
+        live = connect() if with_decisions or with_inputs or with_policies else None
+        beside = _Beside(decisions, inputs, live if with_decisions else None, live if with_inputs else None)
+        rejudge = _policies(folders, live if with_policies else None, trusted)
+        with _bar(file) as told:
+            lifting = unveiler(file, connect, given=disclosures, trust=trusted)
+            report = asyncio.run(
+                _verify(
+                    file,
+                    connect,
+                    trusted,
+                    noted,
+                    beside=beside,
+                    rejudge=rejudge,
+                    lifting=lifting,
+                    jobs=jobs,
+                    told=told,
+                )
+            )
     except JuratError as error:
         click.echo(f"jurat: could not tell: {error}", err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
@@ -96,61 +156,157 @@ def command(
     ctx.exit(EXIT_CODES[report.verdict])
 
 
+def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> Rejudge | None:
+    if not folders and live is None:
+        return None
+    from jurat.streams.rejudging import (  # noqa: PLC0415 - the policy engine, which few verifications need
+        Rejudging,
+        bundles_in,
+        bundles_published,
+    )
+
+    found = bundles_in(bundle_folder(name) for name in folders)
+    if live is not None:
+        found |= asyncio.run(bundles_published(live, trust))
+    return Rejudging(found)
+
+
 async def _verify(
-    entries: AsyncIterator[LogEntry | Fault],
+    file: Path | None,
+    connect: Connect,
     trust: Trust,
     heads: tuple[TreeHead, ...],
-    decisions: tuple[Path | None, Connection | None],
-    lifts: Unveiler,
+    *,
+    beside: _Beside,
+    rejudge: Rejudge | None,
+    lifting: AbstractAsyncContextManager[Unveiler],
+    jobs: int,
+    told: Callable[[int], None],
 ) -> Report:
-    file, live = decisions
-    ledger = None if file is None and live is None else DecisionLedger()
-    verifier = Verifier(trust, tree_heads=heads, ledger=ledger, unveiler=lifts)
-    if ledger is not None and file is not None:
-        for number, line in lines(file):
+    agents = sorted({key.agent for key in trust.keys})
+    # Before the log: what was committed by now has its record in what is read from here on.
+    live = beside.live_inputs
+    ended = [] if live is None else await ended_inputs(live, agents)
+    checks_decisions = beside.decisions is not None or beside.live_decisions is not None
+    ledger = DecisionLedger() if checks_decisions else None
+    async with lifting as lifts:
+        verifier = Verifier(trust, tree_heads=heads, ledger=ledger, rejudge=rejudge, unveiler=lifts)
+        await _add_decisions(verifier, beside, agents)
+        await verify_all(
+            raw_entries(file, connect),
+            verifier,
+            jobs=jobs if lifts.disclosed is None else 1,  # disclosures do not travel to other processes
+            trust=trust,
+            rejudge=rejudge,
+            from_topic=file is None,
+            told=told,
+        )
+    async with aclosing(_held(beside, ended)) as stretches:
+        async for held in stretches:
+            verifier.add_inputs(held)
+    return verifier.report()
+
+
+async def _add_decisions(verifier: Verifier, beside: _Beside, agents: Iterable[str]) -> None:
+    ledger = verifier.ledger
+    if ledger is None:
+        return
+    if beside.decisions is not None:
+        for number, line in lines(beside.decisions):
             try:
                 topic, partition, offset, value = export.parse_decision(line, number)
             except AuditError as error:
                 verifier.fault(Place(line=number), f"decision export: {error}")
                 continue
             ledger.add_event(Place(topic, partition, offset, number), value)
-    if ledger is not None and live is not None:
-        for agent in sorted({key.agent for key in trust.keys}):
+    if beside.live_decisions is not None:
+        live = beside.live_decisions
+        for agent in agents:
             # An agent that never ran has no topic; records whose decision events are missing are faults below.
             with suppress(TopicMissing):
                 async for record in replay(live, [live.topic(topics.decisions(agent).name)]):
                     ledger.add_event(
                         Place(record.topic, record.partition, record.offset), record.value or b""
                     )
-    async for entry in entries:
-        if isinstance(entry, Fault):
-            verifier.fault(entry.place, entry.reason)
-        else:
-            verifier.add(entry)
-    return verifier.report()
+
+
+async def _held(beside: _Beside, ended: Iterable[Ended]) -> AsyncGenerator[InputsHeld, None]:
+    if beside.inputs is not None:
+        for number, line in lines(beside.inputs, at_most=MAX_LINE_BYTES):
+            try:
+                yield parse_inputs(line, number)
+            except AuditError as error:
+                raise ConfigurationError(
+                    f"the input manifest {beside.inputs} cannot be read: {error}"
+                ) from error
+    if beside.live_inputs is not None:
+        async with aclosing(inputs_held(beside.live_inputs, ended)) as found:
+            async for held in found:
+                yield held
+
+
+@contextmanager
+def _bar(file: Path | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, where that is a terminal."""
+    is_known = file is not None and file.is_file()
+    columns = (TextColumn("verifying"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task("verifying", total=file.stat().st_size if file is not None and is_known else None)
+        yield lambda size: bar.advance(task, size)
 
 
 def _print_report(report: Report) -> None:
     click.echo(f"{report.verdict.value}: {report.records} records")
-    if report.first_fault is not None:
-        click.echo(f"  first fault: {story.printable(str(report.first_fault))}")
-        click.echo(f"  faults: {report.faults}")
-    if report.verdict is LogVerdict.UNPROVEN:
-        click.echo("  the log is empty: there is nothing to prove")
+    for found in report.findings:
+        if found.verdict is LogVerdict.INVALID:
+            click.echo(f"  first fault: {story.printable(str(found.first))}")
+            click.echo(f"  faults: {found.count}")
+        else:
+            click.echo(
+                f"  {found.verdict.value}: {found.count}, the first: {story.printable(str(found.first))}"
+            )
     for name, counts in (("outcomes", report.outcomes), ("agents", report.agents)):
         if counts:
             click.echo(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in counts.items()))
     if report.decisions is not None:
         click.echo(f"  decision events checked: {report.decisions}")
+    if report.witnessed is not None:
+        click.echo(f"  records under a witnessed checkpoint: {report.witnessed}")
+    _print_evaluated(report)
+    _print_inputs(report)
     if report.veiled.veiled:
         click.echo(f"  {_veiled(report.veiled)}")
     for head in report.tree_heads:
         click.echo(f"  tree head: {head}")
+    if report.not_run:
+        click.echo(f"  not checked: {'; '.join(NOT_GIVEN[check] for check in report.not_run)}")
     if report.tree_heads:
         click.echo(
             "  Note the tree heads: given back as --tree-head, they show if the log is cut or rewritten"
             " later."
         )
+
+
+def _print_evaluated(report: Report) -> None:
+    evaluated = report.evaluated
+    if evaluated is not None:
+        click.echo(f"  policies evaluated again, with the same verdict: {evaluated.same}")
+        for why, count in evaluated.not_evaluated.items():
+            click.echo(f"  policies not evaluated again: {count}, as {story.printable(why)}")
+
+
+def _print_inputs(report: Report) -> None:
+    inputs = report.inputs
+    if inputs is not None:
+        click.echo(
+            f"  inputs checked: {inputs.inputs} in {inputs.partitions} partitions, {inputs.missing} without a record"
+        )
+        if inputs.deleted:
+            click.echo(f"  offsets that Kafka deleted: {inputs.deleted}; whether they had one cannot be told")
+        if inputs.open:
+            click.echo(f"  handed to people and not concluded: {inputs.open}, which wait or were dry runs")
 
 
 def _veiled(counts: VeilCounts) -> str:

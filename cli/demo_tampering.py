@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from jurat.audit import export
 from jurat.audit.log import LogEntry, Place
 from jurat.audit.record import DecisionRecord, Outcome, Statement, build, format_time, parse
-from jurat.audit.verifier import LogVerdict
+from jurat.audit.verifier_report import LogVerdict
 from jurat.schemas.codec import SchemaIds, decode, encode
 from jurat.schemas.decision import Decision, Verdict
 from jurat.schemas.envelope import SignedRecord

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import click
 
@@ -16,13 +16,13 @@ from jurat import settings
 from jurat.audit import export
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.cli.files import lines
-from jurat.schemas.codec import SchemaIds, decode, encode
-from jurat.schemas.envelope import SignedRecord
-from jurat.schemas.errors import AuditError, SchemaError
+from jurat.schemas.errors import AuditError
 from jurat.streams import topics
-from jurat.streams.replay import KafkaRecord, replay
+from jurat.streams.audit_entries import entry_of
+from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
+    from jurat.schemas.codec import SchemaIds
     from jurat.streams.kafka import Connection
 
 EXIT_COULD_NOT_TELL = 2
@@ -33,6 +33,57 @@ LOG_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 
 Connect = Callable[[], "Connection"]
 """Says how to reach Kafka."""
+
+
+class RawLine(NamedTuple):
+    """A line of an export file, not looked at."""
+
+    number: int
+    data: bytes
+
+
+class RawRecord(NamedTuple):
+    """A record of the audit topic, not looked at."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    value: bytes | None
+
+
+Raw: TypeAlias = RawLine | RawRecord
+
+
+async def raw_entries(source: Path | None, connect: Connect) -> AsyncGenerator[Raw, None]:
+    """Yield what the audit log is made of, from its beginning to its present end, without looking at it.
+
+    Args:
+        source: an export file (`-`: standard input); None for the audit topic.
+        connect: says how to reach Kafka, and is called for the topic only.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+        StreamError: the topic cannot be read.
+    """
+    if source is not None:
+        for number, line in lines(source):
+            yield RawLine(number, line)
+        return
+    connection = connect()
+    async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
+        async for record in records:
+            yield RawRecord(record.topic, record.partition, record.offset, record.timestamp_ms, record.value)
+
+
+def read_entry(raw: Raw, ids: SchemaIds | None) -> LogEntry | Fault:
+    """Read what stands there; a `Fault` for what is no record.
+
+    Args:
+        raw: a line or a record.
+        ids: the registry of schemas, for records.
+    """
+    return _entry_of_line(raw) if isinstance(raw, RawLine) else entry_of(raw, ids)
 
 
 async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
@@ -46,39 +97,17 @@ async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[L
         ConfigurationError: the file cannot be read.
         StreamError: the topic cannot be read.
     """
-    if source is not None:
-        for number, line in lines(source):
-            if not line.endswith(b"\n") and len(line) <= export.MAX_LINE_BYTES:
-                yield Fault(
-                    Place(line=number), f"line {number} is not ended by a line feed: the file was cut"
-                )
-                continue
-            try:
-                yield export.parse_entry(line, number)
-            except AuditError as error:
-                yield Fault(Place(line=number), str(error))
-        return
-    connection = connect()
-    ids = settings.schema_registry()
-    async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
-        async for record in records:
-            yield _entry_of(record, ids)
+    ids = settings.schema_registry() if source is None else None
+    async with aclosing(raw_entries(source, connect)) as raws:
+        async for raw in raws:
+            yield read_entry(raw, ids)
 
 
-def _entry_of(record: KafkaRecord, ids: SchemaIds | None) -> LogEntry | Fault:
-    place = Place(record.topic, record.partition, record.offset)
+def _entry_of_line(raw: RawLine) -> LogEntry | Fault:
+    number, line = raw
+    if not line.endswith(b"\n") and len(line) <= export.MAX_LINE_BYTES:
+        return Fault(Place(line=number), f"line {number} is not ended by a line feed: the file was cut")
     try:
-        event = decode(record.value, expected=SignedRecord, ids=ids)
-    except SchemaError as error:
-        return Fault(place, f"not a signed record: {error}")
-    if not isinstance(event, SignedRecord):
-        return Fault(place, f"not a signed record but a {event.event_type()}")
-    if ids is None and encode(event) != record.value:
-        return Fault(place, "a signed record, but not in the bytes that a worker writes")
-    return LogEntry(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp_ms,
-        record=event,
-    )
+        return export.parse_entry(line, number)
+    except AuditError as error:
+        return Fault(Place(line=number), str(error))

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "init": "Write a project with an agent of one's own.",
     "keys": "Make and list signing keys.",
     "memory": "Show what agents remember, and make them forget.",
+    "notary": "Sign the audit logs.",
     "policy": "Check, test, compare, publish and activate policies.",
     "publish": "Publish events from JSON lines.",
     "score": "Score agents in simulated worlds.",
@@ -41,7 +42,7 @@ COMMANDS: Final = {
     "worker": "Run an agent.",
 }
 WITHOUT_A_PROJECT: Final = frozenset(
-    {"broker", "context", "dataset", "demo", "init", "score", "simulate", "witness"}
+    {"broker", "context", "dataset", "demo", "init", "notary", "score", "simulate", "witness"}
 )
 """Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
 

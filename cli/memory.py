@@ -59,6 +59,13 @@ class Moment(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+def _say_who_remembers(agent: str) -> None:
+    """Where nothing was found: whether this agent would remember anything at all."""
+    if AGENTS[agent].remembers is None:
+        known = ", ".join(name for name, one in sorted(AGENTS.items()) if one.remembers) or "none"
+        click.echo(f"the agent {agent} as it is now remembers nothing; these do: {known}", err=True)
+
+
 @click.group("memory")
 def command() -> None:
     """What agents remember of their subjects."""
@@ -84,6 +91,8 @@ def show(connection: Connection, subject: str, agent: str, moment: datetime | No
         click.echo(json_of(memory, moment))
     else:
         _print(memory, moment)
+    if not memory.facts:
+        _say_who_remembers(agent)
 
 
 @command.command("forget")
@@ -118,6 +127,7 @@ def forget(connection: Connection, subject: str, agent: str, name: str, keys: Pa
         asked = asyncio.run(run())
     if not asked:
         click.echo(f"nothing is remembered of {printable(subject)}; nothing was sent")
+        _say_who_remembers(agent)
     for one in asked:
         facts = "1 fact" if one.facts == 1 else f"{one.facts} facts"
         click.echo(f"asked {agent} to forget {facts} of {printable(subject)}, signed with {signer.keyid}")

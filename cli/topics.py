@@ -41,7 +41,7 @@ def declared() -> tuple[topics.Topic, ...]:
             for agent in mine.agents
             for topic in (agent.topic, *(name for view in agent.views for name in view.topics))
         }
-        needed = {*mine.events, *topics.OF_ALL_AGENTS, topics.POLICIES}
+        needed = {*mine.events, *topics.OF_ALL_AGENTS, *topics.OF_THE_NOTARY, topics.POLICIES}
         shared = tuple(topic for topic in shared if topic.name in read or topic in needed)
     return tuple(dict.fromkeys((*shared, *own)))
 

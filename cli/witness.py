@@ -13,8 +13,8 @@ import click
 
 from jurat import settings
 from jurat.audit import tlog_policy
-from jurat.audit.key_store import init_log_key, load_log_key
 from jurat.audit.log_key import LogKey
+from jurat.audit.log_key_store import init_log_key, load_log_key
 from jurat.audit.note import Verifier
 from jurat.audit.witness import Witness
 from jurat.audit.witness_store import WitnessStore

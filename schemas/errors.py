@@ -39,6 +39,8 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── WitnessRefused        a checkpoint that a witness does not cosign
     │   ├── NoteInvalid           a note, checkpoint or proof file that is not of its form
     │   ├── PolicyFileInvalid     a trust policy file that is not of its form
+    │   ├── StatementInvalid      a statement of the trust log that is not of its form, or must not be made
+    │   ├── CredentialInvalid     a record outside what its credential allows, or when it held
     │   └── UsageWrong            what a record says was used of a budget does not follow
     ├── BrokerError               the local broker could not be started or stopped
     └── StreamError               Kafka said no
@@ -230,6 +232,14 @@ class NoteInvalid(AuditError):
 
 class PolicyFileInvalid(AuditError):
     """A trust policy file that is not of its form; `line` is the number of the line."""
+
+
+class StatementInvalid(AuditError):
+    """A statement of the trust log that is not of its form, does not follow, or that its signer must not make."""
+
+
+class CredentialInvalid(AuditError):
+    """A record outside what the credential of its key allows, or outside the time in which that held."""
 
 
 class UsageWrong(AuditError):

@@ -43,8 +43,9 @@ class Desk:
             return self.requests[name]
         except KeyError:
             raise ConfigurationError(
-                f"no approval of {name[:200]} waits: it ended, was never asked for, or stands in another namespace;"
-                " see `jurat approvals list`, and `jurat audit show` for what became of it",
+                f"no approval of {name[:200]} waits: it ended, was never asked for, stands in another namespace,"
+                " or that is no id (dec_ and 32 hex digits); see `jurat approvals list`, and `jurat audit show` for"
+                " what became of it",
                 decision_id=name[:200],
             ) from None
 

@@ -76,6 +76,7 @@ class Decider:
         tracing: who makes spans of it.
         shadow: whose verdicts are recorded beside the engine's.
         trust: the keys that people answer with, or ask to forget; asked for at each answer and request.
+        permits: raises what speaks against signing a decision.
         vault: seals what is personal, in veiled records; None leaves it in the records.
     """
 
@@ -90,6 +91,7 @@ class Decider:
     tracing: Tracing = OFF
     shadow: Shadow | None = None
     trust: Callable[[], Trust] = lambda: Trust(())
+    permits: Callable[[DecisionRecord], None] = lambda _record: None
     vault: Vault | None = None
     recorder: Recorder = field(init=False)
 
@@ -235,6 +237,7 @@ class Deciding:
         self, decision: Decision, record: DecisionRecord, change: Callable[[], approving.Changes]
     ) -> Verdicted:
         """A decision with its record; `change` changes the state, once nothing else can fail."""
+        self.by.permits(record)
         value = encode(decision, ids=self.by.ids)
         made = draft(record, decision.id, hashlib.sha256(value).hexdigest(), salts=self.by.salts)
         if self.texts is not None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from jurat.audit.disclosure import Disclosure, parse_disclosures
 from jurat.audit.keys import Trust
-from jurat.audit.subject_erasure import verify_erasure
+from jurat.audit.subject_erasure import RECORD_KEY, verify_erasure
 from jurat.audit.subject_keys import (
     DISCLOSURES,
     EvidenceKey,
@@ -32,9 +32,6 @@ from jurat.streams.store import SpillingStore
 
 HELD_BYTES: Final = 64 * 1024 * 1024
 """Sealed disclosures, and as much of wrapped keys, that are held in memory before they spill: some 20,000 records."""
-
-ERASURE_KEY: Final = b"erasure"
-"""The record key of statements of erasures on `audit.trust`."""
 
 
 class Evidence:
@@ -164,7 +161,7 @@ async def read_statements(connection: Connection) -> AsyncGenerator[bytes, None]
     try:
         async with aclosing(replay(connection, [connection.topic(topics.TRUST.name)])) as records:
             async for record in records:
-                if record.key == ERASURE_KEY and record.value is not None:
+                if record.key == RECORD_KEY and record.value is not None:
                     yield record.value
     except TopicMissing:
         return

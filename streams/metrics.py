@@ -101,6 +101,24 @@ class PartitionStatus:
     span: int
     progress_at: float
 
+    @classmethod
+    def closed(cls, topic: str, partition: int, now: float) -> PartitionStatus:
+        """One that is not served."""
+        return cls(
+            topic=topic,
+            partition=partition,
+            open=False,
+            lag=0,
+            in_flight=0,
+            oldest_in_flight_s=0.0,
+            held_records=0,
+            held_bytes=0,
+            parked=0,
+            timers=0,
+            span=0,
+            progress_at=now,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:

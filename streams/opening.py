@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jurat.agents.agent import Agent
-from jurat.audit.keys import Signer
+from jurat.audit.keys import Signing
 from jurat.streams import topics
 from jurat.streams.committing import Output, Transactions
 from jurat.streams.deciding import Decider
@@ -39,7 +39,7 @@ class Shared:
     Attributes:
         connection: the cluster and namespace.
         decider: who decides what is taken into work from now on; another one once other policies are activated.
-        signer: the agent's signing identity.
+        signing: who signs the next record.
         calls: where the journals of model calls are written.
         budget: what all partitions may hold together.
         meters: what is counted.
@@ -53,7 +53,7 @@ class Shared:
 
     connection: Connection
     decider: Decider
-    signer: Signer
+    signing: Callable[[], Signing]
     calls: JournalWriter
     budget: Budget
     meters: Meters
@@ -135,7 +135,7 @@ async def open_partition(number: int, shared: Shared, *, check_ours: Callable[[]
         connection=connection,
         agent=agent.name,
         partition=number,
-        signer=shared.signer,
+        signing=shared.signing,
         cluster_id=shared.decider.cluster_id,
         ids=shared.decider.ids,
         vault=shared.decider.vault,

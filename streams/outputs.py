@@ -7,13 +7,14 @@ commits together; the order of the outputs is the order in which the inputs ende
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from jurat.audit import dsse
 from jurat.audit.chain import ChainHead
 from jurat.audit.coordinates import chain_name
-from jurat.audit.keys import Signer
+from jurat.audit.keys import Signing
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import SchemaIds, encode
 from jurat.schemas.decision import decision_id
@@ -65,7 +66,7 @@ class Writer:
         connection: the cluster and namespace.
         agent: the agent's name.
         partition: the number.
-        signer: the agent's signing identity.
+        signing: who signs the next record.
         cluster_id: the Kafka cluster's id.
         ids: a Schema Registry's ids, if one is configured.
         vault: seals what is personal, of veiled records.
@@ -74,7 +75,7 @@ class Writer:
     connection: Connection
     agent: str
     partition: int
-    signer: Signer
+    signing: Callable[[], Signing]
     cluster_id: str
     ids: SchemaIds | None
     vault: Vault | None = None
@@ -94,8 +95,9 @@ class Writer:
             The outputs, and where the next record goes.
         """
         chain = chain_name(self.agent, one.decoded.record.topic, self.partition)
-        payload = one.draft.finish(head)
-        signed = await dsse.sign(payload, self.signer, chain=chain)
+        by = self.signing()
+        payload = one.draft.finish(head, by.identity)
+        signed = await dsse.sign(payload, by.signer, chain=chain)
         headers = headers_for(
             signed,
             event_id=one.draft.decision_id,

@@ -15,11 +15,10 @@ from datetime import datetime
 from typing import Final
 
 from jurat.audit.keys import Signer
-from jurat.audit.subject_erasure import MAX_DECISIONS, state_erasure, statement_of
+from jurat.audit.subject_erasure import MAX_DECISIONS, RECORD_KEY, state_erasure, statement_of
 from jurat.audit.subject_keys import MasterKey, SubjectKeyName, parse_evidence_key, parse_subject_key
 from jurat.schemas.errors import BrokerUnreachable, DisclosureInvalid, TopicMissing
 from jurat.streams import topics
-from jurat.streams.evidence_reading import ERASURE_KEY
 from jurat.streams.kafka import Connection, in_our_words, stop_quietly, transactional_producer
 from jurat.streams.replay import replay
 from jurat.streams.signed_input import cluster_id_of
@@ -145,7 +144,7 @@ async def erase(
         payload = statement_of(cluster=cluster, topic=topic, decisions=batch, at=at)
         statement = await state_erasure(payload, signer)
         await _write(
-            connection, [*_tombstones(kept, frozenset(batch)), (topics.TRUST, ERASURE_KEY, statement)]
+            connection, [*_tombstones(kept, frozenset(batch)), (topics.TRUST, RECORD_KEY, statement)]
         )
     return Erased(kept, len(batches))
 

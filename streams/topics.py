@@ -93,6 +93,22 @@ USAGE: Final = Topic("subscriptions.usage")
 CONTEXT_CUSTOMERS: Final = Topic("context.customers", compacted=True)
 AUDIT: Final = Topic("audit.decisions", retention=FOREVER)
 APPROVAL_REQUESTS: Final = Topic("approvals.requests", compacted=True)
+CHECKPOINT_SETTINGS: Final = {
+    "segment.bytes": str(16 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": "600000",
+}
+"""Bounds what a notary reads at a restart: of each log only the latest checkpoint lives, beside the open segment."""
+
+CHECKPOINTS: Final = Topic("audit.checkpoints", compacted=True, own=CHECKPOINT_SETTINGS)
+CHECKPOINT_HISTORY: Final = Topic("audit.checkpoint-history", retention=FOREVER)
+"""The checkpoints of the logs, docs/spec/log.md: those of partition n of the audit topic in partition n of both."""
+
+OF_THE_NOTARY: Final = (CHECKPOINTS, CHECKPOINT_HISTORY)
+
+TRUST: Final = Topic("audit.trust", partitions=1, retention=FOREVER)
+"""Roots, credentials, revocations, docs/spec/identity.md. One partition: each statement commits to those before it."""
+
 OF_ALL_AGENTS: Final = (AUDIT, APPROVAL_REQUESTS)
 """Written by every agent, whatever the partitions of its input."""
 
@@ -122,9 +138,6 @@ SUBJECT_KEYS: Final = Topic(
 OF_VEILED_RECORDS: Final = (EVIDENCE, SUBJECT_KEYS)
 """Written by agents that veil their records. What is erased is gone once its segment was compacted: keys, which are
 small, within some hours, evidence within a day. Why each setting has its value: docs/erasure.md."""
-
-TRUST: Final = Topic("audit.trust", partitions=1, retention=FOREVER)
-"""Statements about who and what is trusted, and of erasures. One partition: they have an order."""
 
 SIMULATED_OUTCOMES: Final = Topic("simulation.outcomes")
 CONTEXT_DEAD_LETTERS: Final = Topic(
@@ -286,5 +299,5 @@ def of_agent(agent: str) -> tuple[Topic, ...]:
 
 def shared() -> tuple[Topic, ...]:
     """Every topic that belongs to no single agent."""
-    others = (*OF_ALL_AGENTS, *OF_VEILED_RECORDS, TRUST, CONTEXT_DEAD_LETTERS, POLICIES)
+    others = (*OF_ALL_AGENTS, *OF_THE_NOTARY, *OF_VEILED_RECORDS, CONTEXT_DEAD_LETTERS, POLICIES, TRUST)
     return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), *others)))

@@ -44,7 +44,7 @@ from jurat.streams.shadow import Shadow
 from jurat.streams.tables import Tables
 from jurat.streams.topic_admin import ensure_agent_topics, ensure_topics
 from jurat.streams.topic_checks import check_start, check_topics
-from jurat.streams.worker_config import WorkerConfig
+from jurat.streams.worker_config import PinnedSession, Session, WorkerConfig
 from jurat.streams.worker_status import worker_status
 
 __all__ = ["Worker", "WorkerConfig"]
@@ -64,6 +64,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self._connection = connection
         self._config = config
         self._meters = config.meters or Meters(config.agent.name)
+        self._session: Session = config.session or PinnedSession(config.signer)
         self._budget = Budget(config.max_in_flight)
         self._input = connection.topic(config.agent.topic)
         self._timers = connection.topic(topics.timers(config.agent.name).name)
@@ -114,6 +115,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             clients.push_async_callback(tables.stop)
             clients.push_async_callback(calls.stop)
             clients.push_async_callback(self._policies.stop)
+            clients.push_async_callback(self._session.stop)
             clients.push_async_callback(stop_quietly, consumer)
             clients.push_async_callback(lambda: to_its_end(self._leave()))
             if await self._unless_stopped(self._start(consumer, tables, calls)):
@@ -140,6 +142,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
             log.info("topics created: %s", ", ".join(created))
         async with admin_client(self._connection) as client:
             cluster_id = (await client.describe_cluster())["cluster_id"]
+        await self._session.start()
         await tables.start()
         await calls.start()
         self._shared = Shared(
@@ -155,9 +158,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 ids=config.ids,
                 tracing=config.tracing,
                 trust=config.trust,
+                permits=self._session.permits,
                 vault=config.vault,
             ),
-            signer=config.signer,
+            signing=self._session.now,
             calls=calls,
             budget=self._budget,
             meters=self._meters,
@@ -259,7 +263,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                     processor.feed([record_of(record) for record in records])
             self._balance_flow(consumer)
             await self._tell(consumer, loop.time())
-            self._failure = tables.failure or self._policies.failure or self._failure
+            failed = tables.failure or self._policies.failure or self._session.failure
+            self._failure = failed or self._failure
             if taken or self._busy():
                 last_busy = loop.time()
             limit = self._config.until_idle_s

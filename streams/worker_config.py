@@ -10,11 +10,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
-from jurat.audit.keys import Signer, Trust
+from jurat.audit.keys import Signer, Signing, Trust
+from jurat.audit.record import DecisionRecord
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds
 from jurat.streams.evidence import Vault
@@ -22,6 +23,52 @@ from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.metrics import Meters
 from jurat.streams.retries import RetryPolicy
 from jurat.streams.tracing import OFF, Tracing
+
+
+class Session(Protocol):
+    """Who signs for a worker, while it runs."""
+
+    async def start(self) -> None:
+        """Called once, before anything is decided."""
+        ...
+
+    async def stop(self) -> None:
+        """Called at the end, whether it started or not."""
+        ...
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ends the worker; None while all is well."""
+        ...
+
+    def now(self) -> Signing:
+        """Who signs the next record."""
+        ...
+
+    def permits(self, record: DecisionRecord) -> None:
+        """Raise what speaks against signing a decision; asked before anything comes of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedSession:
+    """A key that the trust file names: it signs every record itself, and whatever is decided."""
+
+    signer: Signer
+    failure: None = None
+
+    async def start(self) -> None:
+        """Nothing is to be done."""
+
+    async def stop(self) -> None:
+        """Nothing is to be done."""
+
+    def now(self) -> Signing:
+        """The key."""
+        return Signing(self.signer)
+
+    def permits(self, record: DecisionRecord) -> None:
+        """Whatever it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +91,7 @@ class WorkerConfig:
         draw: numbers from 0 to 1 for the jitter of these waits.
         meters: what is counted; its status is renewed with every turn of the worker.
         tracing: who makes spans.
+        session: who signs records under a credential; None lets the signer sign them, as a pinned key.
         vault: seals what is personal, in veiled records; None leaves it in the records.
     """
 
@@ -61,4 +109,5 @@ class WorkerConfig:
     draw: Callable[[], float] = random.random
     meters: Meters | None = None
     tracing: Tracing = OFF
+    session: Session | None = None
     vault: Vault | None = None

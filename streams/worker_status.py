@@ -41,19 +41,19 @@ async def worker_status(
     assigned = consumer.assignment()
     for number, processor in served.items():
         if processor is None:
-            partitions.append(_closed(topics[0], number, now))
+            partitions.append(PartitionStatus.closed(topics[0], number, now))
             continue
         sources = {TopicPartition(topic, number) for topic in topics} & assigned
-        lag = sum([await _lag(consumer, source, processor.next_offset(source.topic)) for source in sources])
+        lag = sum([await lag_of(consumer, source, processor.next_offset(source.topic)) for source in sources])
         partitions.append(processor.status(lag=lag, now=now))
         if number not in paused:
             reading |= sources
     return WorkerStatus(
-        at=now, joined=joined, partitions=tuple(partitions), heard_at=_heard_at(consumer, reading, now)
+        at=now, joined=joined, partitions=tuple(partitions), heard_at=heard_at(consumer, reading, now)
     )
 
 
-async def _lag(consumer: AIOKafkaConsumer, source: TopicPartition, taken: int) -> int:
+async def lag_of(consumer: AIOKafkaConsumer, source: TopicPartition, taken: int) -> int:
     """How far the source's end is from what was taken; what the reader passed over (markers, expired) is behind it."""
     end = consumer.highwater(source)
     if end is None or end <= taken:
@@ -67,25 +67,8 @@ async def _lag(consumer: AIOKafkaConsumer, source: TopicPartition, taken: int) -
     return int(max(end - max(read, taken), 0))
 
 
-def _heard_at(consumer: AIOKafkaConsumer, reading: set[TopicPartition], now: float) -> float:
+def heard_at(consumer: AIOKafkaConsumer, reading: set[TopicPartition], now: float) -> float:
     """When a broker last answered a fetch; now where nothing is fetched."""
     told_ms = [consumer.last_poll_timestamp(one) for one in reading]
     latest_ms = max((told for told in told_ms if told is not None), default=None)
     return now if latest_ms is None else now - max(0.0, time.time() - latest_ms / 1000)
-
-
-def _closed(topic: str, number: int, now: float) -> PartitionStatus:
-    return PartitionStatus(
-        topic=topic,
-        partition=number,
-        open=False,
-        lag=0,
-        in_flight=0,
-        oldest_in_flight_s=0.0,
-        held_records=0,
-        held_bytes=0,
-        parked=0,
-        timers=0,
-        span=0,
-        progress_at=now,
-    )

@@ -208,7 +208,7 @@ class Stage:
         self.shared = Shared(
             connection=Connection("nowhere:1"),
             decider=cast("Decider", self.decider),
-            signer=cast("Any", None),
+            signing=cast("Any", None),
             calls=cast("Any", None),
             budget=self.budget,
             meters=self.meters,

@@ -33,6 +33,7 @@ CLIENTS = {
     "mode": r"streams/context\w*\.py",
     "httpx2": r"agents/openai\w*\.py",
     "openai": r"agents/openai\w*\.py",
+    "securesystemslib": r"audit/signer_uri\.py",
     "rocksdict": r"streams/store\.py",
     "opentelemetry": r"streams/tracing_otel\.py",
     "prometheus_client": r"streams/exposition\.py",

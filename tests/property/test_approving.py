@@ -13,7 +13,8 @@ from jurat.audit.approval import Answer
 from jurat.audit.keys import Trust, TrustedKey
 from jurat.audit.log import LogEntry
 from jurat.audit.record import Outcome, concluded, parse
-from jurat.audit.verifier import LogVerdict, Verifier
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_report import LogVerdict
 from jurat.schemas.approvals import ApprovalRequested
 from tests.approval_stage import PEOPLE, Desk, Wants, signer, trust
 from tests.deciding_stage import KEY

@@ -11,7 +11,8 @@ from jurat.audit import export
 from jurat.audit.keys import parse_trust
 from jurat.audit.log import Place
 from jurat.audit.record import parse
-from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_report import LogVerdict, Report
 from jurat.schemas.errors import AuditError, KeyRejected
 from tests.golden.audit import sample_log
 

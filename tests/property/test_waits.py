@@ -318,7 +318,7 @@ def test_every_timer_that_may_stand_can_be_written_and_read(key: str, name: str)
         connection=Connection("nowhere:1"),
         agent="payment-retrier",
         partition=4,
-        signer=None,
+        signing=None,
         cluster_id="c",
         ids=None,
     )  # type: ignore[arg-type]

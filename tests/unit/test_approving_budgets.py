@@ -14,7 +14,8 @@ from jurat.audit.chain import ChainHead
 from jurat.audit.keys import Trust, TrustedKey
 from jurat.audit.log import LogEntry
 from jurat.audit.record import DecisionRecord, Outcome, parse
-from jurat.audit.verifier import LogVerdict, Verifier
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_report import LogVerdict
 from jurat.policies import PolicyEngine
 from jurat.policies.bundle import bundle_of
 from jurat.schemas.approvals import ApprovalRequested

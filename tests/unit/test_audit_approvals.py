@@ -14,7 +14,8 @@ from jurat.audit.coordinates import chain_name, parse_uri
 from jurat.audit.keys import Trust, TrustedKey
 from jurat.audit.log import LogEntry
 from jurat.audit.record import GENESIS, DecisionRecord, Outcome, Statement, build, parse
-from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_report import LogVerdict, Report
 from jurat.schemas.decision import decision_id_at
 from tests.approval_stage import Desk, Wants, signer, trust
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from jurat.audit import cosignature, ed25519, mldsa
-from jurat.audit.key_store import init_log_key, load_log_key, load_signer, log_key_path
+from jurat.audit.key_store import load_signer
 from jurat.audit.log_key import LogKey
+from jurat.audit.log_key_store import init_log_key, load_log_key, log_key_path
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected, NoteInvalid
 
 SECRET = bytes(range(32))

@@ -15,7 +15,8 @@ from jurat.audit.coordinates import chain_name
 from jurat.audit.log import LogEntry
 from jurat.audit.record import DecisionRecord, Outcome, PolicyUsed, build, format_time, parse
 from jurat.audit.usage import BudgetUsed
-from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_report import LogVerdict, Report
 from jurat.schemas.decision import InputRef, Verdict, decision_id
 from jurat.schemas.errors import RecordInvalid
 from tests.golden.audit import sample_log

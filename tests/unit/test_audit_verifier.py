@@ -16,7 +16,9 @@ from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import LogEntry, Place, TreeHead, parse_tree_head
 from jurat.audit.merkle import EMPTY_ROOT
 from jurat.audit.record import Outcome, build, parse
-from jurat.audit.verifier import PAGE_BITS, LogVerdict, OffsetSet, Report, Verifier, _Chain
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_chain import PAGE_BITS, Chain, OffsetSet
+from jurat.audit.verifier_report import LogVerdict, Report
 from tests.golden.audit import sample_log
 
 
@@ -246,7 +248,7 @@ def test_offsets_cross_pages() -> None:
 
 def test_what_is_escalated_and_never_concluded_takes_a_bit() -> None:
     """Escalated dry runs wait for nobody, and a record does not tell them from others: a million are no burden."""
-    chain = _Chain(0)
+    chain = Chain(0)
     tracemalloc.start()
     try:
         for offset in range(0, 1_000_000, 10):

@@ -9,7 +9,8 @@ import pytest
 
 from jurat.audit import dsse
 from jurat.audit.log import LogEntry, Place
-from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.audit.verifier import Verifier
+from jurat.audit.verifier_report import LogVerdict, Report
 from jurat.cli.demo_tampering import Copy, Log
 from jurat.schemas.errors import ConfigurationError
 from tests.golden.audit import sample_log

@@ -24,11 +24,11 @@ from jurat.audit.disclosure import (
 )
 from jurat.audit.disclosure_file import MAX_LINE_BYTES
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
-from jurat.audit.draft import draft
+from jurat.audit.draft import PLACE_BYTES, draft
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Place
 from jurat.audit.printing import VEILED_TYPE
-from jurat.audit.record import MAX_PAYLOAD_BYTES, Outcome, build, parse, printed
+from jurat.audit.record import GENESIS, MAX_PAYLOAD_BYTES, Outcome, build, parse, printed
 from jurat.audit.subject_erasure import MAX_DECISIONS, PAYLOAD_TYPE, statement_of
 from jurat.audit.subject_keys import MAX_CONTENT_BYTES, MasterKey
 from jurat.audit.verifier import LogVerdict, Report, Verifier
@@ -215,7 +215,8 @@ def test_a_record_must_fit_with_its_veil_and_without() -> None:
     record = full_record()
     bare = draft(record, record.decision_id, SUBJECT)
     made = draft(record, record.decision_id, SUBJECT, salts=salts())
-    assert made.room == min(bare.room, MAX_PAYLOAD_BYTES - len(made.finish(ChainHead())) - 16)
+    filled = len(made.finish(ChainHead())) - len(b'0""') - len(GENESIS)
+    assert made.room == min(bare.room, MAX_PAYLOAD_BYTES - PLACE_BYTES - filled)
     small = sample_log.record(AGENT, offset=0, outcome=Outcome.DECIDED)
     parameters = {"note": "x" * 60_000}
     judged = small.proposals[0].model_copy(update={"parameters": parameters})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from jurat.audit.chain import ChainHead
 from jurat.audit.draft import draft
+from jurat.audit.identity import Identity, TrustHead
 from jurat.audit.record import (
     GENESIS,
     MAX_PAYLOAD_BYTES,
@@ -24,6 +25,9 @@ from jurat.audit.record import (
 from jurat.schemas.canonical import MAX_INTEGER
 from jurat.schemas.errors import RecordInvalid
 from tests.golden.audit import sample_log
+
+IDENTITY = Identity(credential="ef" * 32, trust=TrustHead(sha256="01" * 32, size=MAX_INTEGER))
+"""The longest there is."""
 
 HEADS = (ChainHead(), ChainHead(1, "ab" * 32), ChainHead(MAX_INTEGER, "cd" * 32))
 
@@ -45,6 +49,9 @@ def test_a_finished_draft_is_what_build_prints(outcome: Outcome, head: ChainHead
     subject = sample_log.subject_of(record, 3)
     placed = record.model_copy(update={"seq": head.next_seq, "prev": head.prev})
     assert draft(record, *subject).finish(head) == build(placed, *subject)
+    signed = placed.model_copy(update={"identity": IDENTITY})
+    assert draft(record, *subject).finish(head, IDENTITY) == build(signed, *subject)
+    assert parse(build(signed, *subject)).predicate == signed
 
 
 def test_a_draft_may_be_finished_again_elsewhere() -> None:
@@ -60,6 +67,8 @@ def test_a_record_that_has_its_place_is_refused() -> None:
     placed = example().model_copy(update={"seq": 1, "prev": "ab" * 32})
     with pytest.raises(RecordInvalid, match="its place"):
         draft(placed, *sample_log.subject_of(placed, 3))
+    with pytest.raises(RecordInvalid, match="no identity"):
+        draft(example().model_copy(update={"identity": IDENTITY}), "x", "0" * 64)
     with pytest.raises(RecordInvalid, match="its place"):
         draft(example().model_copy(update={"prev": "ab" * 32}), "x", "0" * 64)
 
@@ -107,7 +116,9 @@ def test_the_size_is_bounded_so_that_every_place_still_fits() -> None:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
-    largest = draft(judged_on({"x": "x" * low}), *sample_log.subject_of(example(), 3)).finish(HEADS[-1])
+    largest = draft(judged_on({"x": "x" * low}), *sample_log.subject_of(example(), 3)).finish(
+        HEADS[-1], IDENTITY
+    )
     assert MAX_PAYLOAD_BYTES - 2 <= len(largest) <= MAX_PAYLOAD_BYTES, "it is the largest that fits"
 
 

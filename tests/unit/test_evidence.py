@@ -12,7 +12,7 @@ import pytest
 from jurat.agents.reasoner import ModelCall, ProposalRequest, Spent
 from jurat.audit.chain import ChainHead
 from jurat.audit.disclosure import commitments, parse_any, unveil
-from jurat.audit.keys import PemSigner
+from jurat.audit.keys import Signing
 from jurat.audit.subject_keys import KEY_BYTES, MAX_CONTENT_BYTES, EvidenceKey, MasterKey
 from jurat.schemas import canonical
 from jurat.schemas.decision import Verdict
@@ -53,12 +53,12 @@ CALL = ModelCall(
 
 
 async def written(verdicted: Verdicted) -> list[Output]:
-    signer: PemSigner = sample_log.signer("payment-retrier")
+    signing = Signing(sample_log.signer("payment-retrier"))
     writer = Writer(
         connection=Connection("x:1", ""),
         agent="payment-retrier",
         partition=PARTITION,
-        signer=signer,
+        signing=lambda: signing,
         cluster_id="cluster",
         ids=None,
         vault=VAULT,

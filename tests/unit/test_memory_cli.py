@@ -155,6 +155,7 @@ def test_where_nothing_is_remembered_nothing_is_sent(call: Call, tmp_path: Path)
         result, sent = call(*values)
         assert (result.exit_code, sent) == (0, [])
         assert result.stdout == "nothing is remembered of c-1; nothing was sent\n"
+        assert "the agent payment-retrier as it is now remembers nothing; these do: " in result.stderr
 
 
 def test_what_cannot_be_signed_or_read_is_said(call: Call, tmp_path: Path) -> None:

@@ -17,10 +17,19 @@ from jurat.agents.memory import (
     Memory,
     remember,
 )
+from jurat.audit import credential
 from jurat.audit.approval import MAX_WHY_CHARS, parse_statement, requested_digest
 from jurat.audit.chain import ChainHead
+from jurat.audit.credential import (
+    PROOF_TYPE,
+    STATEMENT_TYPE,
+    AgentCredential,
+    Issuer,
+    print_payload,
+)
 from jurat.audit.forgetting import DATA_PROTECTION, PAYLOAD_TYPE, statement_of
 from jurat.audit.record import FORGET_ASKED_BY, FORGOTTEN, ContextRead
+from jurat.audit.trust_log import MAX_STATEMENTS
 from jurat.audit.usage import BudgetUsed
 from jurat.policies.usage import MAX_TAKES
 from jurat.schemas import canonical
@@ -45,6 +54,7 @@ from jurat.streams.usage import Taken
 from jurat.streams.waiting import MAX_WAITING, MAX_WAITING_BYTES, TIME_OUT
 from tests.examples import REQUEST
 from tests.tree import ROOT
+from tests.trust_stage import AGENT, at, settled, signed
 
 SPEC = ROOT / "docs" / "spec"
 TOPIC = "marketplace.disputes"
@@ -52,6 +62,30 @@ TOPIC = "marketplace.disputes"
 
 def text_of(name: str) -> str:
     return (SPEC / name).read_text()
+
+
+def test_the_statements_of_the_trust_log() -> None:
+    """Every example is what the program prints, and every bound is the program's."""
+    text = text_of("identity.md")
+    stage = settled()
+    revocation = stage.org.revocation(AGENT, compromised_since=at(hours=1))
+    stage.org.add(signed(revocation, "issuer payments"))
+    identity = stage.record().identity
+    assert identity is not None
+    shown = [
+        stage.org.lines[0],
+        *(print_payload(one.statement) for one in stage.org.log.statements),
+        canonical.dumps(stage.org.log.head.model_dump()),
+        canonical.dumps(identity.model_dump()),
+    ]
+    assert re.findall(r"^```json\n(.*?)\n```", text, re.MULTILINE) == [one.decode() for one in shown]
+    assert f"at\nmost {credential.MAX_STATEMENT_BYTES:,} bytes" in text
+    assert f"at most {credential.MAX_PAYLOAD_BYTES:,} bytes" in text
+    assert f"the {MAX_STATEMENTS + 1:,}st" in text
+    assert STATEMENT_TYPE in text
+    assert PROOF_TYPE in text
+    lasts = f"An issuer lasts at most {Issuer.most_days} days, an agent {AgentCredential.most_days}, a session one"
+    assert lasts in text
 
 
 @pytest.mark.parametrize("name", ["offset-map.md", "changelog.md"])

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from jurat.audit import cosignature, tlog_policy
-from jurat.audit.key_store import load_log_key
+from jurat.audit.log_key_store import load_log_key
 from jurat.cli.witness import command
 from jurat.schemas.errors import ConfigurationError, WitnessConflict
 from jurat.streams.witness_http import HttpWitness

@@ -1,0 +1,91 @@
+"""Signers of services and devices that never hand out a key: what securesystemslib reaches by a URI.
+
+Rules upheld here: the key id stands beside the URI, and every signature is checked under it before it is used, so that
+another key behind the URI signs nothing; a call may block, so it runs in a thread. The library is loaded when it is
+needed: it is an extra (`jurat[kms]`), and what it needs for a service is an extra of its own.
+
+Ed25519 alone: that is `hv:` (HashiCorp Vault, Transit) and `file2:` (a PEM file). The signers for AWS, Google and Azure
+and for PKCS#11 know other algorithms only, in securesystemslib 1.6.
+
+Source: https://python-securesystemslib.readthedocs.io (Signer)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+from typing import TYPE_CHECKING, Any
+
+from jurat.audit import did_key, ed25519
+from jurat.schemas import canonical
+from jurat.schemas.errors import AuditError, CanonicalError, ConfigurationError, SignatureInvalid
+
+if TYPE_CHECKING:
+    from jurat.audit.keys import Signer
+
+ALG = "ed25519"
+
+
+class UriSigner:
+    """Signs with a key behind a URI."""
+
+    __slots__ = ("_public_key", "_signer", "alg", "keyid")
+
+    def __init__(self, keyid: str, signer: Any) -> None:
+        self._public_key = did_key.decode(keyid)
+        self._signer = signer
+        self.alg = ALG
+        self.keyid = keyid
+
+    async def sign(self, message: bytes) -> bytes:
+        """Sign the exact bytes.
+
+        Raises:
+            SignatureInvalid: what was returned is no signature of this key, or nothing was.
+        """
+        try:
+            signature = bytes.fromhex((await asyncio.to_thread(self._signer.sign, message)).signature)
+        except Exception as error:  # services raise whatever they like
+            raise SignatureInvalid(
+                f"the signer of {self.keyid} did not sign: {type(error).__name__}: {str(error)[:300]}",
+                keyid=self.keyid,
+            ) from error
+        ed25519.verify(self._public_key, message, signature)
+        return signature
+
+
+def load(reference: bytes, *, where: str) -> Signer:
+    """Reach a signer.
+
+    Args:
+        reference: canonical JSON of `keyid` and `uri`, and one line feed.
+        where: the file, for messages.
+
+    Raises:
+        ConfigurationError: that is none, the library is not installed, or it cannot reach the signer.
+    """
+    try:
+        fields = canonical.loads_object(reference.removesuffix(b"\n"))
+        match fields:
+            case {"keyid": str(keyid), "uri": str(uri), **others} if not others:
+                public = did_key.decode(keyid)
+            case _:
+                raise ConfigurationError(
+                    f"got the members {sorted(fields)[:10]} in {where}, expected keyid and uri"
+                )
+    except (CanonicalError, AuditError) as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    try:
+        from securesystemslib import signer as library  # noqa: PLC0415 - an extra, and slow to load
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{where} names a signer by URI, which needs the extra: pip install 'jurat[kms]'"
+        ) from error
+    key = library.SSlibKey(keyid, ALG, ALG, {"public": binascii.hexlify(public).decode()})  # type: ignore[attr-defined]  # it has no __all__
+    try:
+        return UriSigner(keyid, library.Signer.from_priv_key_uri(uri, key))  # type: ignore[attr-defined]  # as above
+    except Exception as error:  # as above
+        raise ConfigurationError(
+            f"{where}: the signer {uri.partition(':')[0]}: cannot be reached: {type(error).__name__}:"
+            f" {str(error)[:300]}"
+        ) from error

@@ -1,0 +1,81 @@
+"""The trust log and its root as files: for machines without Kafka, for ceremonies, for auditors.
+
+Rules upheld here: a file holds a log as a whole or is refused, the number of the line is named; it is replaced in one
+step. Not here: the rules of the log (`trust_log.py`), the topic (`jurat.streams.trust_topic`).
+
+Specified in `docs/spec/identity.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from jurat.audit.credential import MAX_STATEMENT_BYTES
+from jurat.audit.key_files import make_folder, read_bounded, replace_public
+from jurat.audit.trust_log import MAX_STATEMENTS, TrustLog
+from jurat.schemas.errors import AuditError, StatementInvalid
+
+ROOT_FILE: Final = "root.json"
+LOG_FILE: Final = "trust-log.jsonl"
+
+MAX_LOG_BYTES: Final = 2_000 * MAX_STATEMENTS
+"""A statement with an ordinary scope takes some 1,500 bytes."""
+
+
+def read_root(path: Path) -> bytes:
+    """Read a root statement, one line.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    return read_bounded(path, MAX_STATEMENT_BYTES + 1).removesuffix(b"\n")
+
+
+def read_log(path: Path, root: bytes) -> tuple[TrustLog, tuple[bytes, ...]]:
+    """Read a trust log.
+
+    Args:
+        path: the file.
+        root: the trusted root statement.
+
+    Returns:
+        The log, and its lines.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+        StatementInvalid: a line breaks a rule of the log, or the trusted root does not stand in it.
+    """
+    data = read_bounded(path, MAX_LOG_BYTES)
+    if not data.endswith(b"\n"):
+        raise StatementInvalid(f"{path}: the last line does not end: half of the file is missing, or more")
+    lines = tuple(data[:-1].split(b"\n"))
+    log = TrustLog(root)
+    for number, line in enumerate(lines, 1):
+        try:
+            log.add(line)
+        except AuditError as error:
+            raise StatementInvalid(f"{path}, line {number}: {error}", line=number) from error
+    log.check_met()
+    return log, lines
+
+
+def write_root(path: Path, root: bytes) -> None:
+    """Write a root statement.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    make_folder(path.parent)
+    replace_public(path, root + b"\n")
+
+
+def write_log(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a trust log.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    make_folder(path.parent)
+    replace_public(path, b"".join([line + b"\n" for line in lines]))

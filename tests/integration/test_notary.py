@@ -1,0 +1,332 @@
+"""The notary on a real Kafka: what it signs is what stands there, across kills and beside another one; forks end it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jurat.audit import checkpoint, history, merkle, note, origin, tiles, tlog_policy
+from jurat.audit.checkpoint import Checkpoint
+from jurat.audit.history import History, WitnessedHead
+from jurat.audit.log import LogEntry
+from jurat.audit.log_key import LogKey
+from jurat.audit.merkle import Tree
+from jurat.audit.notary import parse_resume
+from jurat.audit.origin import Origin
+from jurat.audit.tlog_policy import NONE, TlogPolicy
+from jurat.schemas.codec import encode
+from jurat.schemas.envelope import Signature, SignedRecord
+from jurat.schemas.errors import LogForked
+from jurat.streams import notary_cosigning, notary_leading, notary_partition, topics
+from jurat.streams.audit_entries import entry_of
+from jurat.streams.kafka import TopicPartition, admin_client, idempotent_producer
+from jurat.streams.metrics import Meters
+from jurat.streams.notary import NotaryConfig, NotaryWorker
+from jurat.streams.notary_reading import history as published_history
+from jurat.streams.notary_reading import latest_checkpoints
+from jurat.streams.replay import replay
+from jurat.streams.topic_admin import ensure_topics
+from tests.command import Shell
+from tests.notary_stage import KEY, TIME, InMemoryWitness, policy_of, signed_by
+from tests.runtime_stage import Thinking, publish_many, running, until, worker_of
+
+pytestmark = pytest.mark.integration
+
+ORG = "example.com"
+NOBODY = TlogPolicy((), {}, {}, NONE)
+
+
+def notary_of(
+    shell: Shell,
+    *,
+    policy: TlogPolicy = NOBODY,
+    witnesses: tuple[InMemoryWitness, ...] = (),
+    until_idle_s: float | None = None,
+) -> NotaryWorker:
+    config = NotaryConfig(
+        org=ORG,
+        key=KEY,
+        policy=policy,
+        witnesses=witnesses,
+        clock=lambda: TIME,
+        until_idle_s=until_idle_s,
+        meters=Meters("notary"),
+    )
+    return NotaryWorker(shell.connection, config)
+
+
+def record(number: int) -> SignedRecord:
+    return SignedRecord(
+        chain="made-up/topic/0",
+        payload_type="application/vnd.in-toto+json",
+        payload=b"%d" % number,
+        signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
+    )
+
+
+async def write(shell: Shell, numbers: range, *, partition: int = 0) -> None:
+    """Records of nobody: a notary does not look at signatures."""
+    topic = shell.connection.topic(topics.AUDIT.name)
+    async with idempotent_producer(shell.connection) as producer:
+        sent = [await producer.send(topic, encode(record(n)), partition=partition) for n in numbers]
+        await asyncio.gather(*sent)
+
+
+async def trees(shell: Shell) -> dict[int, Tree]:
+    """The trees of the log, built here."""
+    found = {number: Tree() for number in range(topics.AUDIT.partitions)}
+    async for one in replay(shell.connection, [shell.connection.topic(topics.AUDIT.name)]):
+        entry = entry_of(one, None)
+        assert isinstance(entry, LogEntry)
+        found[one.partition].append(entry.leaf())
+    return found
+
+
+async def policy_for(shell: Shell, key: LogKey) -> TlogPolicy:
+    async with admin_client(shell.connection) as client:
+        cluster_id = (await client.describe_cluster())["cluster_id"]
+    topic = shell.connection.topic(topics.AUDIT.name)
+    names = [str(Origin(ORG, cluster_id, topic, number)) for number in range(topics.AUDIT.partitions)]
+    lines = [f"log {vkey}\n" for name in names for vkey in key.log_vkeys(name)]
+    return tlog_policy.parse("".join([*lines, "quorum none\n"]).encode())
+
+
+async def heads_of(shell: Shell, policy: TlogPolicy) -> list[WitnessedHead]:
+    """The history, read as an auditor reads it."""
+    read, heads = History(policy), []
+    async for signed in published_history(shell.connection):
+        head = read.add(signed)
+        assert head is not None
+        heads.append(head)
+    return heads
+
+
+def check(heads: list[WitnessedHead], found: dict[int, Tree], *, whole: bool = True) -> None:
+    """Every head is of the tree that was built beside, and the last ones of all of it."""
+    for head in heads:
+        assert head.root == found[head.partition].root(head.size), head
+    if whole:
+        last = {head.partition: head.size for head in heads}
+        assert last == {number: tree.size for number, tree in found.items() if tree.size}
+
+
+async def covered(shell: Shell, sizes: dict[int, int]) -> bool:
+    return {
+        one.origin.partition: one.head.size for one in await latest_checkpoints(shell.connection)
+    } == sizes
+
+
+async def test_what_workers_wrote_is_signed_across_kills_and_beside_another_notary(
+    shell: Shell, tmp_path: Path
+) -> None:
+    await ensure_topics(shell.connection, [topics.AUDIT, topics.PAYMENTS, *topics.OF_THE_NOTARY])
+    lines = shell.run("notary", "init", "--org", ORG).stdout
+    policy = tlog_policy.parse(lines + b"quorum none\n")
+    assert len(policy.logs) == 2 * topics.AUDIT.partitions
+    run = ("notary", "run", "--org", ORG)
+    first = shell.start(*run)
+    try:
+        async with running(worker_of(shell, Thinking())):
+            await publish_many(shell, range(60), customers=20)
+            await until(lambda: _some(shell), within_s=60)
+            first.kill()
+            first.wait()
+            before = await heads_of(shell, policy)
+            await publish_many(shell, range(60, 120), customers=20)
+            second, third = shell.start(*run), shell.start(*run)
+            try:
+                await until(lambda: _all_covered(shell, 120), within_s=60)
+            finally:
+                for process in (second, third):
+                    process.send_signal(signal.SIGTERM)
+                codes = [process.wait(30) for process in (second, third)]
+    finally:
+        first.kill()
+    assert codes == [0, 0]
+    found, heads = await trees(shell), await heads_of(shell, policy)
+    check(heads, found)
+    for one in before:
+        later = next(head for head in reversed(heads) if head.partition == one.partition)
+        proof = found[one.partition].consistency(one.size, later.size)
+        merkle.verify_consistency(one.size, later.size, one.root, later.root, proof)
+    await _files_verify(shell, tmp_path, policy, found)
+
+
+async def _some(shell: Shell) -> bool:
+    return bool(await latest_checkpoints(shell.connection))
+
+
+async def _all_covered(shell: Shell, records: int) -> bool:
+    sizes = {number: tree.size for number, tree in (await trees(shell)).items() if tree.size}
+    return sum(sizes.values()) == records and await covered(shell, sizes)
+
+
+async def _files_verify(shell: Shell, folder: Path, policy: TlogPolicy, found: dict[int, Tree]) -> None:
+    kept = folder / "history.jsonl"
+    shell.run("notary", "history", "--output", str(kept))
+    read = History(policy)
+    for number, line in enumerate(kept.read_bytes().splitlines(keepends=True), start=1):
+        read.add(history.parse_line(line, number))
+    assert {one: head.size for one, head in read.latest.items()} == {
+        number: tree.size for number, tree in found.items() if tree.size
+    }
+    for _ in range(2):  # the second time, what stands there is compared
+        shell.run("notary", "tiles", "--output", str(folder / "tiles"))
+    places = list((folder / "tiles").rglob("checkpoint"))
+    assert len(places) == len(read.latest)
+    for place in places:
+        seen = policy.check(place.read_bytes())
+        tree = tiles.read(lambda path, at=place.parent: (at / path).read_bytes(), seen.head)  # type: ignore[misc]
+        assert tree.root() == found[origin.parse(seen.head.origin).partition].root()
+    place = next(one for one in places if found[origin.parse(_head(one).origin).partition].size > 1)
+    entry = next(one for one in (place.parent / "tile" / "entries").rglob("*") if one.is_file())
+    entry.write_bytes(entry.read_bytes()[::-1])
+    done = shell.run("notary", "tiles", "--output", str(folder / "tiles"), expect=1)
+    assert b"rewritten since" in done.stderr
+
+
+def _head(place: Path) -> Checkpoint:
+    return checkpoint.parse(note.parse(place.read_bytes()).text)
+
+
+async def test_witnesses_sign_from_where_they_are(shell: Shell) -> None:
+    """One is away, comes back and gets its proof, across restarts; what lacks the quorum is published all the same."""
+    await ensure_topics(shell.connection, [topics.AUDIT])
+    logs = await policy_for(shell, KEY)
+    policy = replace(policy_of(("w1", "w2"), quorum="2"), logs=logs.logs)
+    near, far = InMemoryWitness("w1"), InMemoryWitness("w2")
+    await write(shell, range(10))
+    await notary_of(shell, policy=policy, witnesses=(near, far), until_idle_s=1.0).run()
+    far.away = True
+    await write(shell, range(10, 30))
+    await notary_of(shell, policy=policy, witnesses=(near, far), until_idle_s=1.0).run()
+    assert await behind_the_offset(shell) == 10, "a proof for who is away begins there"
+    far.away = False
+    await write(shell, range(30, 35))
+    await notary_of(shell, policy=policy, witnesses=(near, far), until_idle_s=1.0).run()
+    read = History(policy)
+    heads = [read.add(signed) async for signed in published_history(shell.connection)]
+    assert [None if head is None else head.size for head in heads] == [10, None, 35]
+    assert near.seen == far.seen
+    assert await behind_the_offset(shell) == 35
+    check(await heads_of(shell, logs), await trees(shell))
+
+
+async def test_a_witness_too_far_behind_is_led_back(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ensure_topics(shell.connection, [topics.AUDIT])
+    monkeypatch.setattr(notary_partition, "MAX_KEPT_LEAVES", 20)
+    monkeypatch.setattr(notary_cosigning, "AGAIN_S", 0.1)
+    monkeypatch.setattr(notary_leading, "STEP_LEAVES", 15)
+    near, far = InMemoryWitness("w1"), InMemoryWitness("w2")
+    worker = notary_of(shell, policy=await policy_for(shell, KEY), witnesses=(near, far))
+    async with signing(worker):
+        await write(shell, range(5))
+        await until(lambda: sizes_of(near) == sizes_of(far) == [5])
+        far.away = True
+        await write(shell, range(5, 65))
+        await until(lambda: sizes_of(near) == [65])
+        await until(behind_the_base(shell, 65))
+        far.away, far.asked = False, []
+        await until(lambda: sizes_of(far) == [65])
+        assert {5, 20, 35, 50} <= set(far.asked)
+        await write(shell, range(65, 70))
+        await until(lambda: sizes_of(near) == sizes_of(far) == [70])
+    assert near.seen == far.seen
+
+
+def sizes_of(witness: InMemoryWitness) -> list[int]:
+    return [head.size for head in witness.seen.values()]
+
+
+def behind_the_base(shell: Shell, size: int) -> Callable[[], Awaitable[bool]]:
+    async def is_so() -> bool:
+        return await behind_the_offset(shell) == size
+
+    return is_so
+
+
+@asynccontextmanager
+async def signing(worker: NotaryWorker) -> AsyncIterator[None]:
+    """A notary for the length of a block."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        await asyncio.wait({task}, timeout=30)
+    await task
+
+
+async def behind_the_offset(shell: Shell) -> int:
+    """How many leaves the group's offset stands behind."""
+    source = TopicPartition(shell.connection.topic(topics.AUDIT.name), 0)
+    async with admin_client(shell.connection) as client:
+        found = await client.list_consumer_group_offsets(
+            shell.connection.group("notary"), partitions=[source]
+        )
+    return parse_resume(found[source].metadata).size
+
+
+@pytest.fixture
+async def signed(shell: Shell) -> Checkpoint:
+    """A log of five records, whose notary has ended."""
+    await ensure_topics(shell.connection, [topics.AUDIT])
+    await write(shell, range(5))
+    await notary_of(shell, until_idle_s=1.0).run()
+    (one,) = await latest_checkpoints(shell.connection)
+    assert one.head.size == 5
+    return one.head
+
+
+async def forge(shell: Shell, head: Checkpoint) -> None:
+    """What somebody may do who has the key, and may write to the topic."""
+    topic = shell.connection.topic(topics.CHECKPOINTS.name)
+    async with idempotent_producer(shell.connection) as producer:
+        await producer.send_and_wait(topic, signed_by(head), key=head.origin.encode(), partition=0)
+
+
+async def test_a_fork_of_another_who_has_the_key_ends_that_log_and_no_other(
+    shell: Shell, signed: Checkpoint
+) -> None:
+    worker = notary_of(shell)
+    ended = signing(worker)
+    await ended.__aenter__()
+    await write(shell, range(5, 8))
+    await until(lambda: covered(shell, {0: 8}))
+    await forge(shell, replace(signed, root=bytes(32)))
+    await write(shell, range(3), partition=1)
+    await until(lambda: covered(shell, {0: 5, 1: 3}))
+    await until(lambda: closed(worker) == [0])
+    with pytest.raises(LogForked, match="somebody else has the key"):
+        await ended.__aexit__(None, None, None)
+
+
+def closed(worker: NotaryWorker) -> list[int]:
+    status = worker._config.meters.status
+    return [] if status is None else [one.partition for one in status.partitions if not one.open]
+
+
+async def test_a_log_that_was_cut_is_refused(shell: Shell, signed: Checkpoint) -> None:
+    await forge(shell, replace(signed, size=9))
+    with pytest.raises(LogForked, match="its end was cut"):
+        await notary_of(shell, until_idle_s=1.0).run()
+
+
+async def test_a_log_that_was_made_anew_is_refused(shell: Shell, signed: Checkpoint) -> None:
+    name = shell.connection.topic(topics.AUDIT.name)
+    async with admin_client(shell.connection) as client:
+        await client.delete_topics([name])
+    await asyncio.sleep(1.0)
+    await ensure_topics(shell.connection, [topics.AUDIT])
+    await write(shell, range(100, 103))
+    with pytest.raises(LogForked, match="its end was cut"):
+        await notary_of(shell, until_idle_s=1.0).run()
+    await write(shell, range(103, 110))
+    with pytest.raises(LogForked, match="rewritten"):
+        await notary_of(shell, until_idle_s=1.0).run()
