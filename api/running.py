@@ -60,7 +60,6 @@ async def run_agent(
     Raises:
         ConfigurationError: the agent cannot use this reasoner, the port is taken, or OpenTelemetry is not installed.
         KeyNotFound: the agent has no signing key in a folder that was named, or `JURAT_SUBJECT_KEYS` names no file.
-        KeyRejected: the master key of subjects cannot be used.
         BundleError: its policies do not load.
         StreamError: Kafka refused for good.
     """
