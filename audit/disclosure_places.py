@@ -85,26 +85,25 @@ class _Swapper:
         tools = []
         for number, tool in enumerate(one.tools):
             here = f"{place}/tools/{number}"
-            told = self._with(tool, here, arguments_sha256=Kind.DIGEST, result_sha256=Kind.DIGEST)
-            tools.append(told.model_copy(update={"call": self._call(here, tool.call)}))
-        return one.model_copy(update={"tools": tuple(tools)})
+            digests = self._in(tool, here, arguments_sha256=Kind.DIGEST, result_sha256=Kind.DIGEST)
+            tools.append(tool.model_copy(update=digests | {"call": self._call(here, tool.call)}))
+        return one.model_copy(update={"tools": tuple(tools)}) if tools else one
 
     def proposal(self, place: str, one: ProposalJudged) -> ProposalJudged:
-        told = self._with(one, place, parameters=Kind.OBJECT)
-        errors = self._texts(f"{place}/errors", one.errors)
-        return told.model_copy(update={"errors": errors, "call": self._call(place, one.call)})
+        told = self._in(one, place, parameters=Kind.OBJECT)
+        told |= {"errors": self._texts(f"{place}/errors", one.errors), "call": self._call(place, one.call)}
+        return one.model_copy(update=told)
 
     def policy(self, place: str, one: PolicyUsed) -> PolicyUsed:
-        told = self._with(one, place, input=Kind.OBJECT)
-        budgets = tuple(
+        told = self._in(one, place, input=Kind.OBJECT)
+        told["budgets"] = tuple(
             [self._with(used, f"{place}/budgets/{n}", key=Kind.TEXT) for n, used in enumerate(one.budgets)]
         )
         shadow = one.shadow
         if shadow is not None:
-            shadow = shadow.model_copy(
-                update={"errors": self._texts(f"{place}/shadow/errors", shadow.errors)}
-            )
-        return told.model_copy(update={"budgets": budgets, "shadow": shadow})
+            errors = self._texts(f"{place}/shadow/errors", shadow.errors)
+            told["shadow"] = shadow.model_copy(update={"errors": errors})
+        return one.model_copy(update=told)
 
     def approval(self, place: str, one: Approval) -> Approval:
         return self._with(one, place, sha256=Kind.DIGEST, sig=Kind.SIGNATURE, statement=Kind.TEXT)
@@ -121,8 +120,10 @@ class _Swapper:
         return tuple([self._swap(f"{place}/{n}", Kind.TEXT, text) for n, text in enumerate(texts)])
 
     def _with(self, part: M, place: str, **kinds: Kind) -> M:
+        return part.model_copy(update=self._in(part, place, **kinds))
+
+    def _in(self, part: Model, place: str, **kinds: Kind) -> dict[str, Any]:
+        """What stands in these members from now on, of those that hold something."""
         values = part.__dict__
-        held = [(name, kind) for name, kind in kinds.items() if values[name] is not None]
-        return part.model_copy(
-            update={name: self._swap(f"{place}/{name}", kind, values[name]) for name, kind in held}
-        )
+        held = [(name, kind, values[name]) for name, kind in kinds.items() if values[name] is not None]
+        return {name: self._swap(f"{place}/{name}", kind, value) for name, kind, value in held}

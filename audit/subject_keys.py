@@ -119,16 +119,17 @@ class MasterKey:
     """
 
     secret: bytes = field(repr=False)
+    _handles: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse another length."""
         if len(self.secret) != KEY_BYTES:
             raise DisclosureInvalid(f"got a master key of {len(self.secret)} bytes, expected {KEY_BYTES}")
+        object.__setattr__(self, "_handles", _derived(self.secret, _HANDLE))
 
     def handle(self, subject: str) -> str:
         """What a subject is called on topics: a keyed hash of its id, in hex."""
-        key = _derived(self.secret, _HANDLE)
-        return hmac.new(key, subject.encode("utf-8", errors="surrogatepass"), sha256).hexdigest()
+        return hmac.new(self._handles, subject.encode("utf-8", errors="surrogatepass"), sha256).hexdigest()
 
     def wrap(self, data_key: bytes, name: SubjectKeyName, *, nonce: bytes) -> bytes:
         """Seal a data key: version, nonce, ciphertext with tag."""

@@ -2,8 +2,8 @@
 
 The checks, by their numbers in `verifier.py`: 4. the signature; 5. the form; 6. agent and chain; 9. approvals;
 10. the key's standing; 11. the policies, evaluated again. A veiled record is unveiled where its disclosures are at
-hand; disclosures that are not its own break 5. Where there are none, 9 and 11 have nothing to look at. What 4 to 6 refuse is
-no record: nothing that it says goes on. What 9 to 11 refuse, and disclosures do, has its place in the chain
+hand; disclosures that are not its own break 5. Where there are none, 9 and 11 have nothing to look at. What 4 to 6
+refuse is no record: nothing that it says goes on. What 9 to 11 refuse, and disclosures do, has its place in the chain
 nevertheless, so that it is one fault and not two.
 
 What goes on is small and made of plain values: it may travel between processes.
