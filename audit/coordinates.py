@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from jurat.schemas.errors import RecordInvalid
+
+KNOWN: Final = 1_024
+"""URIs that are known once read: each is asked for several times while its record is looked at."""
 
 _URI = re.compile(
     r"kafka://(?P<cluster>[A-Za-z0-9_-]{1,64})/(?P<topic>[A-Za-z0-9._-]{1,249})"
@@ -35,6 +39,7 @@ class Coordinates:
         return f"kafka://{self.cluster_id}/{self.topic}/{self.partition}/{self.offset}"
 
 
+@lru_cache(maxsize=KNOWN)
 def parse_uri(uri: str) -> Coordinates:
     """Read coordinates from their URI.
 

@@ -45,4 +45,4 @@ class Grant:
     scope: Scope
     place: int
     links: tuple[Link, ...]
-    heads: tuple[str, ...] = field(repr=False)
+    heads: tuple[str, ...] = field(repr=False, compare=False)

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from jurat.audit import printing
 from jurat.audit.disclosure_places import Kind, swapped
-from jurat.audit.record import MAX_PAYLOAD_BYTES, DecisionRecord, Statement, parse, parse_signed, printed
+from jurat.audit.record import MAX_PAYLOAD_BYTES, DecisionRecord, Statement, parse, parse_signed
 from jurat.schemas import canonical
 from jurat.schemas.errors import CanonicalError, DisclosureInvalid, RecordInvalid
 
@@ -174,7 +175,7 @@ def unveil(statement: Statement, disclosures: Iterable[Disclosure]) -> Statement
         plain, subject_sha256 = swapped(record, subject.digest.sha256, put)
         if by_place:
             raise _refused(record, f"a disclosure of {min(by_place)}, where the record has no commitment")
-        payload = printed(plain, subject.name, subject_sha256)
+        payload = printing.whole(plain, subject.name, subject_sha256)
     except CanonicalError as error:
         raise _refused(record, f"a value that is outside the canonical JSON profile: {error}") from error
     return parse(payload)

@@ -16,6 +16,8 @@ Source: RFC 8032, section 5.1; "Taming the many EdDSAs", section 3; C2SP CCTV, e
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -24,6 +26,9 @@ from jurat.schemas.errors import KeyRejected, SignatureInvalid
 PUBLIC_KEY_SIZE = 32
 SEED_SIZE = 32
 SIGNATURE_SIZE = 64
+
+KNOWN_KEYS = 1_024
+"""Public keys that are known once checked: a log has some hundred, and each signs many records."""
 
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
@@ -53,8 +58,7 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
         KeyRejected: the public key must not be used by anyone.
         SignatureInvalid: this key did not sign this message.
     """
-    if not _is_strict_point(public_key):
-        raise KeyRejected(_KEY_MESSAGE.format(public_key.hex()), public_key=public_key.hex())
+    key = _loaded(public_key)
     if len(signature) != SIGNATURE_SIZE:
         raise SignatureInvalid(f"got a signature of {len(signature)} bytes, expected {SIGNATURE_SIZE}")
     if not _is_strict_point(signature[:32]):
@@ -62,12 +66,22 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
             "got a signature whose R is not canonical or of small order, expected a strict one"
         )
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
-    except (InvalidSignature, ValueError) as error:
+        key.verify(signature, message)
+    except InvalidSignature as error:
         raise SignatureInvalid(
             f"got a signature that the key {public_key.hex()} did not make over these bytes",
             public_key=public_key.hex(),
         ) from error
+
+
+@lru_cache(maxsize=KNOWN_KEYS)
+def _loaded(public_key: bytes) -> Ed25519PublicKey:
+    if not _is_strict_point(public_key):
+        raise KeyRejected(_KEY_MESSAGE.format(public_key.hex()), public_key=public_key.hex())
+    try:
+        return Ed25519PublicKey.from_public_bytes(public_key)
+    except ValueError as error:
+        raise KeyRejected(_KEY_MESSAGE.format(public_key.hex()), public_key=public_key.hex()) from error
 
 
 def check_public_key(public_key: bytes) -> None:

@@ -77,10 +77,10 @@ MAX_TRUST_BYTES = 2_000_000
 
 _WHOSE = {
     KeyKind.AGENT: "agent",
-    KeyKind.APPROVER: "approver's",
-    KeyKind.ISSUER: "issuer's",
-    KeyKind.ROOT: "root key holder's",
-    KeyKind.LOG: "notary's or witness's",
+    KeyKind.APPROVER: "approver",
+    KeyKind.ISSUER: "issuer",
+    KeyKind.ROOT: "root key holder",
+    KeyKind.LOG: "notary or witness",
 }
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -209,7 +209,7 @@ def load_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None = 
     if reference.exists():
         return signer_uri.load(read_bounded(reference, MAX_REFERENCE_BYTES), where=str(reference))
     path = key_file(folder, name, kind)
-    return _load(path, passphrase, missing=f"there is no {kind} key of {name!r} at {path}", name=name)
+    return _load(path, passphrase, missing=f"there is no key of {_WHOSE[kind]} {name!r} at {path}", name=name)
 
 
 def names_here(folder: Path, kind: KeyKind) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ is without proof, the third how long a dead notary goes unnoticed."""
 MAX_REMEMBERED: Final = 10_000
 """Checkpoints that it knows to be its own: some hours of them, in two megabytes. What is smaller cannot be told."""
 
-_RESUME: Final = re.compile(r"(?P<size>0|[1-9][0-9]{0,18}) (?P<edge>[A-Za-z0-9+/=]*)")
+_RESUME: Final = re.compile(r"(?P<origin>[^ ]{1,255}) (?P<size>0|[1-9][0-9]{0,18}) (?P<edge>[A-Za-z0-9+/=]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class Resume:
     size: int = 0
     edge: tuple[bytes, ...] = ()
 
-    def print(self) -> str:
-        """Print it as the text beside a group's offset: at most 2,708 characters, as the edge has at most 63 hashes."""
-        return f"{self.size} {base64.b64encode(b''.join(self.edge)).decode()}"
+    def print(self, origin: str) -> str:
+        """Print it as the text beside a group's offset: at most 2,964 characters, as the edge has at most 63 hashes."""
+        return f"{origin} {self.size} {base64.b64encode(b''.join(self.edge)).decode()}"
 
 
-def parse_resume(text: str) -> Resume:
-    """Read what `Resume.print` prints.
+def parse_resume(text: str) -> tuple[str, Resume]:
+    """Read what `Resume.print` prints: the log's name, and where its notary goes on.
 
     Raises:
         NoteInvalid: it is not of that form.
@@ -67,12 +67,13 @@ def parse_resume(text: str) -> Resume:
         found = None
     if found is None or len(raw) != HASH_SIZE * int(found["size"]).bit_count():
         raise NoteInvalid(
-            f"got {text[:60]!r} beside a notary's offset, expected a size and the edge of its tree"
+            f"got {text[:60]!r} beside a notary's offset, expected a log, a size and the edge of its tree"
         )
-    return Resume(
-        checkpoint.parse_size(found["size"]),
-        tuple([raw[at : at + HASH_SIZE] for at in range(0, len(raw), HASH_SIZE)]),
-    )
+    edge = tuple([raw[at : at + HASH_SIZE] for at in range(0, len(raw), HASH_SIZE)])
+    resume = Resume(checkpoint.parse_size(found["size"]), edge)
+    if resume.print(found["origin"]) != text:
+        raise NoteInvalid("got base64 in another spelling than its one beside a notary's offset")
+    return found["origin"], resume
 
 
 class Notary:

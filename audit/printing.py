@@ -88,15 +88,37 @@ def pieces(
         raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
 
 
+def whole(
+    record: DecisionRecord, subject_name: str, subject_sha256: str, *, kind: str = PREDICATE_TYPE
+) -> bytes:
+    """Print a statement around a record that has its place: the same bytes, in one go.
+
+    The arguments are those of `pieces`.
+
+    Raises:
+        CanonicalError: it is outside the canonical JSON profile.
+    """
+    if not _fits(record):
+        made = pieces(record, subject_name, subject_sha256, kind=kind)  # the long way, which may find a form
+        return joined(made, seq=record.seq, prev=record.prev, identity=record.identity)
+    try:
+        statement = statement_of(_members(record), subject_name, subject_sha256, kind=kind)
+        return orjson.dumps(statement, default=_fields, option=_OPTIONS)
+    except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
+        raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
+
+
 def joined(made: Pieces, *, seq: int, prev: str, identity: Identity | None = None) -> bytes:
     """Fill in the place, and who signs it.
 
     Raises:
         CanonicalError: `seq` is no number of a chain.
     """
+    if type(seq) is not int or not 0 <= seq <= canonical.MAX_INTEGER:
+        raise CanonicalError(f"got the seq {seq!r}, expected the number of a record in its chain")
     first, before, between, after = made
     signed = b"" if identity is None else b',"identity":' + canonical.dumps(identity.model_dump())
-    return b"".join((first, signed, before, canonical.dumps(prev), between, canonical.dumps(seq), after))
+    return b"%b%b%b%b%b%d%b" % (first, signed, before, canonical.dumps(prev), between, seq, after)
 
 
 def statement_of(
@@ -130,14 +152,33 @@ def _printed(values: Mapping[str, object], names: Iterable[str]) -> bytes:
     return orjson.dumps({name: values[name] for name in names}, default=_fields, option=_OPTIONS)
 
 
+def _members(record: DecisionRecord) -> Mapping[str, object]:
+    """The record's own members: `identity` is left out where there is none, all others stand there."""
+    values: dict[str, object] = record.__dict__
+    return values if record.identity is not None else {n: one for n, one in values.items() if n != "identity"}
+
+
 def _subject(name: str, sha256: str) -> bytes:
     return orjson.dumps([{"digest": {"sha256": sha256}, "name": name}], option=_OPTIONS)
 
 
 def _fields(value: object) -> dict[str, object]:
-    if isinstance(value, Model):
-        fields = value.__dict__
-        if all(fields.get(name, True) for name in SOMETIMES):
-            return fields
-        return {name: one for name, one in fields.items() if one or name not in SOMETIMES}
-    raise TypeError(f"got a {type(value).__name__}, expected JSON types")
+    sometimes = _SOMETIMES_OF.get(type(value))
+    if sometimes is None:
+        sometimes = _learn(value)
+    fields = value.__dict__
+    for name in sometimes:
+        if not fields[name]:
+            return {name: one for name, one in fields.items() if one or name not in SOMETIMES}
+    return fields
+
+
+_SOMETIMES_OF: Final[dict[type, tuple[str, ...]]] = {}
+"""By model, which of its members are left out where there is nothing in them: asked for every part of every record."""
+
+
+def _learn(value: object) -> tuple[str, ...]:
+    if not isinstance(value, Model):
+        raise TypeError(f"got a {type(value).__name__}, expected JSON types")
+    found = tuple(name for name in SOMETIMES if name in type(value).model_fields)
+    return _SOMETIMES_OF.setdefault(type(value), found)

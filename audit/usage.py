@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field
 
@@ -110,8 +110,7 @@ def _read(value: object, names: Iterable[str]) -> object:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
+class _Account(NamedTuple):
     """One budget of one partition, as it is declared."""
 
     agent: str
@@ -124,18 +123,29 @@ class _Account:
 
 @dataclass(slots=True)
 class _Takes:
-    """What was taken of an account: in the order of the log, and by key; and the latest moment of it."""
+    """What was taken of an account: in the order of the log, and by key; and the latest moment of it.
 
+    Attributes:
+        window: for how long it counts.
+        kept: for how long it is remembered.
+    """
+
+    window: timedelta
+    kept: timedelta
     in_order: deque[tuple[datetime, str | None]] = field(default_factory=deque)
     by_key: dict[str | None, deque[tuple[datetime, int]]] = field(default_factory=dict)
     latest: datetime | None = None
 
     def add(self, one: BudgetUsed, at: datetime) -> None:
         self.in_order.append((at, one.key))
-        self.by_key.setdefault(one.key, deque()).append((at, one.taken))
-        self.latest = at if self.latest is None else max(at, self.latest)
+        of_key = self.by_key.get(one.key)
+        if of_key is None:
+            of_key = self.by_key[one.key] = deque()
+        of_key.append((at, one.taken))
+        if self.latest is None or at > self.latest:
+            self.latest = at
         # Nearly in the order of time: what is older than what stands before it goes a little later.
-        until = self.latest - timedelta(seconds=one.window_s) - CLOCK_SLACK
+        until = self.latest - self.kept
         while self.in_order[0][0] <= until:
             _at, key = self.in_order.popleft()
             self.by_key[key].popleft()
@@ -174,7 +184,10 @@ class UsageLedger:
         wrong: list[str] = []
         for one in budgets:
             account = _Account(agent, partition, one.budget, one.by, one.of, one.window_s)
-            takes = self._accounts.setdefault(account, _Takes())
+            takes = self._accounts.get(account)
+            if takes is None:
+                window = timedelta(seconds=one.window_s)
+                takes = self._accounts[account] = _Takes(window, window + CLOCK_SLACK)
             fault = self._fault(one, takes, account, at=at, judged_last=judged_last)
             if fault is not None:
                 wrong.append(fault)
@@ -187,7 +200,7 @@ class UsageLedger:
     def _fault(
         self, one: BudgetUsed, takes: _Takes, account: _Account, *, at: datetime, judged_last: bool
     ) -> str | None:
-        name, window = one.budget, timedelta(seconds=one.window_s)
+        name, window = one.budget, takes.window
         if one.taken and one.shares is not None and account.partition >= one.shares:
             return (
                 f"{one.taken} was taken of the budget {name} on partition {account.partition}, which has none of its"
@@ -203,7 +216,8 @@ class UsageLedger:
         broken = self._broken.get((account.agent, account.partition))
         if broken is not None and at - window <= broken:
             return None  # named already: one missing record is one fault
-        summed = sum(taken for moment, taken in takes.by_key.get(one.key, ()) if moment > at - window)
+        since = at - window
+        summed = sum([taken for moment, taken in takes.by_key.get(one.key, ()) if moment > since])
         if one.used == summed or (one.used < summed and not judged_last):
             return None
         return (

@@ -346,6 +346,8 @@ class Verifier:
         if standing is Standing.SUSPECT:
             reason = "somebody else may have had the key of its agent when witnesses saw it"
             self._findings.add(LogVerdict.SUSPECT, Fault(_place(examined), reason, Check.STANDING.value))
+        if self._times is None and standing is Standing.GOOD:
+            return
         is_covered = self._times is not None and self._times.covers(examined.partition, index)
         self._covered += is_covered
         if self._times is not None and not is_covered:

@@ -1,7 +1,7 @@
 """Asking a witness: the seam between who makes checkpoints and who carries them over the network.
 
 Rules upheld here: a witness is asked with a proof from the size that it cosigned last; what it answers is checked by
-whoever carries the request, under the keys that are trusted for it. Not here: HTTP (`jurat.streams.witness_client`),
+whoever carries the request, under the keys that are trusted for it. Not here: HTTP (`jurat.streams.witness_http`),
 and which witnesses are enough (`tlog_policy.py`).
 
 Source: https://c2sp.org/tlog-witness

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import (
+    audit,
     backlog,
     backtest,
     breakdown,
@@ -27,6 +28,7 @@ from benchmarks import (
     in_flight,
     latency,
     machine,
+    notary,
     parallelism,
     partitions,
     policies,
@@ -52,10 +54,12 @@ NAMES: Final = (
     "in-flight",
     "latency",
     "partitions",
+    "notary",
     "policies",
     "policies-space",
+    "audit",
 )
-WITHOUT_BROKER: Final = frozenset({"policies", "policies-space"})
+WITHOUT_BROKER: Final = frozenset({"audit", "policies", "policies-space"})
 BY_NAME_ONLY: Final = ("backlog", "backtest", "disputes")
 """The backlog takes a quarter of an hour, and some ten gigabytes of the broker's disk; the backtest is no part of a
 decision; of the disputes' time most is waiting for a model server."""
@@ -87,6 +91,7 @@ class Size:
     partitions: tuple[int, ...]
     backlog: int
     judging: int
+    records: int
 
 
 FULL: Final = Size(
@@ -107,6 +112,7 @@ FULL: Final = Size(
     partitions=(1, 2, 6, 16, 64),
     backlog=1_000_000,
     judging=200,
+    records=100_000,
 )
 SHORT: Final = Size(
     warm_up=0,
@@ -126,6 +132,7 @@ SHORT: Final = Size(
     partitions=(1, 4),
     backlog=2_000,
     judging=4,
+    records=600,
 )
 
 
@@ -179,10 +186,15 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
     if "partitions" in names:
         rows = await partitions.measure(stage, counts=size.partitions, inputs=size.payments)
         _print(partitions.report(rows))
+    if "notary" in names:
+        signed = await notary.measure(stage(), records=size.entries, rounds=size.rounds)
+        _print(notary.report(signed))
     if "policies" in names:
         _print(policies.report(policies.measure(rounds=size.judging)))
     if "policies-space" in names:
         _print(policies_space.report(policies_space.measure(rounds=size.judging)))
+    if "audit" in names:
+        _print(audit.report(await audit.measure(records=size.records, rounds=size.judging // 2)))
     if "backtest" in names:
         _print(backtest.report(await backtest.measure(stage(), inputs=size.payments)))
     if "disputes" in names:

@@ -24,8 +24,8 @@ from jurat.audit.key_store import TRUST_FILE, load_approver, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.story import printable
 from jurat.cli.approvals_text import as_json, lines, span
-from jurat.cli.keys import PIPE_WIDTH, keys_option
-from jurat.cli.options import connection_options
+from jurat.cli.keys import PIPE_WIDTH
+from jurat.cli.options import connection_options, keys_option
 from jurat.cli.trust_hint import hint
 from jurat.schemas.approvals import ApprovalRequested
 from jurat.schemas.codec import SchemaIds

@@ -1,56 +1,74 @@
-"""`jurat audit replay`: what the log holds, as a table or as an export file.
+"""`jurat audit replay`: the log as signed lines that verify, or as rows to look at and count.
 
-Rules upheld here: what cannot be read is told and never passed off as whole. Not here: verifying (`audit_verify`).
+Rules upheld here: every record is told by its own time, never by Kafka's, which is not signed; what cannot be read as a
+record is counted and said, never skipped silently; half a file never stands under the name that was asked for.
+
+Not here: verifying (`audit_verify.py`), formats (`audit_printers.py`, `audit_parquet.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from jurat.audit import export, story
+from jurat.agents.catalogue import AGENTS
+from jurat.audit import export
 from jurat.audit.disclosure import parse_any
+from jurat.audit.disclosure_reader import Unveiler
+from jurat.audit.input_manifest import print_inputs
+from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import DecisionRecord, Outcome, Statement
-from jurat.cli.disclosed import export_disclosures
+from jurat.audit.record import Statement
+from jurat.audit.selection import Selection
+from jurat.cli.audit_parquet import Parquet
+from jurat.cli.audit_printers import Csv, Printer, RowLines, SignedLines, TablePrinter
+from jurat.cli.audit_selection import selection_options
+from jurat.cli.disclosed import export_disclosures, unveiler
 from jurat.cli.files import writing
-from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError
 from jurat.streams import topics
+from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
 
-MAX_TABLE_ROWS = 10_000
-"""A longer table helps nobody and would be held in memory; `--format jsonl` has no bound."""
+FORMATS: Final[Mapping[str, Callable[[IO[bytes]], Printer]]] = {
+    "table": TablePrinter,
+    "jsonl": SignedLines,
+    "rows": RowLines,
+    "csv": Csv,
+    "parquet": Parquet,
+}
+"""`jsonl` is the export that verifies; all others are rows, which prove nothing."""
+
+_ROW_SUFFIXES: Final = (".csv", ".parquet")
 
 
 @click.command(name="replay")
 @connect_options
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @click.option(
-    "--format", "layout", type=click.Choice(["table", "jsonl"]), help="Default: table; jsonl with --output."
+    "--format", "layout", type=click.Choice([*FORMATS]), help="Default: table; jsonl with --output."
 )
-@click.option("--agent", help="Only this agent's records.")
-@click.option("--outcome", type=click.Choice([each.value for each in Outcome]), help="Only this outcome.")
+@selection_options
 @click.option("--input", "source", type=LOG_FILE, help="Read an export file instead of Kafka.")
 @click.option(
     "--decisions",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the decision events to this file.",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write to this file which inputs the agents have ended with.",
 )
 @click.option(
     "--disclosures",
@@ -61,36 +79,43 @@ def command(
     connect: Connect,
     output: Path | None,
     layout: str | None,
-    agent: str | None,
-    outcome: str | None,
+    wanted: Selection,
     source: Path | None,
     decisions: Path | None,
+    inputs: Path | None,
+    *,
     disclosures: Path | None,
 ) -> None:
     """Read the audit log from its beginning to its present end.
 
     As jsonl it is an export file: one line per record, which `jurat audit verify FILE` verifies with no
-    Kafka. A filtered export leaves out records, so it does not verify as a whole.
+    Kafka. A filtered export leaves out records, so it does not verify as a whole. The other formats are for reading and
+    counting: table, and flat rows as JSON lines (rows), csv and parquet.
     """
-
-    def wanted(record: DecisionRecord | None) -> bool:
-        if record is None:
-            return agent is None and outcome is None
-        return agent in (None, record.agent) and outcome in (None, record.outcome.value)
-
-    written = [path.resolve() for path in (output, decisions, disclosures) if path is not None]
-    if len(set(written)) != len(written):
+    files = [one.resolve() for one in (output, decisions, inputs, disclosures) if one is not None]
+    if len(set(files)) != len(files):
         raise click.UsageError(
-            "got one file for two of --output, --decisions and --disclosures, expected one for each"
+            "got the same file for two of --output, --decisions, --inputs and --disclosures, expected two"
         )
-    chosen = layout or ("jsonl" if output else "table")
+    if layout is None and output is not None and output.suffix in _ROW_SUFFIXES:
+        raise click.UsageError(
+            f"got --output {output} without --format, expected --format {output.suffix[1:]}; jsonl, the export that"
+            " verifies, is what is written without"
+        )
+    if layout == "parquet" and output is None:
+        raise click.UsageError("got --format parquet without --output, expected a file: it is not text")
+    # Before the log: what was committed by now has its record in what is read from here on.
+    ended = [] if inputs is None else asyncio.run(ended_inputs(connect(), AGENTS))
     with writing(output) as file:
-        printer = _LinePrinter(file) if chosen == "jsonl" else _TablePrinter(file)
-        read = asyncio.run(_replay(log_entries(source, connect), printer, wanted))
+        printer = FORMATS[layout or ("jsonl" if output else "table")](file)
+        read = asyncio.run(_replayed(source, connect, printer, wanted))
         printer.close()
     if decisions is not None:
         with writing(decisions) as file:
             asyncio.run(_export_decisions(connect(), read.agents, file))
+    if inputs is not None:
+        with writing(inputs) as file:
+            asyncio.run(_export_inputs(connect(), ended, file))
     if disclosures is not None:
         with writing(disclosures) as file:
             asyncio.run(export_disclosures(connect(), read.veiled, file))
@@ -102,7 +127,12 @@ def command(
 
 
 class _Read:
-    """What a replay met: names of agents, veiled records (their number is bounded by the log), and faults."""
+    """What a replay met.
+
+    Attributes:
+        veiled: decisions whose records are veiled.
+        left_out: how many entries were left out.
+    """
 
     def __init__(self) -> None:
         self._agents: set[str] = set()
@@ -111,76 +141,58 @@ class _Read:
 
     @property
     def agents(self) -> tuple[str, ...]:
+        """The agents whose records were seen."""
         return tuple(sorted(self._agents))
 
     def note(self, statement: Statement) -> None:
+        """A record was seen."""
         self._agents.add(statement.predicate.agent)
         if statement.is_veiled:
             self.veiled.append(statement.predicate.decision_id)
 
-
-class _LinePrinter:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def add(self, entry: LogEntry, _record: DecisionRecord | None) -> None:
-        self._file.write(export.print_entry(entry) + b"\n")
-
-    def close(self) -> None:
-        self._file.flush()
+    def leave_out(self, place: object, why: str) -> None:
+        """An entry cannot be printed, or a filter cannot tell."""
+        click.echo(f"jurat: left out: {place}: {why}", err=True)
+        self.left_out += 1
 
 
-class _TablePrinter:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._left_out = 0
-        self._table = Table(box=None)
-        for name in ("time", "agent", "outcome", "action", "policies", "decision", "at"):
-            self._table.add_column(name, no_wrap=name in ("time", "decision"))
-
-    def add(self, entry: LogEntry, record: DecisionRecord | None) -> None:
-        if self._table.row_count >= MAX_TABLE_ROWS:
-            self._left_out += 1
-            return
-        at = f"{entry.partition}:{entry.offset}"
-        if record is None:
-            cells = ("", "", "unreadable", "", "", "", at)
-        else:
-            last = record.proposals[-1] if record.proposals else None
-            action, policies = (last.action, ", ".join(last.policies)) if last else ("", "")
-            time = record.time[:19].replace("T", " ")
-            cells = (time, record.agent, record.outcome.value, action, policies, record.decision_id, at)
-        self._table.add_row(*(Text(story.printable(cell)) for cell in cells))
-
-    def close(self) -> None:
-        text = io.StringIO()
-        console = Console(file=text, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-        console.print(self._table)
-        if self._left_out:
-            console.print(f"and {self._left_out} more; --format jsonl prints them all")
-        self._file.write(text.getvalue().encode())
-        self._file.flush()
+async def _replayed(source: Path | None, connect: Connect, printer: Printer, wanted: Selection) -> _Read:
+    async with unveiler(source, connect, given=None, trust=Trust(())) as lifts:
+        return await _replay(log_entries(source, connect), printer, wanted, lifts)
 
 
 async def _replay(
-    entries: AsyncIterator[LogEntry | Fault],
-    printer: _LinePrinter | _TablePrinter,
-    wanted: Callable[[DecisionRecord | None], bool],
+    entries: AsyncIterator[LogEntry | Fault], printer: Printer, wanted: Selection, lifts: Unveiler
 ) -> _Read:
+    """Print what is wanted, with values in place of veils where they are at hand."""
     read = _Read()
     async for entry in entries:
         if isinstance(entry, Fault):
-            click.echo(f"jurat: left out: {entry}", err=True)
-            read.left_out += 1
+            read.leave_out(entry.place, entry.reason)
             continue
-        record: DecisionRecord | None = None
+        statement: Statement | None = None
         with suppress(AuditError):  # replay shows what is there; verifying is another command
             statement = parse_any(entry.record.payload)
-            record = statement.predicate
             read.note(statement)
-        if wanted(record):
+            statement = lifts.lift(statement)
+        if statement is None:
+            if not wanted.is_everything:
+                read.leave_out(entry.place, "no record, so that no filter can tell")
+                continue
+            click.echo(f"jurat: unreadable: {entry.place}: its payload is no record", err=True)
+        elif statement.is_veiled and wanted.subject is not None:
+            read.leave_out(entry.place, "it is veiled and not disclosed, so that --subject cannot tell")
+            continue
+        record = None if statement is None else statement.predicate
+        if record is None or wanted(record):
             printer.add(entry, record)
     return read
+
+
+async def _export_inputs(connection: Connection, ended: list[Ended], file: IO[bytes]) -> None:
+    async with aclosing(inputs_held(connection, ended)) as found:
+        async for held in found:
+            file.write(print_inputs(held) + b"\n")
 
 
 async def _export_decisions(connection: Connection, agents: tuple[str, ...], file: IO[bytes]) -> None:

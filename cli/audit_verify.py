@@ -19,23 +19,23 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jurat import settings
 from jurat.audit import export, story
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
-from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
 from jurat.audit.verifier_report import NOT_GIVEN, LogVerdict, Report
+from jurat.cli.audit_bundle import is_bundle, print_bundle_report, verified_bundle
 from jurat.cli.audit_jobs import MAX_JOBS, verify_all
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
 from jurat.cli.options import connect_options
+from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
 from jurat.streams import topics
 from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
@@ -51,7 +51,6 @@ EXIT_CODES: Final = {
     LogVerdict.INCOMPLETE: 1,
     LogVerdict.UNPROVEN: EXIT_COULD_NOT_TELL,
 }
-_PLAIN_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class _Beside:
 @click.command(name="verify")
 @click.argument("file", type=LOG_FILE, required=False)
 @connect_options
-@click.option("--trust", type=_PLAIN_FILE, help="Trust file; else the key folder's.")
+@trust_options
 @click.option(
     "--tree-head",
     "heads",
@@ -97,6 +96,11 @@ class _Beside:
     show_default=True,
     help="Processes that look at records.",
 )
+@click.option(
+    "--witness-policy",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Logs and witnesses, for a bundle.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
@@ -104,7 +108,7 @@ def command(
     file: Path | None,
     connect: Connect,
     *,
-    trust: Path | None,
+    trusted: Trusted,
     heads: tuple[str, ...],
     decisions: Path | None,
     inputs: Path | None,
@@ -114,9 +118,10 @@ def command(
     with_decisions: bool,
     with_inputs: bool,
     with_policies: bool,
+    witness_policy: Path | None,
     as_json: bool,
 ) -> None:
-    """Verify the audit topic, or an export FILE (`-`: standard input).
+    """Verify the audit topic, an export FILE (`-`: standard input), or an auditor's bundle.
 
     Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
@@ -126,18 +131,24 @@ def command(
     if [str(one) for one in (file, decisions, inputs, disclosures)].count("-") > 1:
         raise click.UsageError("got standard input for two files, expected it for one")
     try:
-        trusted = load_trust(trust or settings.keys_dir() / TRUST_FILE)
+        if file is not None and is_bundle(file):
+            found = verified_bundle(file, trusted, witness_policy)
+            print_bundle_report(found, as_json=as_json)
+            ctx.exit(EXIT_CODES[found.verdict])
+        if witness_policy is not None:
+            raise ConfigurationError("got --witness-policy, expected it for a bundle only")
+        keys = trusted()
         noted = tuple(parse_tree_head(head) for head in heads)
         live = connect() if with_decisions or with_inputs or with_policies else None
         beside = _Beside(decisions, inputs, live if with_decisions else None, live if with_inputs else None)
-        rejudge = _policies(folders, live if with_policies else None, trusted)
+        rejudge = _policies(folders, live if with_policies else None, keys)
         with _bar(file) as told:
-            lifting = unveiler(file, connect, given=disclosures, trust=trusted)
+            lifting = unveiler(file, connect, given=disclosures, trust=keys)
             report = asyncio.run(
                 _verify(
                     file,
                     connect,
-                    trusted,
+                    keys,
                     noted,
                     beside=beside,
                     rejudge=rejudge,

@@ -34,6 +34,16 @@ def lines(source: Path, *, at_most: int = export.MAX_LINE_BYTES) -> Iterator[tup
             yield number, line
 
 
+def read_whole(source: Path, *, at_most: int) -> bytes:
+    """The bytes of a file; one that is too long comes cut, with one byte too many.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    with _reading(source) as file:
+        return file.read(at_most + 1)
+
+
 @contextmanager
 def _reading(source: Path) -> Iterator[IO[bytes]]:
     is_stdin = str(source) == "-"

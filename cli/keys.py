@@ -15,33 +15,36 @@ from rich.table import Table
 from rich.text import Text
 
 from jurat import settings
+from jurat.audit import did_key
 from jurat.audit.key_store import (
     TRUST_FILE,
-    approver_path,
+    KeyKind,
     init_approver,
     init_keys,
-    key_path,
     load_trust,
+    make_key,
     trust_approver,
 )
-from jurat.audit.keys import Purpose, TrustedApprover
+from jurat.audit.keys import Purpose, Trust, TrustedApprover
 from jurat.audit.pem import public_pem
+from jurat.audit.trust_file import LOG_FILE
+from jurat.cli import keys_agent, keys_root
+from jurat.cli.keys_ceremony import Ceremony
+from jurat.cli.keys_table import ANOTHER, private_key, trust_log_table
+from jurat.cli.options import keys_option
 from jurat.schemas.errors import ConfigurationError, KeyNotFound
 
 PIPE_WIDTH = 200
 """Columns of a table that does not go to a terminal: wide enough that nothing is folded."""
 
-keys_option = click.option(
-    "--keys",
-    "keys",
-    type=click.Path(path_type=Path, file_okay=False),
-    help=f"Key folder; else {settings.KEYS_DIR}, else the user's configuration folder.",
-)
-
 
 @click.group(name="keys")
 def command() -> None:
-    """Make, trust and list signing keys."""
+    """Make, trust, list, credit and revoke signing keys."""
+
+
+for _one in (*keys_root.COMMANDS, *keys_agent.COMMANDS):
+    command.add_command(_one)
 
 
 @command.command(name="init")
@@ -62,16 +65,27 @@ def command() -> None:
 @click.option(
     "--approver", metavar="NAME", help="Instead: a person who approves. Their key is trusted nowhere yet."
 )
+@click.option(
+    "--root", "holder", metavar="NAME", help="Instead: a holder of a root key; see `jurat keys root`."
+)
 @keys_option
-def init(agents: tuple[str, ...], purpose: str, approver: str | None, keys: Path | None) -> None:
+def init(
+    agents: tuple[str, ...], *, purpose: str, approver: str | None, holder: str | None, keys: Path | None
+) -> None:
     """Make the keys that are missing; keys that are there stay as they are.
 
     With JURAT_KEYS_PASSPHRASE set, new keys are encrypted under it.
     """
     secret = settings.keys_passphrase()
+    if [bool(agents) or purpose != Purpose.DECISIONS, approver is not None, holder is not None].count(
+        True
+    ) > 1:
+        raise click.UsageError("expected one of --agent, with its --purpose, --approver and --root")
+    if holder is not None:
+        keyid, made = make_key(settings.keys_dir(keys), holder, KeyKind.ROOT, secret)
+        click.echo(f"{'made  ' if made else 'kept  '} {holder}  {keyid}")
+        return
     if approver is not None:
-        if agents or purpose != Purpose.DECISIONS:
-            raise click.UsageError("expected either --approver or --agent, with its --purpose")
         keyid, made = init_approver(settings.keys_dir(keys), approver, secret)
         click.echo(f"{'made  ' if made else 'kept  '} {approver}  {keyid}")
         click.echo(
@@ -110,16 +124,25 @@ def trust(keyid: str, approver: str, roles: tuple[str, ...], keys: Path | None) 
 
     Get the key id from the person, not from Kafka. Workers look at the trust file at every answer.
     """
+    folder = settings.keys_dir(keys)
     added = TrustedApprover(approver=approver, keyid=keyid, roles=roles)
-    path = trust_approver(settings.keys_dir(keys), added)
+    if private_key(folder, approver, KeyKind.APPROVER, keyid, settings.keys_passphrase()) == ANOTHER:
+        click.echo(
+            f"jurat: the key of {approver} in {folder} has another id than {keyid}; this does not trust what it signs",
+            err=True,
+        )
+    path = trust_approver(folder, added)
     click.echo(f"trusted  {approver}  {', '.join(added.roles)}  {keyid}  in {path}")
 
 
 @command.command(name="show")
-@click.argument("agent")
+@click.argument("agent", metavar="AGENT|KEYID")
 @keys_option
 def show(agent: str, keys: Path | None) -> None:
-    """Print the public keys of an AGENT as PEM, the form that openssl reads."""
+    """Print the public keys of an AGENT, or of a KEYID (did:key:...), as PEM, the form that openssl reads."""
+    if agent.startswith(did_key.PREFIX):
+        click.echo(public_pem(did_key.decode(agent)), nl=False)
+        return
     trust = load_trust(settings.keys_dir(keys) / TRUST_FILE)
     found = [key for key in trust.keys if key.agent == agent]
     if not found:
@@ -134,27 +157,34 @@ def show(agent: str, keys: Path | None) -> None:
 @command.command(name="list")
 @keys_option
 def list_(keys: Path | None) -> None:
-    """List the trusted keys, and whether this machine can sign with them."""
+    """List the trusted keys: pinned ones and those of the trust log, and whether this machine can sign with them."""
     folder = settings.keys_dir(keys)
-    trust = load_trust(folder / TRUST_FILE)
-    if not trust.keys and not trust.approvers:
+    has_log = (folder / LOG_FILE).exists()
+    pinned = Trust(()) if has_log and not (folder / TRUST_FILE).exists() else load_trust(folder / TRUST_FILE)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    if pinned.keys or pinned.approvers:
+        console.print(_pinned(folder, pinned))
+    elif not has_log:
         raise ConfigurationError(f"the trust file in {folder} names no key; make some: jurat keys init")
+    if has_log:
+        ceremony = Ceremony(folder)
+        log, _lines = ceremony.read()
+        console.print(trust_log_table(folder, log, now=ceremony.now, secret=ceremony.secret))
+        console.print(Text(f"trust head  {log.head.size}:{log.head.sha256}"))
+
+
+def _pinned(folder: Path, trust: Trust) -> Table:
+    secret = settings.keys_passphrase()
     table = Table(title=Text(str(folder)), box=None)
     table.add_column("name", no_wrap=True)
     table.add_column("signs", no_wrap=True)
     table.add_column("key id", no_wrap=True, overflow="fold")
     table.add_column("private key", no_wrap=True)
     for key in trust.keys:
-        has_private = key_path(folder, key.agent).exists()
-        table.add_row(
-            Text(key.agent), Text(key.purpose), Text(key.keyid), Text("here" if has_private else "not here")
-        )
+        where = private_key(folder, key.agent, KeyKind.AGENT, key.keyid, secret)
+        table.add_row(Text(key.agent), Text(key.purpose), Text(key.keyid), Text(where))
     for person in trust.approvers:
-        has_private = approver_path(folder, person.approver).exists()
-        table.add_row(
-            Text(person.approver),
-            Text(f"approvals as {', '.join(person.roles)}"),
-            Text(person.keyid),
-            Text("here" if has_private else "not here"),
-        )
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+        where = private_key(folder, person.approver, KeyKind.APPROVER, person.keyid, secret)
+        roles = f"approvals as {', '.join(person.roles)}"
+        table.add_row(Text(person.approver), Text(roles), Text(person.keyid), Text(where))
+    return table

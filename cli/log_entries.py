@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import click
 
 from jurat import settings
-from jurat.audit import export
+from jurat.audit import export, history
 from jurat.audit.log import Fault, LogEntry, Place
 from jurat.cli.files import lines
 from jurat.schemas.errors import AuditError
-from jurat.streams import topics
+from jurat.streams import notary_reading, topics
 from jurat.streams.audit_entries import entry_of
 from jurat.streams.replay import replay
 
@@ -111,3 +111,24 @@ def _entry_of_line(raw: RawLine) -> LogEntry | Fault:
         return export.parse_entry(line, number)
     except AuditError as error:
         return Fault(Place(line=number), str(error))
+
+
+async def checkpoints_of(source: Path | None, connect: Connect) -> AsyncGenerator[bytes, None]:
+    """Yield the checkpoints of the log in the order in which they were published; nothing of them is verified.
+
+    Args:
+        source: a history file (`jurat notary history`); None for the topic.
+        connect: says how to reach Kafka, and is called for the topic only.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+        NoteInvalid: a line of it is no checkpoint.
+        StreamError: the topic cannot be read.
+    """
+    if source is not None:
+        for number, line in lines(source, at_most=history.MAX_LINE_BYTES):
+            yield history.parse_line(line, number)
+        return
+    async with aclosing(notary_reading.history(connect())) as notes:
+        async for one in notes:
+            yield one

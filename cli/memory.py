@@ -26,8 +26,8 @@ from jurat.agents.memory import Memory, as_of
 from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.key_store import load_approver
 from jurat.audit.story import printable
-from jurat.cli.keys import PIPE_WIDTH, keys_option
-from jurat.cli.options import connection_options
+from jurat.cli.keys import PIPE_WIDTH
+from jurat.cli.options import connection_options, keys_option
 from jurat.cli.trust_hint import hint
 from jurat.schemas.moments import parse_moment, print_moment
 from jurat.streams.documents import digest_of

@@ -10,6 +10,7 @@ import asyncio
 import signal
 import time
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -23,15 +24,15 @@ from jurat.audit.note import MAX_NOTE_BYTES
 from jurat.audit.origin import Origin
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES, NONE, TlogPolicy
 from jurat.cli.files import writing
-from jurat.cli.keys import keys_option
 from jurat.cli.main import LOG_FORMAT
-from jurat.cli.options import DURATION, connection_options
+from jurat.cli.options import DURATION, connection_options, keys_option
 from jurat.schemas.errors import ConfigurationError, LogForked, NoteInvalid
 from jurat.streams import logs, notary_reading, topics
 from jurat.streams.kafka import Connection, admin_client
 from jurat.streams.metrics import Meters
 from jurat.streams.notary import NotaryConfig, NotaryWorker
 from jurat.streams.notary_reading import Published
+from jurat.streams.witness_http import witnesses_of
 
 NAME: Final = "notary"
 """Of its key file, and of its metrics' label `agent`."""
@@ -116,7 +117,6 @@ def run(
         org=org,
         key=load_log_key(settings.keys_dir(keys), NAME, settings.keys_passphrase()),
         policy=parsed,
-        witnesses=(),
         clock=lambda: int(time.time()),
         ids=settings.schema_registry(),
         until_idle_s=until_idle_s,
@@ -128,16 +128,18 @@ def run(
             from jurat.streams.health import HealthServer  # noqa: PLC0415 - a tenth of a second, for those who ask
 
             stack.enter_context(HealthServer(meters, host=metrics_at[0], port=metrics_at[1]))
-        published = asyncio.run(_run(NotaryWorker(connection, config)))
+        published = asyncio.run(_run(connection, config))
     click.echo(f"{published} checkpoints published", err=True)
 
 
-async def _run(worker: NotaryWorker) -> int:
+async def _run(connection: Connection, config: NotaryConfig) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.report)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
-    await worker.run()
+    async with witnesses_of(config.policy) as witnesses:
+        worker = NotaryWorker(connection, replace(config, witnesses=witnesses))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        await worker.run()
     return worker.published
 
 

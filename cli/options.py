@@ -1,20 +1,24 @@
-"""Options that every command about Kafka has, and durations."""
+"""Options that commands share: how to reach Kafka, where keys stand; and durations."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from jurat import settings
+from jurat.schemas.moments import parse_moment, print_moment
 from jurat.streams.kafka import Connection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>ms|s|m|h)")
 
 
@@ -64,3 +68,37 @@ class Duration(click.ParamType):
 
 
 DURATION = Duration()
+
+
+class Moment(click.ParamType):
+    """A date (its first moment in UTC) or an RFC 3339 moment; converted to the form of records, which sorts by time."""
+
+    name = "moment"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse the text."""
+        text = str(value)
+        try:
+            return print_moment(parse_moment(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text))
+        except ValueError as error:
+            self.fail(f"{error}, or a date such as 2026-01-31", param, ctx)
+
+
+MOMENT: Final = Moment()
+
+
+def moment_of(seconds: int) -> str:
+    """A moment in POSIX seconds as people read it; what no calendar has, as it stands."""
+    try:
+        return print_moment(datetime.fromtimestamp(seconds, UTC))
+    except (OverflowError, ValueError, OSError):
+        return f"second {seconds} since 1970"
+
+
+keys_option = click.option(
+    "--keys",
+    "keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Key folder; else {settings.KEYS_DIR}, else the user's configuration folder.",
+)
+"""The folder with signing keys, trusted keys and the trust log."""

@@ -8,10 +8,8 @@ currency; text of records cannot steer the terminal. Not here: judging (`jurat.p
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,19 +19,18 @@ import orjson
 from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import DecisionRecord
+from jurat.audit.selection import Selection
 from jurat.audit.story import printable
 from jurat.cli.bundles import bundle_folder, say
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.log_entries import log_entries
-from jurat.cli.options import connect_options
+from jurat.cli.options import MOMENT, connect_options
 from jurat.policies import PolicyEngine, load_bundle
 from jurat.policies.backtest import DEFAULT_EXAMPLES, MAX_EXAMPLES, Backtest
 from jurat.policies.backtest_judging import AsRecorded, Simulated
 from jurat.policies.backtest_past import NotJudged
 from jurat.policies.backtest_report import BacktestReport, Change, Changed, Example, Grouped, Said, Sum, Usage
 from jurat.schemas.decision import Verdict
-from jurat.schemas.moments import parse_moment, print_moment
 from jurat.streams.past_decisions import past_decision, place_of, read
 
 if TYPE_CHECKING:
@@ -42,47 +39,12 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 20
 """Agents, actions or policies that the text names, the most affected first; `--json` names all."""
 
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _HEADINGS: Final = {
     Change.ALLOWED: "newly allowed",
     Change.DENIED: "newly denied",
     Change.ESCALATED: "newly escalated",
 }
 _VERDICTS: Final = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.ESCALATE: "escalated"}
-
-
-class Moment(click.ParamType):
-    """A date (its first moment in UTC) or an RFC 3339 moment; converted to the form of records, which sorts by time."""
-
-    name = "moment"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Parse the text."""
-        text = str(value)
-        try:
-            return print_moment(parse_moment(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text))
-        except ValueError as error:
-            self.fail(f"{error}, or a date such as 2026-01-31", param, ctx)
-
-
-MOMENT: Final = Moment()
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which records are asked for; None for whatever there is."""
-
-    agent: str | None = None
-    since: str | None = None
-    until: str | None = None
-
-    def __call__(self, record: DecisionRecord) -> bool:
-        """Tell whether a record is asked for."""
-        if self.agent not in (None, record.agent):
-            return False
-        return (self.since is None or record.time >= self.since) and (
-            self.until is None or record.time < self.until
-        )
 
 
 @click.command()
@@ -137,10 +99,11 @@ def backtest(
     judging = PolicyEngine(load_bundle(bundle_folder(new)))
     by = Simulated if simulate else AsRecorded
     made = Backtest(judging, old=compared, judging=by, examples=examples)
+    wanted = Selection(agent=agent, since=since, until=until)
 
     async def run() -> None:
         async with unveiler(source, connect, given=disclosures, trust=Trust(())) as lifts:
-            await judge_log(log_entries(source, connect), made, Wanted(agent, since, until), lifts)
+            await judge_log(log_entries(source, connect), made, wanted, lifts)
 
     asyncio.run(run())
     report = made.report()
@@ -157,7 +120,7 @@ def backtest(
 
 
 async def judge_log(
-    entries: AsyncGenerator[LogEntry | Fault, None], made: Backtest, wanted: Wanted, lifts: Unveiler
+    entries: AsyncGenerator[LogEntry | Fault, None], made: Backtest, wanted: Selection, lifts: Unveiler
 ) -> None:
     """Judge the decisions of a log again, and count everything else in it."""
     async with aclosing(entries):

@@ -23,8 +23,7 @@ from jurat.audit.keys import PemSigner
 from jurat.audit.story import printable
 from jurat.audit.subject_file import init_master
 from jurat.audit.subject_keys import MasterKey
-from jurat.cli.keys import keys_option
-from jurat.cli.options import connection_options
+from jurat.cli.options import connection_options, keys_option
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected, TopicMissing
 from jurat.streams import topics

@@ -39,6 +39,7 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── WitnessRefused        a checkpoint that a witness does not cosign
     │   ├── NoteInvalid           a note, checkpoint or proof file that is not of its form
     │   ├── PolicyFileInvalid     a trust policy file that is not of its form
+    │   ├── BundleInvalid         an auditor's bundle that is not of its form
     │   ├── StatementInvalid      a statement of the trust log that is not of its form, or must not be made
     │   ├── CredentialInvalid     a record outside what its credential allows, or when it held
     │   └── UsageWrong            what a record says was used of a budget does not follow
@@ -174,6 +175,10 @@ class SignatureInvalid(AuditError):
 
 class RecordInvalid(AuditError):
     """A record whose bytes are not canonical or whose fields break its schema."""
+
+
+class BundleInvalid(AuditError):
+    """An auditor's bundle that is not of its form, or does not hold what it says that it holds."""
 
 
 class ChainBroken(AuditError):

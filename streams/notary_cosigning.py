@@ -8,7 +8,7 @@ Rules upheld here:
    checkpoint; one that is further behind than the tree remembers is led on beside (`notary_leading.py`);
 3. a witness cannot stop the log: what it refuses is told loudly, and its cosignature is missing.
 
-Not here: the network (`witness_client.py`), which witnesses are enough (`jurat.audit.tlog_policy`).
+Not here: the network (`witness_http.py`), which witnesses are enough (`jurat.audit.tlog_policy`).
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class NotaryConfig:
     org: str
     key: LogKey
     policy: TlogPolicy
-    witnesses: Sequence[Witness]
+    witnesses: Sequence[Witness] = ()
     clock: Clock
     ids: SchemaIds | None = None
     until_idle_s: float | None = None
@@ -309,7 +309,7 @@ class NotaryPartition:
             outputs.append(self._output(self.history, signed))
         began = asyncio.get_running_loop().time()
         await self._transactions.commit(  # 5
-            outputs, {self.source: (self._offsets[base.size], base.print())}
+            outputs, {self.source: (self._offsets[base.size], base.print(notary.origin))}
         )
         now = asyncio.get_running_loop().time()
         self._config.meters.committed(size - notary.published, now - began)
@@ -353,11 +353,13 @@ class NotaryPartition:
         if at is None or at.offset < 0:  # -1 is Kafka's "none committed"
             return 0, Resume()
         try:
-            return at.offset, parse_resume(at.metadata or "")
+            named, resume = parse_resume(at.metadata or "")
         except NoteInvalid as error:
             # Somebody moved the offset with a tool: the log is read from its beginning, which needs no metadata.
             log.warning("offset moved by others origin=%s offset=%d: %s", self._origin, at.offset, error)
             return 0, Resume()
+        # Under another name, another log of these records was signed.
+        return (at.offset, resume) if named == str(self._origin) else (0, Resume())
 
     async def _last_checkpoint(self) -> tuple[Checkpoint | None, bytes | None]:
         """The largest checkpoint of this log that its key signed."""

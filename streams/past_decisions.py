@@ -17,17 +17,14 @@ from jurat.audit.disclosure import parse_any
 from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.record import DecisionRecord, Outcome, concluded, is_unjudged
+from jurat.audit.rows import chosen
+from jurat.audit.selection import VERDICT_OF
 from jurat.audit.usage import BudgetUsed
 from jurat.policies.backtest_past import NotJudged, PastDecision, Took, Why
 from jurat.policies.backtest_report import Said
-from jurat.schemas.decision import Verdict, decision_id_at
+from jurat.schemas.decision import decision_id_at
 from jurat.schemas.errors import AuditError
 
-VERDICT_OF: Final = {
-    Outcome.DECIDED: Verdict.ALLOW,
-    Outcome.DENIED: Verdict.DENY,
-    Outcome.ESCALATED: Verdict.ESCALATE,
-}
 WHY_NOT: Final = {
     Outcome.SKIPPED: Why.SKIPPED,
     Outcome.REJECTED: Why.REJECTED,
@@ -61,20 +58,19 @@ def past_decision(record: DecisionRecord, place: str) -> PastDecision | NotJudge
         told = record.rejection
         detail = f"{told.error}: {told.message}" if told else f"it ended {record.outcome.value}"
         return NotJudged(WHY_NOT[record.outcome], detail, place)
-    if record.policy is None or not record.proposals:
+    proposal = chosen(record)
+    if record.policy is None or proposal is None:
         return NotJudged(Why.UNREADABLE, "a decision without a proposal", place)
     if is_unjudged(record):
         return NotJudged(Why.UNJUDGED, f"it ended {record.outcome.value}", place)
-    # The kernel ends with the proposal that was not denied, or where all were, for the reasons that met the first.
-    chosen = record.proposals[0 if verdict is Verdict.DENY else -1]
     return PastDecision(
         decision_id=record.decision_id,
         place=place,
         time=record.time,
         agent=record.agent,
-        action=chosen.action,
+        action=proposal.action,
         digest=record.policy.digest,
-        said=Said(verdict, chosen.policies, (*chosen.reasons, *chosen.errors)),
+        said=Said(verdict, proposal.policies, (*proposal.reasons, *proposal.errors)),
         normalised=record.policy.input,
         refused=len(record.proposals) - 1,
         chain=record.chain,

@@ -25,6 +25,7 @@ from aiohttp import web
 
 from jurat.audit import note
 from jurat.audit.note import NoteSignature, Verifier
+from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness
 from jurat.audit.witness_store import WitnessStore
 from jurat.schemas.errors import (
@@ -222,6 +223,39 @@ class HttpWitness:
             ) from error
         known = {(key.name, key.key_id) for key in self._keys}
         return tuple([one for one in whole.signatures if (one.name, one.key_id) in known])
+
+
+@asynccontextmanager
+async def witnesses_of(policy: TlogPolicy) -> AsyncIterator[tuple[HttpWitness, ...]]:
+    """The witnesses of a policy, to be asked while the context lasts: one for each name of keys, with all its keys.
+
+    Raises:
+        ConfigurationError: too few of them have a URL for the policy's quorum, or one has two.
+    """
+    urls: dict[str, str] = {}
+    for party in policy.witnesses.values():
+        if party.url is not None and urls.setdefault(party.key.name, party.url) != party.url:
+            raise ConfigurationError(
+                f"got two URLs for the witness {party.key.name}, expected one: {urls[party.key.name]}, {party.url}"
+            )
+    asked = frozenset(name for name, party in policy.witnesses.items() if party.key.name in urls)
+    if not policy.witnessed(asked):
+        raise ConfigurationError(
+            f"got URLs of {', '.join(sorted(asked)) or 'no witness'}, which is less than the quorum {policy.quorum};"
+            " add a URL to the lines of the others"
+        )
+    async with aiohttp.ClientSession() as session:
+        yield tuple(
+            [
+                HttpWitness(
+                    session,
+                    name=name,
+                    url=url,
+                    keys=[party.key for party in policy.witnesses.values() if party.key.name == name],
+                )
+                for name, url in urls.items()
+            ]
+        )
 
 
 async def _alive(_request: web.Request) -> web.Response:

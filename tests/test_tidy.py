@@ -173,7 +173,9 @@ def names(requirements: list[str]) -> set[str]:
 def needed_to_run() -> set[str]:
     project = pyproject()["project"]
     extras = project["optional-dependencies"]
-    return names([*project["dependencies"], *extras["java"], *extras["test"]])
+    return names(
+        [*project["dependencies"], *extras["java"], *extras["kms"], *extras["parquet"], *extras["test"]]
+    )
 
 
 def dependencies() -> set[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from jurat.audit.merkle import Tree
 from jurat.audit.notary import parse_resume
 from jurat.audit.origin import Origin
 from jurat.audit.tlog_policy import NONE, TlogPolicy
+from jurat.audit.witness import Witness
+from jurat.audit.witness_store import WitnessStore
 from jurat.schemas.codec import encode
 from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.errors import LogForked
@@ -32,7 +35,9 @@ from jurat.streams.notary_reading import history as published_history
 from jurat.streams.notary_reading import latest_checkpoints
 from jurat.streams.replay import replay
 from jurat.streams.topic_admin import ensure_topics
+from jurat.streams.witness_http import WitnessServer
 from tests.command import Shell
+from tests.loopback import HOST
 from tests.notary_stage import KEY, TIME, InMemoryWitness, policy_of, signed_by
 from tests.runtime_stage import Thinking, publish_many, running, until, worker_of
 
@@ -48,9 +53,10 @@ def notary_of(
     policy: TlogPolicy = NOBODY,
     witnesses: tuple[InMemoryWitness, ...] = (),
     until_idle_s: float | None = None,
+    org: str = ORG,
 ) -> NotaryWorker:
     config = NotaryConfig(
-        org=ORG,
+        org=org,
         key=KEY,
         policy=policy,
         witnesses=witnesses,
@@ -122,14 +128,49 @@ async def covered(shell: Shell, sizes: dict[int, int]) -> bool:
     } == sizes
 
 
-async def test_what_workers_wrote_is_signed_across_kills_and_beside_another_notary(
+@asynccontextmanager
+async def witnessed(folder: Path, logs: bytes) -> AsyncIterator[Path]:
+    """Two witnesses over HTTP, and the policy that wants both."""
+    lines, known = logs.decode(), tlog_policy.parse(logs + b"quorum none\n").logs
+    async with AsyncExitStack() as stack:
+        for name in ("one.example", "two.example"):
+            key = LogKey(merkle.leaf_hash(name.encode()))
+            witness = Witness(name, key, [party.key for party in known])
+            store = stack.enter_context(WitnessStore(folder / name, witness))
+            server = WitnessServer(witness, store, clock=time.time)
+            port = await stack.enter_async_context(server.listening(HOST, 0))
+            short = name.removesuffix(".example")
+            for kind, vkey in zip("em", key.witness_vkeys(name), strict=True):
+                lines += f"witness {short}-{kind} {vkey} http://{HOST}:{port}\n"
+            lines += f"group {short} any {short}-e {short}-m\n"
+        policy = folder / "witnesses.policy"
+        policy.write_text(f"{lines}group both all one two\nquorum both\n")
+        yield policy
+
+
+async def test_what_workers_wrote_is_signed_and_witnessed_across_kills_and_beside_another_notary(
     shell: Shell, tmp_path: Path
 ) -> None:
     await ensure_topics(shell.connection, [topics.AUDIT, topics.PAYMENTS, *topics.OF_THE_NOTARY])
-    lines = shell.run("notary", "init", "--org", ORG).stdout
-    policy = tlog_policy.parse(lines + b"quorum none\n")
-    assert len(policy.logs) == 2 * topics.AUDIT.partitions
-    run = ("notary", "run", "--org", ORG)
+    logs = shell.run("notary", "init", "--org", ORG).stdout
+    began = int(time.time())
+    async with witnessed(tmp_path, logs) as file:
+        policy = tlog_policy.parse(file.read_bytes())
+        assert len(policy.logs) == 2 * topics.AUDIT.partitions
+        before = await _sign_across_kills(shell, file, policy)
+    found, heads = await trees(shell), await heads_of(shell, policy)
+    check(heads, found)
+    assert all(head.time is not None and began <= head.time <= time.time() for head in heads)
+    for one in before:
+        later = next(head for head in reversed(heads) if head.partition == one.partition)
+        proof = found[one.partition].consistency(one.size, later.size)
+        merkle.verify_consistency(one.size, later.size, one.root, later.root, proof)
+    await _files_verify(shell, tmp_path, policy, found)
+
+
+async def _sign_across_kills(shell: Shell, file: Path, policy: TlogPolicy) -> list[WitnessedHead]:
+    """What was signed when the first notary was killed."""
+    run = ("notary", "run", "--org", ORG, "--witness-policy", str(file))
     first = shell.start(*run)
     try:
         async with running(worker_of(shell, Thinking())):
@@ -145,17 +186,11 @@ async def test_what_workers_wrote_is_signed_across_kills_and_beside_another_nota
             finally:
                 for process in (second, third):
                     process.send_signal(signal.SIGTERM)
-                codes = [process.wait(30) for process in (second, third)]
+                codes = [await asyncio.to_thread(process.wait, 30) for process in (second, third)]
     finally:
         first.kill()
     assert codes == [0, 0]
-    found, heads = await trees(shell), await heads_of(shell, policy)
-    check(heads, found)
-    for one in before:
-        later = next(head for head in reversed(heads) if head.partition == one.partition)
-        proof = found[one.partition].consistency(one.size, later.size)
-        merkle.verify_consistency(one.size, later.size, one.root, later.root, proof)
-    await _files_verify(shell, tmp_path, policy, found)
+    return before
 
 
 async def _some(shell: Shell) -> bool:
@@ -270,7 +305,7 @@ async def behind_the_offset(shell: Shell) -> int:
         found = await client.list_consumer_group_offsets(
             shell.connection.group("notary"), partitions=[source]
         )
-    return parse_resume(found[source].metadata).size
+    return parse_resume(found[source].metadata)[1].size
 
 
 @pytest.fixture
@@ -330,3 +365,7 @@ async def test_a_log_that_was_made_anew_is_refused(shell: Shell, signed: Checkpo
     await write(shell, range(103, 110))
     with pytest.raises(LogForked, match="rewritten"):
         await notary_of(shell, until_idle_s=1.0).run()
+    # What an operator may do then: begin another log of what there is, under another name.
+    await notary_of(shell, until_idle_s=1.0, org="b.example.com").run()
+    sizes = {one.origin.org: one.head.size for one in await latest_checkpoints(shell.connection)}
+    assert sizes == {ORG: 5, "b.example.com": 10}

@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,10 @@ from jurat.streams.publisher import Publisher
 from jurat.streams.reading import replay
 from jurat.streams.security import Mechanism, Protocol, Security, security_from
 from jurat.streams.topic_admin import diff_topics, ensure_topics
-from tests.command import Shell, new_shell
+from tests.command import new_shell
 from tests.examples import ANSWER, EUR, HOME, ITEM, WHEN
-from tests.secure_broker import PASSWORD, Authority, SecureKafka, secure_kafka, unsecured_token
+from tests.secure_broker import PASSWORD, Authority, secure_kafka, unsecured_token
+from tests.secure_company import Company, Member
 from tests.tree import ROOT
 
 pytestmark = pytest.mark.integration
@@ -40,40 +40,6 @@ ACLS = re.findall(
 USERS = sorted(set(re.findall(r"User:(\w+)", "\n".join(ACLS))))
 BOUND_S = 20.0
 """A refusal that takes longer than this is a worker that hangs."""
-
-
-@dataclass(frozen=True)
-class Member(Shell):
-    """The shell of one role: its user's name and password, and the authority that it trusts."""
-
-    variables: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return super().environment | self.variables
-
-    def with_(self, **variables: str) -> Member:
-        """The same role with other variables; an empty one counts as none."""
-        return Member(self.connection, self.keys, self.variables | variables)
-
-
-@dataclass(frozen=True)
-class Company:
-    """The broker, and a shell for each user of docs/security.md."""
-
-    kafka: SecureKafka
-    keys: Path
-
-    def member(self, user: str) -> Member:
-        variables = {
-            "JURAT_SECURITY_PROTOCOL": "SASL_SSL",
-            "JURAT_SASL_MECHANISM": "SCRAM-SHA-512",
-            "JURAT_SASL_USERNAME": user,
-            "JURAT_SASL_PASSWORD": PASSWORD,
-            "JURAT_SSL_CA_FILE": str(self.kafka.authority.file),
-        }
-        connection = Connection(self.kafka.sasl, security=security_from(variables))
-        return Member(connection, self.keys, variables)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +89,12 @@ def test_every_role_does_its_work_with_its_own_acls_alone(company: Company, tmp_
     assert len(log.read_bytes().splitlines()) == 8
     verified = auditor.run("audit", "verify", "--with-decisions", "--trust", str(company.keys / "trust.json"))
     assert b"decision events checked: 7" in verified.stdout
+    notary = company.member("notary")
+    notary.run("notary", "init", "--org", "example.com")
+    notary.run("notary", "run", "--org", "example.com", "--until-idle", "1s")
+    auditor.run("notary", "history", "--output", str(tmp_path / "history.jsonl"))
+    auditor.run("notary", "tiles", "--output", str(tmp_path / "tiles"))
+    assert (tmp_path / "history.jsonl").stat().st_size
     assert b"shop: number 1, since" in auditor.run("policy", "active").stdout
     desk = company.member("desk")
     assert len(desk.run("dead-letters", "list", AGENT, "--json").stdout.splitlines()) == 1

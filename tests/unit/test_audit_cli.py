@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -146,6 +148,57 @@ def test_replay_leaves_out_what_it_cannot_read_and_does_not_pass_it_off_as_whole
     assert len(result.stdout.splitlines()) == 10
 
 
+def test_a_filter_cannot_tell_of_what_is_no_record_and_says_so(folder: Path) -> None:
+    """In an export it stands as it is; where rows are chosen it is counted, and the command fails."""
+    log = sample_log.log(4)
+    spoilt = log[1].record.model_copy(update={"payload": b"noise"})
+    log[1] = sample_log.LogEntry(log[1].topic, log[1].partition, log[1].offset, 0, spoilt)
+    (folder / "log.jsonl").write_bytes(sample_log.lines(log))
+    whole = CliRunner().invoke(command, ["replay", "--input", "log.jsonl", "--format", "rows"])
+    assert whole.exit_code == 0
+    assert [json.loads(line)["outcome"] for line in whole.stdout.splitlines()].count("unreadable") == 1
+    assert "unreadable: topic audit.decisions, partition 1, offset 0" in whole.stderr
+    some = CliRunner().invoke(command, ["replay", "--input", "log.jsonl", "--format", "rows", "--agent", "x"])
+    assert isinstance(some.exception, AuditError)
+    assert "1 records could not be read" in str(some.exception)
+    assert "no record, so that no filter can tell" in some.stderr
+    assert some.stdout == ""
+
+
+@pytest.mark.parametrize("layout", ["rows", "csv", "parquet"])
+def test_replay_as_rows(folder: Path, layout: str) -> None:
+    options = ("--from", "2026-01-02T03:04:06Z", "--to", "2026-01-03", "--verdict", "deny")
+    name = f"denied.{layout}"
+    assert (
+        run("replay", "--input", "log.jsonl", "--output", name, "--format", layout, *options).exit_code == 0
+    )
+    data = (folder / name).read_bytes()
+    if layout == "parquet":
+        assert pq.read_table(io.BytesIO(data)).column("outcome").to_pylist() == ["denied"] * 2
+    else:
+        assert data.count(b"denied") == 2
+        assert data.count(b"\n") == (2 if layout == "rows" else 3)
+    assert not [path for path in folder.iterdir() if path.name.endswith(".partial")]
+
+
+def test_replay_by_subject_and_policy(folder: Path) -> None:
+    def rows(*options: str) -> int:
+        shown = run("replay", "--input", "log.jsonl", "--format", "rows", *options)
+        assert shown.exit_code == 0
+        return len(shown.output.splitlines())
+
+    assert rows() == 10
+    assert (
+        rows("--subject", "#W100")
+        == rows("--policy", "return.delivered-only")
+        == rows("--policy", "5f5f5f5f")
+        == 6
+    )
+    assert rows("--subject", "#W100", "--verdict", "escalate", "--agent", "after-sales") == 1
+    assert rows("--policy", "unknown") == rows("--subject", "#W101") == rows("--to", "2026-01-02") == 0
+    assert rows("--from", "2026-01-02") == 10
+
+
 def test_output_that_cannot_be_written(folder: Path) -> None:
     result = CliRunner().invoke(
         command, ["replay", "--input", "log.jsonl", "--output", str(folder / "no" / "where")]
@@ -202,13 +255,18 @@ def test_a_file_that_lost_its_last_byte_is_invalid(folder: Path) -> None:
     [
         ("verify", "log.jsonl", "--decisions", "decisions.jsonl", "--with-decisions"),
         ("verify", "-", "--decisions", "-"),
+        ("replay", "--input", "log.jsonl", "--format", "parquet"),
+        ("replay", "--input", "log.jsonl", "--output", "x.csv"),
+        ("replay", "--input", "log.jsonl", "--output", "x.parquet"),
+        ("replay", "--input", "log.jsonl", "--from", "2026-02-01", "--to", "2026-02-01"),
+        ("replay", "--input", "log.jsonl", "--from", "yesterday"),
         ("replay", "--input", "log.jsonl", "--output", "x.jsonl", "--decisions", "./x.jsonl"),
     ],
 )
 def test_options_that_contradict_each_other(folder: Path, arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert (result.exit_code, "expected" in result.output) == (2, True)
-    assert not (folder / "x.jsonl").exists()
+    assert not [path for path in folder.iterdir() if path.name.startswith("x.")]
 
 
 def test_standard_input_that_is_closed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

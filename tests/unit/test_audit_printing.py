@@ -37,7 +37,16 @@ def plainly(record: DecisionRecord, *, seq: int, prev: str) -> bytes:
 
 
 def printed(record: DecisionRecord, *, seq: int, prev: str) -> bytes:
-    return printing.joined(printing.pieces(record, "the subject", "ab" * 32), seq=seq, prev=prev)
+    """By its pieces; in one go it is the same, or refused the same."""
+    placed = record.model_copy(update={"seq": seq, "prev": prev})
+    try:
+        made = printing.joined(printing.pieces(record, "the subject", "ab" * 32), seq=seq, prev=prev)
+    except CanonicalError:
+        with pytest.raises(CanonicalError):
+            printing.whole(placed, "the subject", "ab" * 32)
+        raise
+    assert printing.whole(placed, "the subject", "ab" * 32) == made
+    return made
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

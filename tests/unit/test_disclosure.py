@@ -27,8 +27,8 @@ from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.draft import PLACE_BYTES, draft
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Place
-from jurat.audit.printing import VEILED_TYPE
-from jurat.audit.record import GENESIS, MAX_PAYLOAD_BYTES, Outcome, build, parse, printed
+from jurat.audit.printing import VEILED_TYPE, whole
+from jurat.audit.record import GENESIS, MAX_PAYLOAD_BYTES, Outcome, build, parse
 from jurat.audit.subject_erasure import MAX_DECISIONS, PAYLOAD_TYPE, statement_of
 from jurat.audit.subject_keys import MAX_CONTENT_BYTES, MasterKey
 from jurat.audit.verifier import LogVerdict, Report, Verifier
@@ -61,10 +61,10 @@ def test_a_veiled_record_holds_nothing_personal_and_unveils_to_what_it_was() -> 
     record = full_record()
     for word in PERSONAL:
         assert word.encode() not in payload
-    whole = build(record, record.decision_id, SUBJECT)
-    assert all(word.encode() in whole for word in PERSONAL)
+    bare = build(record, record.decision_id, SUBJECT)
+    assert all(word.encode() in bare for word in PERSONAL)
     statement = unveil(parse_any(payload), disclosures)
-    assert statement == parse(whole)
+    assert statement == parse(bare)
 
 
 def test_no_digest_of_a_personal_value_is_left() -> None:
@@ -185,7 +185,7 @@ def test_a_writer_that_commits_to_no_record_is_found_out() -> None:
     assert record.policy is not None
     lying = record.model_copy(update={"policy": record.policy.model_copy(update={"input": {"context": {}}})})
     made = veil(lying, SUBJECT, salts())  # past `draft`, which would refuse it
-    payload = printed(made.record, record.decision_id, made.subject_sha256, kind=VEILED_TYPE)
+    payload = whole(made.record, record.decision_id, made.subject_sha256, kind=VEILED_TYPE)
     statement = parse_any(payload)
     with pytest.raises(RecordInvalid, match="got budgets for refunds_day"):
         unveil(statement, made.disclosures)
@@ -193,8 +193,8 @@ def test_a_writer_that_commits_to_no_record_is_found_out() -> None:
 
 def test_disclosures_have_one_form() -> None:
     _, disclosures = veiled_payload()
-    whole = print_disclosures(disclosures)
-    assert parse_disclosures(whole) == disclosures
+    listed = print_disclosures(disclosures)
+    assert parse_disclosures(listed) == disclosures
     for wrong in (
         b"{}",
         b"[1]",
@@ -204,7 +204,7 @@ def test_disclosures_have_one_form() -> None:
         b'[["' + b"0" * 32 + b'","subject",1.5]]',
         b'[["' + b"0" * 32 + b'","subject",1,2]]',
         b"[" + b"1" * MAX_DISCLOSED_BYTES + b"]",
-        whole[:-1],
+        listed[:-1],
         b"\xff",
     ):
         with pytest.raises(DisclosureInvalid):

@@ -210,11 +210,12 @@ def test_the_document_grants_a_worker_its_topics() -> None:
             for operation in re.findall(r"--operation (\w+)", command):
                 granted[operation] |= set(re.findall(r"--topic (\S+)", command))
     own = {topic.name for topic in topics.of_agent(agent.name)}
-    assert granted["Write"] == own
+    assert granted["Write"] == own | {topics.TRUST.name}
     read = {
         topic.name
         for topic in (
             topics.POLICIES,
+            topics.TRUST,
             topics.state(agent.name),
             topics.timers(agent.name),
             topics.journal(agent.name),

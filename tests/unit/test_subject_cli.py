@@ -101,8 +101,11 @@ def test_replay_lists_veiled_records(tmp_path: Path) -> None:
     log, _disclosed, _trust = written(tmp_path)
     done = ran(replay, "--input", log, "--agent", "after-sales")
     assert all(name in done.output for name in IDS)
+    done = ran(replay, "--input", log, "--subject", "#W100")
+    assert done.exit_code == 1
+    assert done.output.count("it is veiled and not disclosed, so that --subject cannot tell") == 5
     same = ("--output", str(tmp_path / "x"), "--disclosures", str(tmp_path / "x"))
-    assert "got one file for two of" in ran(replay, "--input", log, *same).output
+    assert "got the same file for two of" in ran(replay, "--input", log, *same).output
 
 
 def test_a_line_of_disclosures_has_one_form() -> None:

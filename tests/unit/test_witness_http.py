@@ -13,8 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from jurat.audit import cosignature
+from jurat.audit import cosignature, tlog_policy
 from jurat.audit.note import NoteSignature
+from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.witness_store import WitnessStore
 from jurat.schemas.errors import ConfigurationError, WitnessConflict, WitnessUnavailable
 from jurat.streams import witness_http
@@ -217,3 +218,29 @@ async def test_cosignatures_of_strangers_are_left_out() -> None:
     ):
         got = await ask(client(session, server.address), MadeLog(), 0, 3)
     assert [one.name for one in got] == [NAME, NAME]
+
+
+def policy(*lines: str) -> TlogPolicy:
+    return tlog_policy.parse("".join(f"{line}\n" for line in lines).encode())
+
+
+async def test_the_witnesses_of_a_policy_are_asked_with_all_their_keys(tmp_path: Path) -> None:
+    first, second = WITNESS.witness_vkeys(NAME)
+    async with served(tmp_path) as (url, _store, _session):
+        named = policy(f"witness a {first} {url}", f"witness b {second}", "group w any a b", "quorum w")
+        async with witness_http.witnesses_of(named) as (only,):
+            assert only.name == NAME
+            assert len(await ask(only, MadeLog(), 0, 3)) == 2
+    async with witness_http.witnesses_of(policy("quorum none")) as nobody:
+        assert nobody == ()
+
+
+async def test_a_policy_that_cannot_be_met_is_refused() -> None:
+    first, second = WITNESS.witness_vkeys(NAME)
+    for lines, told in (
+        ((f"witness a {first}", "quorum a"), "URLs of no witness, which is less than the quorum a"),
+        ((f"witness a {first} http://a/", f"witness b {second} http://b/", "quorum a"), "two URLs"),
+    ):
+        with pytest.raises(ConfigurationError, match=told):
+            async with witness_http.witnesses_of(policy(*lines)):
+                pass

@@ -1,0 +1,345 @@
+"""Whether a bundle holds: an auditor's checks, from bytes and what they trust alone. Pure.
+
+Keys and witness policy are arguments; nothing in a bundle says what to trust. Checks:
+
+1. the bundle is of its form (`bundle.read`): one spelling, every file named with its digest, no other;
+2. each checkpoint is one that the witness policy allows, of the topic and partition that it stands for;
+3. the checkpoints of a partition are tied to one another, each a prefix of the next;
+4. the statements of its trust log hold under the root that the verifier was given, where one was;
+5. the files of each policy bundle have its digest;
+6. each record's proof is of it, at its place, under a checkpoint of the bundle;
+7. each record holds by itself: signature, form, agent, approvals, the key's standing at the earliest moment at which
+   the quorum had seen it, and its policies say the same again, where they are there;
+8. its name is of its place and id, and no other has its id, leaf or number in its chain; those that follow one another
+   in a chain are linked, and stand in the log in that order.
+
+A fault does not stop the checks: all are counted. Verdicts are those of the log, the worst finding: `UNPROVEN` where
+nothing is wrong, but a record is under no checkpoint that witnesses saw, or no witness policy was given.
+
+Specified in `docs/spec/bundle.md`. Not here: whether records are missing, which a bundle cannot tell.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from jurat.audit import bundle, dsse, tlog_proof
+from jurat.audit.bundle import Bundle, Listed
+from jurat.audit.history import History
+from jurat.audit.keys import Trust
+from jurat.audit.log import Fault, LogEntry, Place, WitnessedHead
+from jurat.audit.merkle import verify_consistency, verify_inclusion
+from jurat.audit.origin import parse as parse_origin
+from jurat.audit.record import parse
+from jurat.audit.standing import Standing
+from jurat.audit.tlog_policy import TlogPolicy
+from jurat.audit.trust_log import TrustLog
+from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge
+from jurat.audit.verifier_report import Finding, Findings, LogVerdict
+from jurat.schemas.envelope import SignedRecord
+from jurat.schemas.errors import AuditError, BundleInvalid, ChainBroken, NoteInvalid, ProofInvalid
+
+MAX_FAULTS: Final = 1_000
+"""Faults that are kept; all are counted."""
+
+Files = Mapping[str, bytes]
+Digest = Callable[[Files], str]
+"""The digest of a policy bundle's files; policies are another room's."""
+
+Rejudging = Callable[[Mapping[str, Files]], Rejudge]
+"""What evaluates policies again, made of bundles by digest; the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleReport:
+    """What a bundle is worth.
+
+    Attributes:
+        records: how many it holds.
+        proved: how many of them are in the log, under a checkpoint that the quorum saw.
+        rejudged: of how many the policies said the same again.
+        findings: what was found, the worst first; none where it is valid.
+        faults: what does not hold, the first of it.
+        heads: by partition, the latest checkpoint that the quorum saw.
+    """
+
+    records: int
+    proved: int
+    rejudged: int
+    findings: tuple[Finding, ...]
+    faults: tuple[Fault, ...]
+    heads: tuple[WitnessedHead, ...]
+
+    @property
+    def verdict(self) -> LogVerdict:
+        """The worst of the findings."""
+        return self.findings[0].verdict if self.findings else LogVerdict.VALID
+
+    def to_json(self) -> dict[str, object]:
+        """The report as JSON types."""
+        return {
+            "verdict": self.verdict.value,
+            "records": self.records,
+            "proved": self.proved,
+            "evaluatedAgain": self.rejudged,
+            "findings": [
+                {"verdict": one.verdict.value, "count": one.count, "first": str(one.first)}
+                for one in self.findings
+            ],
+            "faults": [{"place": str(fault.place), "reason": fault.reason} for fault in self.faults],
+            "heads": [
+                {"partition": head.partition, "size": head.size, "root": head.root.hex(), "time": head.time}
+                for head in self.heads
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    listed: Listed
+    decision_id: str
+    facts: Facts
+
+
+def verify(
+    data: bytes,
+    trust: Trust,
+    policy: TlogPolicy | None,
+    *,
+    digest_of: Digest,
+    rejudging: Rejudging | None = None,
+    root: bytes | None = None,
+) -> BundleReport:
+    """Say what a bundle is worth.
+
+    Args:
+        data: the zip file.
+        trust: the trusted keys.
+        root: a root statement by which the bundle's own trust log is judged; None where `trust` says it all.
+        policy: the witness policy; None where the verifier has none, and then nothing is proved to be in the log.
+        digest_of: digests a policy bundle's files.
+        rejudging: makes what evaluates policies again; None where nobody can.
+    """
+    try:
+        held = bundle.read(data)  # 1
+    except BundleInvalid as error:
+        found = Findings()
+        fault = Fault(Place(), str(error))
+        found.add(LogVerdict.INVALID, fault)
+        return BundleReport(0, 0, 0, found.all(), (fault,), ())
+    verifying = _Verifying(held)
+    if root is not None:
+        trust = verifying.with_credentials(trust, root)  # 4
+    if policy is not None:
+        verifying.check_checkpoints(History(policy))  # 2, 3
+    policies = verifying.check_policies(digest_of)  # 5
+    again = None if rejudging is None or not policies else rejudging(policies)
+    return verifying.report(Examiner(trust, rejudge=again), is_witnessed=policy is not None)  # 6 to 8
+
+
+class _Verifying:
+    def __init__(self, held: Bundle) -> None:
+        self._held = held
+        self._found = Findings()
+        self._faults: list[Fault] = []
+        self._heads: dict[tuple[int, int], WitnessedHead] = {}
+        self._places = {(place[0], signed): place for place, signed in held.checkpoints.items()}
+
+    def fault(self, place: Place, reason: str) -> None:
+        fault = Fault(place, reason)
+        self._found.add(LogVerdict.INVALID, fault)
+        if len(self._faults) < MAX_FAULTS:
+            self._faults.append(fault)
+
+    def report(self, examiner: Examiner, *, is_witnessed: bool) -> BundleReport:
+        held = self._held
+        sizes: dict[int, list[int]] = {}
+        for partition, size in sorted(self._heads):
+            sizes.setdefault(partition, []).append(size)
+        proved = rejudged = 0
+        verified: list[_Verified] = []
+        for listed in held.records:
+            with self._at(listed):
+                entry, decision_id = self._entry(listed)
+                is_proved = False
+                with self._at(listed):  # a record is looked at, whatever its proof is worth
+                    is_proved = is_witnessed and self._check_proof(listed, entry.leaf())  # 6
+                at = self._seen_at(listed, sizes) if is_proved else None
+                one = self._check_record(examiner, entry, at)  # 7
+                proved += is_proved
+                if not is_proved:
+                    self._unproven(entry.place, "no witnessed checkpoint of the bundle holds it")
+                rejudged += one.again == SAME
+                verified.append(_Verified(listed, decision_id, one))
+        self._check_together(verified)  # 8
+        if not held.records:
+            self._unproven(Place(), "the bundle holds no record: there is nothing to prove")
+        latest = {partition: head for (partition, _size), head in sorted(self._heads.items())}
+        found = self._found.all()
+        return BundleReport(
+            len(held.records), proved, rejudged, found, tuple(self._faults), tuple(latest.values())
+        )
+
+    def check_checkpoints(self, history: History) -> None:
+        before: WitnessedHead | None = None
+        for (partition, size), signed in sorted(self._held.checkpoints.items()):
+            with _Noting(self, Place(self._held.topic, partition)):
+                head = history.add(signed)
+                name = bundle.checkpoint_file(partition, size)
+                if head is None:
+                    raise NoteInvalid(f"{name}: got a checkpoint that too few witnesses signed")
+                topic = parse_origin(signed.partition(b"\n")[0].decode()).topic
+                if (head.partition, head.size, topic) != (partition, size, self._held.topic):
+                    raise NoteInvalid(f"{name}: got a checkpoint of another log or size than its name says")
+                self._heads[partition, size] = head
+                if before is not None and before.partition == partition:
+                    self._check_tied(before, head)
+                before = head
+        expected = {
+            (one.partition, one.size, other.size)
+            for one, other in pairwise(self._heads[key] for key in sorted(self._heads))
+            if one.partition == other.partition
+        }
+        for partition, size1, size2 in sorted(self._held.consistency.keys() - expected):
+            name = bundle.consistency_file(partition, size1, size2)
+            self.fault(
+                Place(self._held.topic, partition), f"{name}: got a proof that ties no two checkpoints"
+            )
+
+    def with_credentials(self, trust: Trust, root: bytes) -> Trust:
+        """The keys that the bundle's trust log gives credentials to, under this root, beside those that are pinned."""
+        with _Noting(self, Place()):
+            log = TrustLog(root)
+            data = self._held.files.get(bundle.TRUST_LOG, b"")
+            for line in data.removesuffix(b"\n").split(b"\n") if data else ():
+                log.add(line)
+            return log.trust(trust)
+        return trust
+
+    def check_policies(self, digest_of: Digest) -> dict[str, Files]:
+        """The policy bundles that are what they are called."""
+        good: dict[str, Files] = {}
+        for digest, files in sorted(self._held.policies.items()):
+            got = digest_of(files)
+            if got == digest:
+                good[digest] = files
+            else:
+                self.fault(
+                    Place(), f"policies/{digest}: got files with the digest {got}: they are not that bundle"
+                )
+        return good
+
+    def _check_tied(self, before: WitnessedHead, head: WitnessedHead) -> None:
+        name = bundle.consistency_file(head.partition, before.size, head.size)
+        proof = self._held.consistency.get((head.partition, before.size, head.size))
+        if proof is None:
+            raise ProofInvalid(f"got no {name}: nothing ties the two checkpoints together")
+        verify_consistency(before.size, head.size, before.root, head.root, proof)
+
+    def _entry(self, listed: Listed) -> tuple[LogEntry, str]:
+        """The record as an entry of the log, and its decision id; neither is verified."""
+        data = self._held.files[bundle.envelope_file(listed.name)]
+        payload, made = dsse.parse_envelope(data, payload_type=dsse.PAYLOAD_TYPE, signatures=1)
+        told = parse(payload).predicate
+        if listed.name != bundle.record_name(listed.partition, listed.index, told.decision_id):
+            raise BundleInvalid(f"got the record {told.decision_id} under the name {listed.name}")
+        record = SignedRecord(
+            chain=told.chain, payload_type=dsse.PAYLOAD_TYPE, payload=payload, signatures=made
+        )
+        return LogEntry(self._held.topic, listed.partition, listed.offset, 0, record), told.decision_id
+
+    def _check_proof(self, listed: Listed, leaf: bytes) -> bool:
+        data = self._held.files.get(bundle.proof_file(listed.name))
+        if data is None:
+            return False
+        proof = tlog_proof.parse(data)
+        at = self._places.get((listed.partition, proof.signed))
+        if at is None:
+            raise ProofInvalid(
+                "got a proof under a checkpoint that is none of the bundle's for this partition"
+            )
+        if proof.index != listed.index:
+            raise ProofInvalid(f"got a proof of leaf {proof.index}, expected one of leaf {listed.index}")
+        head = self._heads.get(at)
+        if head is None:
+            raise ProofInvalid("got a proof under a checkpoint that does not hold")
+        verify_inclusion(proof.index, head.size, leaf, proof.hashes, head.root)
+        return True
+
+    def _seen_at(self, listed: Listed, sizes: Mapping[int, list[int]]) -> int | None:
+        """When the quorum first saw a tree with this leaf: the checkpoints are tied, so one proof is of all of them."""
+        own = sizes[listed.partition]
+        return self._heads[listed.partition, own[bisect_right(own, listed.index)]].time
+
+    def _check_record(self, examiner: Examiner, entry: LogEntry, at: int | None) -> Facts:
+        examined, _ = examiner.examine(entry, witnessed_at=at)
+        facts = examined.facts
+        if facts is None:
+            number, reason = examined.refused or (0, "it was refused")
+            raise BundleInvalid(f"check {number}: {reason}")
+        for number, reason in facts.wrong:
+            self.fault(entry.place, f"check {number}: {reason}")
+        if facts.standing is Standing.SUSPECT:
+            self._found.add(
+                LogVerdict.SUSPECT, Fault(entry.place, "somebody else may have had its key by then")
+            )
+        elif facts.standing is Standing.UNPROVEN:
+            self._unproven(entry.place, "no witness tells when its key signed it")
+        return facts
+
+    def _check_together(self, verified: list[_Verified]) -> None:
+        ids: set[str] = set()
+        leaves: set[tuple[int, int]] = set()
+        chains: dict[str, list[_Verified]] = {}
+        for one in verified:
+            with self._at(one.listed):
+                leaf = (one.listed.partition, one.listed.index)
+                if one.decision_id in ids or leaf in leaves:
+                    raise BundleInvalid("got a record whose decision id or leaf another one has")
+                ids.add(one.decision_id)
+                leaves.add(leaf)
+                chains.setdefault(one.facts.chain, []).append(one)
+        for chain in chains.values():
+            chain.sort(key=lambda one: one.facts.seq)
+            for before, one in pairwise(chain):
+                with self._at(one.listed):
+                    _check_follows(before, one)
+
+    def _at(self, listed: Listed) -> _Noting:
+        return _Noting(self, Place(self._held.topic, listed.partition, listed.offset))
+
+    def _unproven(self, place: Place, reason: str) -> None:
+        self._found.add(LogVerdict.UNPROVEN, Fault(place, reason))
+
+
+def _check_follows(before: _Verified, one: _Verified) -> None:
+    named = f"number {one.facts.seq} of the chain {one.facts.chain}"
+    if one.facts.seq == before.facts.seq:
+        raise ChainBroken(f"got {named} twice")
+    if one.listed.partition != before.listed.partition:
+        raise ChainBroken(f"got the chain {one.facts.chain} in two partitions")
+    if one.listed.index < before.listed.index:
+        raise ChainBroken(f"got {named} before an earlier one")
+    if one.facts.seq == before.facts.seq + 1 and one.facts.prev != before.facts.digest:
+        raise ChainBroken(f"got {named} after another one than is here")
+
+
+class _Noting(suppress):
+    """Notes an error of ours as a fault at a place, and goes on."""
+
+    def __init__(self, verifying: _Verifying, place: Place) -> None:
+        super().__init__(AuditError)
+        self._verifying = verifying
+        self._place = place
+
+    def __exit__(self, kind: object, error: object, trace: object) -> bool:
+        """Note it."""
+        if isinstance(error, AuditError):
+            self._verifying.fault(self._place, str(error))
+            return True
+        return False

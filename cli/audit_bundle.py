@@ -1,0 +1,208 @@
+"""`jurat audit bundle`: some decisions in a zip file that an auditor checks with no network and no Kafka.
+
+Rules upheld here: what is no record is said and is no leaf; half a file never stands under the name that was asked for.
+Nothing is verified when a bundle is made, but that the log has the roots of its checkpoints.
+
+Not here: what a bundle holds (`jurat.audit.bundle_making`), whether it holds (`jurat.audit.bundle_verifier`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import orjson
+
+from jurat.audit import bundle_verifier, story, tlog_policy
+from jurat.audit.bundle_making import BundleMaker
+from jurat.audit.bundle_verifier import BundleReport
+from jurat.audit.bundle_zip import MAX_FILE_BYTES
+from jurat.audit.keys import Trust
+from jurat.audit.log import Fault, LogEntry
+from jurat.audit.record import parse
+from jurat.audit.selection import Selection
+from jurat.audit.tlog_policy import MAX_POLICY_BYTES
+from jurat.cli.audit_selection import selection_options
+from jurat.cli.bundles import bundle_folder
+from jurat.cli.files import read_whole, writing
+from jurat.cli.log_entries import LOG_FILE, Connect, checkpoints_of, log_entries
+from jurat.cli.options import connect_options, moment_of
+from jurat.cli.trust_option import Trusted, trust_options
+from jurat.policies.folder import digest_of, shipped_bundle, shipped_bundles
+from jurat.schemas.errors import AuditError, ConfigurationError, TopicMissing
+from jurat.streams.rejudging import Rejudging, bundles_in, bundles_published
+
+if TYPE_CHECKING:
+    from jurat.streams.kafka import Connection
+
+ZIP_START: Final = b"PK\x03\x04"
+"""What tells a bundle from an export file: no line of an export begins so."""
+
+SHOWN_FAULTS: Final = 20
+"""Faults that are printed; `--json` has more."""
+
+_PLAIN_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(name="bundle")
+@connect_options
+@click.option("--output", type=_PLAIN_FILE, required=True, help="Write the zip file here.")
+@selection_options
+@click.option("--input", "source", type=LOG_FILE, help="Read an export file instead of Kafka.")
+@trust_options
+@click.option(
+    "--witness-policy", type=_PLAIN_FILE, help="Logs and witnesses; without it there are no proofs."
+)
+@click.option(
+    "--history", "checkpoints", type=_PLAIN_FILE, help="Checkpoints from this file instead of Kafka."
+)
+@click.option(
+    "--policies",
+    "folders",
+    multiple=True,
+    metavar="BUNDLE",
+    help="Also look for policies here: a bundle, or a folder of bundles; repeatable.",
+)
+def command(
+    connect: Connect,
+    output: Path,
+    wanted: Selection,
+    source: Path | None,
+    *,
+    trusted: Trusted,
+    witness_policy: Path | None,
+    checkpoints: Path | None,
+    folders: tuple[str, ...],
+) -> None:
+    """Write decisions, their proofs and their policies to a zip file for an auditor.
+
+    `jurat audit verify FILE.zip --trust ... --witness-policy ...` verifies it with no Kafka; VERIFY.md in it tells
+    how to check one record with openssl alone. With --input, nothing is read from Kafka: checkpoints come from
+    --history.
+    """
+    if checkpoints is not None and witness_policy is None:
+        raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
+    if source is not None and witness_policy is not None and checkpoints is None:
+        raise click.UsageError(
+            "got --input and --witness-policy without --history, expected the checkpoints in a file, too:"
+            " jurat notary history --output FILE"
+        )
+    keys, read = trusted(), trusted.statements()
+    policy = None if witness_policy is None else read_whole(witness_policy, at_most=MAX_POLICY_BYTES)
+    maker = BundleMaker(keys, policy, statements=None if read is None else (read[0], read[2]))
+    unread = asyncio.run(_take(maker, wanted, source, checkpoints, connect))
+    policies, missing = asyncio.run(
+        _policies(maker.digests, folders, None if source is not None else connect(), keys)
+    )
+    data, proved = maker.made(policies)
+    with writing(output) as file:
+        file.write(data)
+    for digest in missing:
+        click.echo(
+            f"jurat: the policies {digest} are not included: found nowhere; --policies names more", err=True
+        )
+    click.echo(f"{output}: {maker.records} records, {proved} of them under a witnessed checkpoint")
+    click.echo(f"sha256 {sha256(data).hexdigest()}")
+    if unread:
+        raise AuditError(
+            f"{unread} entries of the log could not be read as records, so that nobody can tell whether they belong"
+            " into the bundle"
+        )
+
+
+async def _take(
+    maker: BundleMaker, wanted: Selection, source: Path | None, checkpoints: Path | None, connect: Connect
+) -> int:
+    """Read the log, and then its checkpoints; gives how many entries are no records."""
+    unread = 0
+    async with aclosing(log_entries(source, connect)) as entries:
+        async for entry in entries:
+            if isinstance(entry, Fault):
+                click.echo(f"jurat: no record, and no leaf: {entry}", err=True)
+                unread += 1
+                continue
+            unread += _take_entry(maker, wanted, entry)
+    if not maker.has_policy:
+        return unread
+    async with aclosing(checkpoints_of(checkpoints, connect)) as notes:
+        async for one in notes:
+            maker.checkpoint(one)
+    return unread
+
+
+def _take_entry(maker: BundleMaker, wanted: Selection, entry: LogEntry) -> bool:
+    """Take an entry in; tells whether its payload is no record."""
+    try:
+        record = parse(entry.record.payload).predicate
+    except AuditError as error:
+        click.echo(f"jurat: no record: {entry.place}: {story.printable(str(error))}", err=True)
+        maker.leaf(entry, None)
+        return True
+    maker.leaf(entry, record if wanted(record) else None)
+    return False
+
+
+async def _policies(
+    digests: Iterable[str], folders: Iterable[str], live: Connection | None, trust: Trust
+) -> tuple[dict[str, Mapping[str, bytes]], list[str]]:
+    """The policy bundles of these digests, and which of them are nowhere."""
+    known = bundles_in(shipped_bundle(name) for name in shipped_bundles())
+    for name in folders:
+        with suppress(ConfigurationError):  # one that is known already
+            known |= bundles_in([bundle_folder(name)])
+    if live is not None and not known.keys() >= set(digests):
+        with suppress(TopicMissing):
+            known |= await bundles_published(live, trust)
+    found = {digest: known[digest] for digest in digests if digest in known}
+    return found, sorted(set(digests) - found.keys())
+
+
+def is_bundle(file: Path) -> bool:
+    """Tell whether a file is a zip file, so that it is no export."""
+    if str(file) == "-" or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(ZIP_START)) == ZIP_START
+    except OSError as error:
+        raise ConfigurationError(f"the file {file} cannot be read: {error}") from error
+
+
+def verified_bundle(file: Path, trusted: Trusted, witness_policy: Path | None) -> BundleReport:
+    """What a bundle is worth.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+        PolicyFileInvalid: the witness policy is not of its form.
+    """
+    policy = (
+        None
+        if witness_policy is None
+        else tlog_policy.parse(read_whole(witness_policy, at_most=MAX_POLICY_BYTES))
+    )
+    trust, root = trusted.of_bundle()
+    data = read_whole(file, at_most=MAX_FILE_BYTES)
+    return bundle_verifier.verify(data, trust, policy, digest_of=digest_of, rejudging=Rejudging, root=root)
+
+
+def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
+    """Print what a bundle is worth, for people or as JSON."""
+    if as_json:
+        click.echo(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2).decode())
+        return
+    click.echo(f"{report.verdict.value}: a bundle of {report.records} records")
+    click.echo(f"  in the log, under a witnessed checkpoint: {report.proved}")
+    click.echo(f"  their policies say the same again: {report.rejudged}")
+    for found in report.findings:
+        click.echo(f"  {found.verdict.value} ({found.count}): {story.printable(str(found.first))}")
+    for fault in report.faults[1:SHOWN_FAULTS]:
+        click.echo(f"    also: {story.printable(str(fault))}")
+    for head in report.heads:
+        at = "no witness asked for" if head.time is None else f"witnessed at {moment_of(head.time)}"
+        click.echo(f"  latest checkpoint: {head.partition}:{head.size}:{head.root.hex()}, {at}")
+    click.echo("  A bundle does not show whether anything was left out of it: that takes the whole log.")

@@ -1,0 +1,204 @@
+"""`jurat keys request|issue|rotate|publish|fetch`: credentials of agents, and the trust log on its topic.
+
+Not here: the root and issuers (`keys_root.py`), what these commands share (`keys_ceremony.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from jurat import settings
+from jurat.audit.credential import AgentCredential
+from jurat.audit.credential_issue import issue, print_request
+from jurat.audit.credential_scope import Limit, Scope
+from jurat.audit.key_store import KeyKind, make_key, retire_key
+from jurat.audit.trust_file import LOG_FILE, write_log
+from jurat.audit.trust_log import TrustLog
+from jurat.cli.keys_ceremony import (
+    Ceremony,
+    asked_for,
+    checked,
+    days_option,
+    issuer_of,
+    issuers_key,
+    members_of,
+    request_option,
+    told,
+)
+from jurat.cli.options import connection_options, keys_option
+from jurat.schemas.errors import ConfigurationError, StatementInvalid
+from jurat.streams.kafka import Connection
+from jurat.streams.trust_topic import publish_statements, read_trust
+
+AGENT_DAYS: Final = 90
+
+
+@click.command(name="request")
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice(["agent", "issuer"]), default="agent", show_default=True, help="What NAME is."
+)
+@click.option("--issuer", "by", metavar="NAME", help="Who shall issue an agent's; else the only issuer.")
+@keys_option
+def request_(name: str, kind: str, by: str | None, keys: Path | None) -> None:
+    """Ask for a credential for NAME, whose key stands in this folder, and is made there if it is missing.
+
+    The request is printed, for `jurat keys issue --request` where the issuer's key is, or for `jurat keys issuer
+    --request` where those of the root are.
+    """
+    ceremony = Ceremony(settings.keys_dir(keys))
+    log, _lines = ceremony.read()
+    if kind == "issuer":
+        asked = ceremony.ask("issuer", name, log.root[1])
+    else:
+        asked = ceremony.ask("agent", name, issuer_of(log, by)[1])
+    click.echo(print_request(asked), nl=False)
+
+
+@click.command(name="issue")
+@click.argument("agent")
+@click.option("--issuer", "by", metavar="NAME", help="Who issues it; else the only issuer.")
+@click.option("--owner", required=True, metavar="WHO", help="Who answers for the agent.")
+@click.option(
+    "--action", "actions", multiple=True, metavar="NAME", help="Only these; default: all of the agent."
+)
+@click.option(
+    "--policy", "policies", multiple=True, metavar="DIGEST", help="Only these bundles; default: any."
+)
+@click.option(
+    "--limit", "limits", multiple=True, metavar="PATH=MOST", help="For example context.amount_minor=50000."
+)
+@click.option("--namespace", metavar="NAME", help=f"Of its topics; else {settings.NAMESPACE}.")
+@days_option
+@request_option
+@keys_option
+def issue_(
+    agent: str, *, by: str | None, owner: str, keys: Path | None, asked: Path | None, **scoped: Any
+) -> None:
+    """Issue a credential for AGENT: what it may do, for at most 90 days.
+
+    Without --request the agent's key stands in this folder, and is made there if it is missing.
+    """
+    ceremony = Ceremony(settings.keys_dir(keys))
+    log, _lines = ceremony.read()
+    issuing, digest = issuer_of(log, by)
+    scope = _scope(agent, **scoped)
+    wanted = asked_for(asked, "agent", agent, digest) or ceremony.ask("agent", agent, digest)
+    days = AGENT_DAYS if scoped["days"] is None else scoped["days"]
+    made = checked(
+        AgentCredential,
+        members_of(wanted)
+        | ceremony.times(days, until=issuing.expiry)
+        | {"after": log.head, "owner": owner, "scope": scope},
+    )
+    signer = issuers_key(ceremony, issuing)
+    ceremony.add(asyncio.run(issue(made, [signer])))
+
+
+def _scope(
+    name: str,
+    *,
+    actions: tuple[str, ...],
+    policies: tuple[str, ...],
+    limits: tuple[str, ...],
+    namespace: str | None,
+    days: int | None,  # noqa: ARG001 - of the command, not of the scope
+) -> Scope:
+    from jurat.agents.catalogue import AGENTS  # noqa: PLC0415  # imports every agent, which the other commands need not
+    from jurat.streams.trust_session import needs  # noqa: PLC0415  # as above
+
+    if name not in AGENTS:
+        raise ConfigurationError(f"got the agent {name!r}, expected one of {', '.join(sorted(AGENTS))}")
+    whole = needs(AGENTS[name], Connection("", settings.namespace_of(namespace)))
+    foreign = sorted(set(actions) - set(whole.actions))
+    if foreign:
+        raise ConfigurationError(
+            f"got the actions {', '.join(foreign)}, expected some of {name}: {', '.join(whole.actions)}"
+        )
+    return checked(
+        Scope,
+        whole.model_dump()
+        | {
+            "actions": tuple(sorted(set(actions) or whole.actions)),
+            "limits": tuple(sorted(map(_limit, limits), key=lambda limit: limit.of)),
+            "policies": tuple(sorted(set(policies))),
+        },
+    )
+
+
+def _limit(text: str) -> Limit:
+    path, _equals, most = text.partition("=")
+    if not most.isdecimal():
+        raise click.UsageError(f"got the limit {text!r}, expected one such as context.amount_minor=50000")
+    return checked(Limit, {"most": int(most), "of": path})
+
+
+@click.command(name="rotate")
+@click.argument("agent")
+@keys_option
+def rotate(agent: str, keys: Path | None) -> None:
+    """Make a new key for AGENT, and put the old one aside; it needs a credential of its own then.
+
+    The order without a gap: rotate, issue, publish, restart the workers, revoke the old key, publish.
+    """
+    ceremony = Ceremony(settings.keys_dir(keys))
+    aside = retire_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret)
+    keyid, _made = make_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret)
+    click.echo(f"made    {agent}  {keyid}")
+    click.echo(f"aside   {aside}")
+    click.echo(
+        f"next: jurat keys issue {agent} --owner WHO; and the key that is aside, once nothing signs with it:"
+        " jurat keys revoke KEYID --reason rotated",
+        err=True,
+    )
+
+
+@click.command(name="publish")
+@keys_option
+@connection_options
+def publish(connection: Connection, keys: Path | None) -> None:
+    """Write the statements of this folder's trust log to the topic audit.trust; what stands there stays as it is.
+
+    The file then holds what the topic holds, sessions of workers included.
+    """
+    ceremony = Ceremony(settings.keys_dir(keys))
+    _log, lines = ceremony.read()
+    found = asyncio.run(publish_statements(connection, ceremony.root(), lines))
+    write_log(ceremony.folder / LOG_FILE, found.lines)
+    _told_head(found.log)
+
+
+@click.command(name="fetch")
+@keys_option
+@connection_options
+def fetch(connection: Connection, keys: Path | None) -> None:
+    """Read the topic audit.trust into this folder's trust log, under the root that is trusted here.
+
+    A file that holds statements which the topic does not is left as it is: publish them first.
+    """
+    ceremony = Ceremony(settings.keys_dir(keys))
+    found = asyncio.run(read_trust(connection, ceremony.root()))
+    found.log.check_met()
+    if (ceremony.folder / LOG_FILE).exists():
+        log, _lines = ceremony.read()
+        mine = [one.statement for one in log.statements if not found.log.has(one.digest)]
+        if mine:
+            raise StatementInvalid(
+                f"the trust log here has {len(mine)} statements that are not on the topic, first: {told(mine[0])};"
+                " publish them: jurat keys publish"
+            )
+    write_log(ceremony.folder / LOG_FILE, found.lines)
+    for refused in found.refused:
+        click.echo(f"passed over {refused}", err=True)
+    _told_head(found.log)
+
+
+def _told_head(log: TrustLog) -> None:
+    click.echo(f"trust head  {log.head.size}:{log.head.sha256}")
+
+
+COMMANDS: Final = (request_, issue_, rotate, publish, fetch)

@@ -1,0 +1,221 @@
+"""Statements of the trust log made in a key folder: what the commands of `jurat keys` about credentials share.
+
+Rules upheld here: a statement goes into the trust log only if a reader takes it, and one that lacks signatures of the
+root waits in a file of its own; whoever asks for a credential needs no key but their own. Not here: the rules of the
+log (`jurat.audit.trust_log`), what a statement looks like (`jurat.audit.credential`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from jurat import settings
+from jurat.audit.credential import (
+    Issuer,
+    Revocation,
+    Root,
+    Statement,
+    digest_of,
+    parse_payload,
+    print_payload,
+    print_seconds,
+)
+from jurat.audit.credential_issue import (
+    MAX_REQUEST_BYTES,
+    KeyRequest,
+    missing_signatures,
+    opened,
+    parse_request,
+    request,
+)
+from jurat.audit.key_files import make_folder, read_bounded, replace_public
+from jurat.audit.key_store import KeyKind, load_key, load_key_of, make_key, names_here
+from jurat.audit.keys import Signer
+from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_log, read_root, write_log, write_root
+from jurat.audit.trust_log import TrustLog
+from jurat.schemas.errors import ConfigurationError, KeyNotFound, StatementInvalid
+from jurat.schemas.model import Model
+from jurat.schemas.moments import parse_moment
+
+M = TypeVar("M", bound=Model)
+
+EARLIER: Final = timedelta(minutes=5)
+"""A credential begins by so much before it is made: clocks differ."""
+
+days_option = click.option("--days", type=click.IntRange(1), help="How long it lasts.")
+request_option = click.option(
+    "--request",
+    "asked",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What the key's holder asked for.",
+)
+
+
+@dataclass
+class Ceremony:
+    """The files of a key folder while statements are made."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.secret = settings.keys_passphrase()
+        self.now = datetime.now(UTC)
+
+    def read(self) -> tuple[TrustLog, tuple[bytes, ...]]:
+        """The log that stands here."""
+        if not (self.folder / LOG_FILE).exists():
+            raise ConfigurationError(
+                f"there is no trust log in {self.folder}; begin one: jurat keys root, or get it: jurat keys fetch"
+            )
+        return read_log(self.folder / LOG_FILE, self.root())
+
+    def root(self) -> bytes:
+        """The root statement that is trusted here."""
+        return settings.trust_root() or read_root(self.folder / ROOT_FILE)
+
+    def roots_here(self, keyids: Iterable[str]) -> list[Signer]:
+        """Those of the root keys that can sign here."""
+        found = [load_key_of(self.folder, keyid, KeyKind.ROOT, self.secret) for keyid in keyids]
+        return [signer for signer in found if signer is not None]
+
+    def ask(self, kind: Literal["issuer", "agent"], name: str, parent: str) -> KeyRequest:
+        """Ask for a credential with the key that stands here; one that is missing is made."""
+        file = KeyKind.ISSUER if kind == "issuer" else KeyKind.AGENT
+        keyid, made = make_key(self.folder, name, file, self.secret)
+        click.echo(f"{'made  ' if made else 'kept  '} {name}  {keyid}", err=True)
+        signer = load_key(self.folder, name, file, self.secret)
+        return asyncio.run(request(kind, signer, name=name, parent=parent))
+
+    def times(self, days: int, *, until: str | None = None) -> dict[str, object]:
+        """From now on, for so many days, and not longer than this."""
+        begins = self.now - EARLIER
+        ends = begins + timedelta(days=days)
+        return {
+            "not_before": print_seconds(begins),
+            "expiry": min(print_seconds(ends), until or print_seconds(ends)),
+        }
+
+    def add(self, line: bytes) -> None:
+        """Put a statement into the log; one that lacks signatures of the root into a file of its own."""
+        log, lines = self.read()
+        log.add(line)
+        write_log(self.folder / LOG_FILE, (*lines, line))
+        payload, _signatures = opened(line)
+        self._told(parse_payload(payload), digest_of(payload))
+
+    def settle(self, line: bytes, lacking: int) -> None:
+        """Add a statement of the root, or let it wait for signatures."""
+        waiting = self.folder / f"{digest_of(opened(line)[0])[:16]}.pending.json"
+        if lacking:
+            make_folder(self.folder)
+            replace_public(waiting, line + b"\n")
+            click.echo(f"{lacking} more signatures are needed: jurat keys sign {waiting}")
+            return
+        self.add(line)
+        waiting.unlink(missing_ok=True)
+
+    def _told(self, statement: Statement, digest: str) -> None:
+        click.echo(f"{statement.type:10}  {told(statement)}  {digest}")
+
+
+def told(statement: Statement) -> str:
+    """A statement in one line."""
+    if isinstance(statement, Root):
+        return f"{statement.org} version {statement.version}, {statement.threshold} of {len(statement.keys)} keys"
+    if isinstance(statement, Revocation):
+        since = f", compromised since {statement.compromised_since}" if statement.compromised_since else ""
+        return f"{statement.keyid} after {statement.effective}{since}"
+    return f"{statement.name}  {statement.keyid}  {statement.not_before} to {statement.expiry}"
+
+
+def checked(kind: type[M], fields: Mapping[str, object]) -> M:
+    """A statement, or a part of one, of these members.
+
+    Raises:
+        ConfigurationError: one of them may not be so; the message names it.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "the statement"
+        raise ConfigurationError(f"{where}: {fault['msg']}") from error
+
+
+def begin(ceremony: Ceremony, first: Root, line: bytes) -> None:
+    """Begin a log with its first root, or let that wait for signatures."""
+    lacking = missing_signatures(first, line)
+    if not lacking:
+        write_root(ceremony.folder / ROOT_FILE, line)
+        write_log(ceremony.folder / LOG_FILE, ())
+        log = TrustLog(line)
+        log.add(line)
+        write_log(ceremony.folder / LOG_FILE, (line,))
+        click.echo(f"root        {told(first)}  {digest_of(print_payload(first))}")
+        click.echo(f"trust       {ceremony.folder / ROOT_FILE}  (public; give it to workers and auditors)")
+        return
+    waiting = ceremony.folder / f"{digest_of(print_payload(first))[:16]}.pending.json"
+    replace_public(waiting, line + b"\n")
+    click.echo(f"{lacking} more signatures are needed: jurat keys sign {waiting}")
+
+
+def asked_for(file: Path | None, kind: str, name: str, parent: str) -> KeyRequest | None:
+    """Read what was asked for in a file, if one is named; it must be this."""
+    if file is None:
+        return None
+    asked = parse_request(read_bounded(file, MAX_REQUEST_BYTES))
+    if (asked.type, asked.name, asked.parent) != (kind, name, parent):
+        raise StatementInvalid(
+            f"got a request of {asked.name} for {asked.type} under {asked.parent[:16]}, expected one of {name} for"
+            f" {kind} under {parent[:16]}"
+        )
+    return asked
+
+
+def members_of(asked: KeyRequest) -> dict[str, object]:
+    """What a credential takes over from a request."""
+    return asked.model_dump(exclude={"type"})
+
+
+def issuer_of(log: TrustLog, name: str | None) -> tuple[Issuer, str]:
+    """The newest credential of an issuer whose key is not revoked."""
+    found: dict[str, tuple[Issuer, str]] = {
+        one.statement.name: (one.statement, one.digest)
+        for one in log.statements
+        if isinstance(one.statement, Issuer) and one.statement.keyid not in log.revoked
+    }
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name is None or name not in found:
+        known = ", ".join(sorted(found)) or "none; make one: jurat keys issuer NAME"
+        raise KeyNotFound(f"got {name or 'no issuer'}, expected --issuer and one of: {known}")
+    return found[name]
+
+
+def issuers_key(ceremony: Ceremony, issuing: Issuer) -> Signer:
+    """The key of an issuer, which must stand here."""
+    signer = load_key_of(ceremony.folder, issuing.keyid, KeyKind.ISSUER, ceremony.secret)
+    if signer is None:
+        here = ", ".join(names_here(ceremony.folder, KeyKind.ISSUER)) or "none"
+        raise KeyNotFound(
+            f"the key {issuing.keyid} of the issuer {issuing.name} is not in {ceremony.folder}; issuers' keys here:"
+            f" {here}",
+            keyid=issuing.keyid,
+        )
+    return signer
+
+
+def moment_of(text: str) -> str:
+    """A moment that somebody typed, as statements have it."""
+    try:
+        return print_seconds(parse_moment(text))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,180 @@
+"""`jurat audit bundle`, `verify` of what it writes, and `show` under a checkpoint; all on files, without Kafka."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from jurat.audit import bundle, bundle_zip, history
+from jurat.audit.record import build, parse
+from jurat.audit.trust_file import write_log, write_root
+from jurat.cli.audit import command
+from jurat.schemas.errors import AuditError
+from tests import bundle_stage as stage
+from tests import trust_stage as identity
+from tests.golden.audit import sample_log
+from tests.notary_stage import TIME
+
+MAKE = ("bundle", "--input", "log.jsonl", "--output", "b.zip")
+WITNESSED = ("--witness-policy", "policy.txt", "--history", "history.jsonl")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, data in sample_log.golden_files().items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "policy.txt").write_bytes(stage.POLICY)
+    heads = stage.heads(stage.LOG, {0: (3, 5), 1: (2, 5)})
+    (tmp_path / "history.jsonl").write_bytes(b"".join(history.print_line(head) + b"\n" for head in heads))
+    monkeypatch.setenv("JURAT_KEYS_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments), catch_exceptions=False)
+
+
+def test_a_bundle_is_made_and_verified_with_files_alone(folder: Path) -> None:
+    made = run(*MAKE, *WITNESSED, "--agent", "after-sales", "--verdict", "deny")
+    assert made.exit_code == 0
+    assert "b.zip: 1 records, 1 of them under a witnessed checkpoint\nsha256 " in made.output
+    assert "the policies 5f5f5f5f" in made.stderr
+    checked = run("verify", "b.zip", "--witness-policy", "policy.txt")
+    assert checked.exit_code == 0
+    assert checked.output.startswith(
+        "VALID: a bundle of 1 records\n  in the log, under a witnessed checkpoint: 1\n"
+    )
+    assert "latest checkpoint: 0:5:" in checked.output
+    assert "witnessed at 2026-02-02T02:40:25.000000Z" in checked.output, TIME + 5 + stage.QUORUM_TIME
+    assert "does not show whether anything was left out" in checked.output
+    told = json.loads(run("verify", "b.zip", "--witness-policy", "policy.txt", "--json").output)
+    assert (told["verdict"], told["proved"]) == ("VALID", 1)
+
+
+def test_what_a_bundle_is_worth_is_the_exit_code(folder: Path) -> None:
+    assert run(*MAKE, *WITNESSED).exit_code == 0
+    without = run("verify", "b.zip")
+    assert (without.exit_code, without.output.split()[0]) == (2, "UNPROVEN:")
+    data = bytearray((folder / "b.zip").read_bytes())
+    data[5_000] ^= 1
+    (folder / "b.zip").write_bytes(data)
+    changed = run("verify", "b.zip", "--witness-policy", "policy.txt")
+    assert (changed.exit_code, changed.output.split()[0]) == (1, "INVALID:")
+    assert run("verify", "b.zip", "--witness-policy", "missing.txt").exit_code == 2
+    (folder / "policy.txt").write_bytes(b"noise\n")
+    assert run("verify", "b.zip", "--witness-policy", "policy.txt").exit_code == 2
+
+
+def test_trust_comes_from_outside(folder: Path) -> None:
+    assert run(*MAKE, *WITNESSED).exit_code == 0
+    (folder / "trust.json").write_bytes(b"[]\n")
+    checked = run("verify", "b.zip", "--witness-policy", "policy.txt")
+    assert checked.exit_code == 1
+    assert "signed by an unknown key" in checked.output
+    assert bundle_zip.unpack((folder / "b.zip").read_bytes())[bundle.TRUST] != b"[]\n"
+
+
+def test_without_a_witness_policy_there_are_no_proofs(folder: Path) -> None:
+    assert "10 records, 0 of them" in run(*MAKE).output
+    checked = run("verify", "b.zip", "--witness-policy", "policy.txt")
+    assert (checked.exit_code, checked.output.split()[0]) == (2, "UNPROVEN:")
+
+
+def test_what_is_no_record_is_said_and_the_rest_is_bundled(folder: Path) -> None:
+    with (folder / "log.jsonl").open("ab") as file:
+        file.write(b"noise\n")
+    result = CliRunner().invoke(command, [*MAKE, *WITNESSED])
+    assert isinstance(result.exception, AuditError)
+    assert "1 entries of the log could not be read" in str(result.exception)
+    assert "line 11" in result.stderr
+    assert run("verify", "b.zip", "--witness-policy", "policy.txt").exit_code == 0
+
+
+def test_a_rewritten_log_makes_no_bundle(folder: Path) -> None:
+    other = sample_log.log(10, outcomes=[sample_log.Outcome.DENIED])
+    (folder / "log.jsonl").write_bytes(sample_log.lines(other))
+    result = CliRunner().invoke(command, [*MAKE, *WITNESSED])
+    assert isinstance(result.exception, AuditError)
+    assert not (folder / "b.zip").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*MAKE, "--history", "history.jsonl"),
+        (*MAKE, "--witness-policy", "policy.txt"),
+        ("show", "dec_x", "--input", "log.jsonl", "--history", "history.jsonl"),
+        ("show", "dec_x", "--input", "-", "--witness-policy", "policy.txt"),
+        ("verify", "log.jsonl", "--witness-policy", "policy.txt"),
+    ],
+)
+def test_options_that_do_not_go_together(folder: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, "expected" in result.output or "which says" in result.output) == (2, True)
+
+
+def decision(number: int) -> str:
+    return parse(stage.LOG[number].record.payload).predicate.decision_id
+
+
+def test_show_tells_the_leaf_and_the_first_checkpoint_that_holds_it(folder: Path) -> None:
+    shown = run("show", decision(4), "--input", "log.jsonl", *WITNESSED)
+    assert shown.exit_code == 0
+    assert "In the tree of its partition it is leaf 2, counted from 0.\n" in shown.output
+    assert "It stands under the checkpoint of 3 records with the root " in shown.output
+    assert ", which enough witnesses had seen at 2026-02-02T02:40:23.000000Z.\n" in shown.output
+    later = run("show", decision(6), "--input", "log.jsonl", *WITNESSED)
+    assert "under the checkpoint of 5 records" in later.output
+    (folder / "history.jsonl").write_bytes(history.print_line(stage.signed_head(stage.LOG, 0, 3)) + b"\n")
+    none = run("show", decision(6), "--input", "log.jsonl", *WITNESSED)
+    assert "No checkpoint that witnesses saw holds it yet.\n" in none.output
+    assert "checkpoint" not in run("show", decision(6), "--input", "log.jsonl").output
+
+
+def test_show_does_not_pass_off_a_rewritten_log(folder: Path) -> None:
+    other = sample_log.log(10, outcomes=[sample_log.Outcome.DENIED])
+    (folder / "log.jsonl").write_bytes(sample_log.lines(other))
+    shown = run("show", decision(4), "--input", "log.jsonl", *WITNESSED)
+    assert shown.exit_code == 1
+    assert "it was cut or rewritten" in shown.stderr
+
+
+def test_show_does_not_pass_off_a_log_that_signed_two_histories(folder: Path) -> None:
+    other = sample_log.log(10, outcomes=[sample_log.Outcome.DENIED])
+    heads = [stage.signed_head(log, 0, 3) for log in (stage.LOG, other)]
+    (folder / "history.jsonl").write_bytes(b"".join(history.print_line(head) + b"\n" for head in heads))
+    shown = run("show", decision(6), "--input", "log.jsonl", *WITNESSED)
+    assert shown.exit_code == 1
+    assert "signed two histories" in shown.stderr
+
+
+def test_a_root_from_outside_and_the_trust_log_of_the_bundle(folder: Path) -> None:
+    """With `--trust-root` alone, the log's credentials come from the bundle; with `--trust-log`, from there."""
+    settled = identity.settled()
+    record = settled.record()
+    payload = build(record, *sample_log.subject_of(record, 0))
+    entry = sample_log.sign(record, payload, by=identity.key("session 1"), at=(0, 0))
+    head = stage.signed_head([entry], 0, 1, time=identity.t(minutes=5))
+    (folder / "log.jsonl").write_bytes(sample_log.lines([entry]))
+    (folder / "history.jsonl").write_bytes(history.print_line(head) + b"\n")
+    write_root(folder / "root.json", settled.org.pin)
+    write_log(folder / "trust-log.jsonl", settled.org.lines)
+    credentials = ("--trust-root", "root.json", "--trust-log", "trust-log.jsonl")
+    assert run(*MAKE, *WITNESSED, *credentials).exit_code == 0
+    (folder / "trust-log.jsonl").rename(folder / "newer.jsonl")
+    policy = ("--witness-policy", "policy.txt")
+    checked = run("verify", "b.zip", *policy, "--trust-root", "root.json")
+    assert (checked.exit_code, checked.output.split()[0]) == (0, "VALID:")
+    settled.org.add(
+        identity.signed(
+            settled.org.revocation(identity.AGENT, effective=identity.at(minutes=2)), identity.ISSUER
+        )
+    )
+    write_log(folder / "newer.jsonl", settled.org.lines)
+    revoked = run("verify", "b.zip", *policy, "--trust-root", "root.json", "--trust-log", "newer.jsonl")
+    assert (revoked.exit_code, "was revoked when the record was witnessed" in revoked.output) == (1, True)
+    assert "unknown key" in run("verify", "b.zip", *policy, "--trust", "trust.json").output

@@ -1,0 +1,240 @@
+"""The commands about credentials: a ceremony of people in different places, issuing, rotating, revoking, listing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from jurat.audit.credential import AgentCredential, parse_payload
+from jurat.audit.credential_issue import opened
+from jurat.audit.key_store import KeyKind, key_file, load_key, make_key
+from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_log, read_root
+from jurat.audit.trust_log import TrustLog
+from jurat.cli.keys import command
+from jurat.schemas.errors import ConfigurationError, KeyNotFound, StatementInvalid
+
+AGENT = "after-sales"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JURAT_TRUST_ROOT", "JURAT_KEYS_PASSPHRASE", "JURAT_KEYS_DIR", "JURAT_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def jurat(folder: Path, *words: str, code: int = 0) -> str:
+    done = CliRunner().invoke(command, [*words, "--keys", str(folder)])
+    said = done.output + str(
+        done.exception if done.exception and not isinstance(done.exception, SystemExit) else ""
+    )
+    assert done.exit_code == code, said
+    return said
+
+
+def log_of(folder: Path) -> TrustLog:
+    return read_log(folder / LOG_FILE, read_root(folder / ROOT_FILE))[0]
+
+
+def pending(folder: Path) -> Path:
+    (file,) = folder.glob("*.pending.json")
+    return file
+
+
+@pytest.fixture
+def acme(tmp_path: Path) -> Path:
+    folder = tmp_path / "acme"
+    jurat(folder, "root", "alice", "bob", "carol", "--org", "acme", "--threshold", "2")
+    jurat(folder, "issuer", "payments")
+    return folder
+
+
+def test_three_people_in_three_places_begin_a_root(tmp_path: Path) -> None:
+    places = {name: tmp_path / name for name in ("alice", "bob", "carol")}
+    keyids = {name: jurat(folder, "init", "--root", name).split()[-1] for name, folder in places.items()}
+    assert keyids["bob"] == make_key(places["bob"], "bob", KeyKind.ROOT)[0]
+    for other in ("--approver", "--agent"):
+        assert "expected one of" in jurat(places["bob"], "init", "--root", "bob", other, "bob", code=2)
+    said = jurat(
+        places["alice"], "root", "alice", keyids["bob"], keyids["carol"], "--org", "acme", "--threshold", "2"
+    )
+    assert "1 more signatures are needed" in said
+    assert not (places["alice"] / ROOT_FILE).exists()
+    sent = pending(places["alice"])
+    said = jurat(places["carol"], "sign", str(shutil.copy(sent, places["carol"] / "sent.pending.json")))
+    assert "acme version 1, 2 of 3 keys" in said
+    assert log_of(places["carol"]).root[0].keys == tuple(sorted(keyids.values()))
+    assert not list(places["carol"].glob("*.pending.json"))
+
+    for file in (ROOT_FILE, LOG_FILE):
+        shutil.copy(places["carol"] / file, places["bob"] / file)
+    assert "1 more signatures" in jurat(places["bob"], "issuer", "payments")
+    waiting = shutil.copy(pending(places["bob"]), places["carol"] / "again.pending.json")
+    jurat(places["carol"], "sign", str(waiting))
+    assert log_of(places["carol"]).head.size == 2
+
+
+def test_the_next_root_wants_the_old_and_the_new(acme: Path) -> None:
+    jurat(acme, "root", "bob", "carol", "dave", "--threshold", "3")
+    log = log_of(acme)
+    assert (log.root[0].version, log.root[0].threshold, log.head.size) == (2, 3, 3)
+    said = jurat(acme, "root", "bob", "--threshold", "1", "--org", "other", code=2)
+    assert "the root here is that of acme" in said
+    key_file(acme, "dave", KeyKind.ROOT).unlink()
+    assert "1 more signatures" in jurat(acme, "root", "alice", "--threshold", "1")
+    assert log_of(acme).root[0].version == 2
+
+
+def test_an_agent_asks_and_an_issuer_issues(acme: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for file in (ROOT_FILE, LOG_FILE):
+        shutil.copy(acme / file, theirs / file)
+    done = CliRunner().invoke(command, ["request", AGENT, "--keys", str(theirs)])
+    asked = tmp_path / "asked.json"
+    asked.write_text(done.stdout)
+    said = jurat(acme, "issue", AGENT, "--owner", "team@acme", "--request", str(asked), "--policy", "5f" * 32)
+    keyid = load_key(theirs, AGENT, KeyKind.AGENT).keyid
+    assert keyid in said
+    assert not key_file(acme, AGENT, KeyKind.AGENT).exists(), "nobody but the agent holds its key"
+    asked.write_text(
+        CliRunner().invoke(command, ["request", "refunds", "--kind", "issuer", "--keys", str(theirs)]).stdout
+    )
+    assert load_key(theirs, "refunds", KeyKind.ISSUER).keyid in jurat(
+        acme, "issuer", "refunds", "--request", str(asked)
+    )
+    asked.write_text(done.stdout)
+    assert "expected one of dunning" in jurat(
+        acme, "issue", "dunning", "--owner", "o", "--issuer", "payments", "--request", str(asked), code=1
+    )
+
+
+def test_what_a_credential_allows(acme: Path) -> None:
+    words = ("--owner", "team@acme", "--namespace", "test", "--days", "30")
+    jurat(
+        acme,
+        "issue",
+        AGENT,
+        *words,
+        "--action",
+        "exchange_delivered_order_items",
+        "--limit",
+        "context.amount_minor=50000",
+    )
+    made = [one.statement for one in log_of(acme).statements][-1]
+    assert isinstance(made, AgentCredential)
+    assert made.scope.model_dump() == {
+        "actions": ("exchange_delivered_order_items",),
+        "inputs": ("test.commerce.after-sales-requests", "test.timers.after-sales"),
+        "limits": ({"most": 50_000, "of": "context.amount_minor"},),
+        "outputs": ("test.decisions.after-sales",),
+        "policies": (),
+    }
+    for wrong, said in (
+        (("--action", "fly"), "got the actions fly"),
+        (("--limit", "context.amount_minor"), "expected one such as"),
+        (("--limit", "amount=5"), "of: String should match"),
+        (("--policy", "abc"), "policies"),
+        (("--days", "91"), "at most 90 days"),
+        (("--issuer", "nobody"), "expected --issuer and one of: payments"),
+    ):
+        with_error = CliRunner().invoke(
+            command, ["issue", AGENT, "--owner", "o", *wrong, "--keys", str(acme)]
+        )
+        assert isinstance(
+            with_error.exception, ConfigurationError | KeyNotFound | StatementInvalid | SystemExit
+        )
+        assert said in with_error.output + str(with_error.exception)
+    assert "got the agent 'nobody'" in jurat(acme, "issue", "nobody", "--owner", "o", code=1)
+
+
+def test_a_key_is_rotated_without_a_gap(acme: Path) -> None:
+    jurat(acme, "issue", AGENT, "--owner", "o")
+    old = load_key(acme, AGENT, KeyKind.AGENT).keyid
+    said = jurat(acme, "rotate", AGENT)
+    new = load_key(acme, AGENT, KeyKind.AGENT).keyid
+    assert new != old
+    assert new in said
+    (aside,) = acme.glob("*.retired")
+    assert old[-12:] in aside.name
+    jurat(acme, "issue", AGENT, "--owner", "o")
+    table = jurat(acme, "list")
+    assert re.search(rf"{old} .*until .*not here; another key of that name is", table)
+    assert re.search(rf"{new} .*until .* here", table)
+    jurat(acme, "revoke", old, "--reason", "rotated", "--issuer", "payments")
+    assert re.search(rf"{old} .*revoked", jurat(acme, "list"))
+
+
+def test_a_stolen_key_is_revoked(acme: Path) -> None:
+    jurat(acme, "issue", AGENT, "--owner", "o")
+    keyid = load_key(acme, AGENT, KeyKind.AGENT).keyid
+    words = ("revoke", keyid, "--reason", "stolen", "--since", "2026-01-02T00:00:00Z")
+    assert "expected RFC 3339" in jurat(acme, *words, "--effective", "yesterday", code=2)
+    assert "compromised_since is after" in jurat(acme, *words, "--effective", "2026-01-01T00:00:00Z", code=1)
+    said = jurat(acme, *words, "--effective", "2026-01-03T01:00:00+01:00")
+    assert f"{keyid} after 2026-01-03T00:00:00Z, compromised since 2026-01-02T00:00:00Z" in said
+    assert "revoked" in jurat(acme, "issue", AGENT, "--owner", "o", code=1)
+
+
+def test_what_waits_is_not_in_the_log(acme: Path) -> None:
+    jurat(acme, "issue", AGENT, "--owner", "o")
+    for name in ("alice", "bob"):
+        key_file(acme, name, KeyKind.ROOT).unlink()
+    keyid = load_key(acme, AGENT, KeyKind.AGENT).keyid
+    before = log_of(acme).head
+    assert "1 more signatures" in jurat(acme, "revoke", keyid, "--reason", "lost")
+    assert log_of(acme).head == before
+    assert parse_payload(opened(read_root(pending(acme)))[0]).type == "revocation"
+
+
+def test_without_a_log_it_is_said_how_to_begin(tmp_path: Path) -> None:
+    for words in (("issuer", "p"), ("issue", AGENT, "--owner", "o"), ("revoke", "k", "--reason", "r")):
+        assert "begin one: jurat keys root" in jurat(tmp_path, *words, code=1)
+    assert "expected --org" in jurat(tmp_path, "root", "alice", "--threshold", "1", code=2)
+    assert "a threshold of 2 for 1 keys" in jurat(
+        tmp_path, "root", "alice", "--threshold", "2", "--org", "a", code=2
+    )
+
+
+def test_a_file_that_was_touched_is_refused_as_a_whole(acme: Path) -> None:
+    path = acme / LOG_FILE
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    with pytest.raises(StatementInvalid, match="does not end"):
+        log_of(acme)
+    path.write_bytes(data + data.split(b"\n")[1] + b"\n")
+    with pytest.raises(StatementInvalid, match="line 3: got a statement that stands in the log already"):
+        log_of(acme)
+    path.unlink()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        log_of(acme)
+
+
+def test_a_key_id_is_shown_as_pem(acme: Path) -> None:
+    keyid = load_key(acme, "payments", KeyKind.ISSUER).keyid
+    assert jurat(acme, "show", keyid).startswith("-----BEGIN PUBLIC KEY-----\n")
+
+
+def test_a_pinned_key_is_here_only_if_it_is_that_key(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs):
+        jurat(folder, "init", "--agent", AGENT)
+        jurat(folder, "init", "--approver", "bob")
+    assert re.search(r"decisions .* here *$", jurat(mine, "list"), re.MULTILINE)
+    shutil.copy(theirs / "after-sales.key.pem", mine / "after-sales.key.pem")
+    assert "not here; another key of that name is" in jurat(mine, "list")
+    keyid = load_key(theirs, "bob", KeyKind.APPROVER).keyid
+    said = jurat(mine, "trust", "--approver", "bob", "--role", "desk", keyid)
+    assert f"the key of bob in {mine} has another id than {keyid}" in said
+    assert "another id" not in jurat(theirs, "trust", "--approver", "bob", "--role", "desk", keyid)
+
+
+def test_keys_that_cannot_be_read_are_told(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JURAT_KEYS_PASSPHRASE", "correct horse")
+    jurat(acme, "issue", AGENT, "--owner", "o")
+    assert re.search(r"agent .* here", jurat(acme, "list"))
+    monkeypatch.delenv("JURAT_KEYS_PASSPHRASE")
+    assert re.search(r"agent .* not readable", jurat(acme, "list"))
