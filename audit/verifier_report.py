@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Final
 
+from jurat.audit.disclosure_reader import VeilCounts
 from jurat.audit.log import Fault, TreeHead
 
 
@@ -166,6 +167,7 @@ class Report:
         findings: what was found, the worst first; none where the log is valid.
         not_run: the checks that were not run, and why.
         witnessed: records that a witnessed checkpoint covers; None without a witness policy.
+        veiled: how many records are, and how many of them could be read.
     """
 
     records: int
@@ -178,6 +180,7 @@ class Report:
     witnessed: int | None = None
     evaluated: Evaluated | None = None
     inputs: InputsChecked | None = None
+    veiled: VeilCounts = field(default_factory=VeilCounts)
     by_verdict: dict[LogVerdict, Finding] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -232,6 +235,7 @@ class Report:
             "witnessed": self.witnessed,
             "evaluatedAgain": None if self.evaluated is None else self.evaluated.to_json(),
             "inputs": None if self.inputs is None else self.inputs.to_json(),
+            "veiled": self.veiled.to_json(),
         }
 
 

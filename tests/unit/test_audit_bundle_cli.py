@@ -109,7 +109,6 @@ def test_a_rewritten_log_makes_no_bundle(folder: Path) -> None:
         (*MAKE, "--witness-policy", "policy.txt"),
         ("show", "dec_x", "--input", "log.jsonl", "--history", "history.jsonl"),
         ("show", "dec_x", "--input", "-", "--witness-policy", "policy.txt"),
-        ("verify", "log.jsonl", "--witness-policy", "policy.txt"),
     ],
 )
 def test_options_that_do_not_go_together(folder: Path, arguments: tuple[str, ...]) -> None:
