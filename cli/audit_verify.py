@@ -140,7 +140,15 @@ def command(
     try:
         if file is not None and is_bundle(file):
             _check_alone(
-                heads, checkpoints, decisions, inputs, folders, with_decisions, with_inputs, with_policies
+                heads,
+                checkpoints,
+                disclosures,
+                decisions,
+                inputs,
+                folders,
+                with_decisions,
+                with_inputs,
+                with_policies,
             )
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
