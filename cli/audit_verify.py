@@ -139,6 +139,17 @@ def command(
         raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
     try:
         if file is not None and is_bundle(file):
+            _check_alone(
+                heads,
+                checkpoints,
+                disclosures,
+                decisions,
+                inputs,
+                folders,
+                with_decisions,
+                with_inputs,
+                with_policies,
+            )
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
             ctx.exit(EXIT_CODES[found.verdict])
@@ -179,6 +190,15 @@ def _finish(ctx: click.Context, report: Report, *, as_json: bool) -> None:
     else:
         _print_report(report)
     ctx.exit(EXIT_CODES[report.verdict])
+
+
+def _check_alone(*given: object) -> None:
+    """Refuse what is for a log only: a bundle holds its own checkpoints and policies."""
+    if any(given):
+        raise ConfigurationError(
+            "got options for a log with a bundle, expected none but --trust, --trust-root, --trust-log,"
+            " --witness-policy and --json: a bundle holds its own checkpoints and policies"
+        )
 
 
 def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> Rejudge | None:
