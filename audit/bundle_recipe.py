@@ -25,24 +25,26 @@ _HEAD: Final = """\
 # How to check this bundle
 
 Everything here was put together by somebody, and you need not trust them. Three things have to reach you by another
-way than this file: the trusted keys (`trust.json`), the witness policy, and for the recipe below the agent's public
-key. The copies in this bundle are for reading; whoever can make up records can make up those, too.
+way than this file: the trusted keys (`trust.json`) or the root statement, the witness policy, and for the recipe below
+the agent's public key. The copies in this bundle are for reading; whoever can make up records can make up those, too.
 
-With jurat, no network and no Kafka:
+With jurat, no network and no Kafka; the second way where keys have credentials under a root:
 
 ```
 jurat audit verify BUNDLE.zip --trust YOUR-trust.json --witness-policy YOUR-witness-policy.txt
+jurat audit verify BUNDLE.zip --trust-root YOUR-root.json --witness-policy YOUR-witness-policy.txt
 ```
 
 Without it, one record at a time: unpack the bundle into an empty folder, and run what follows there with `sh`. It needs
-openssl 1.1.1 or later and sha256sum.
+openssl 3 or later and sha256sum.
 
 """
 
 _SIGNATURE: Final = """\
 ## 1. The agent signed the record
 
-Compare the file that `key` names with the public key that you were given, or put yours in its place.
+Compare the file that `key` names with the public key that you were given, or put yours in its place. Where keys have
+credentials it is the key of a session, which nobody gave you: that it leads to the root is what jurat checks.
 
 ```sh
 record=decisions/NAME

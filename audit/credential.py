@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from jurat.audit import did_key, dsse, ed25519
+from jurat.audit import did_key, dsse, public_key
 from jurat.audit.credential_scope import Scope
 from jurat.audit.identity import TrustHead
 from jurat.audit.reasoning import Sha256Hex
@@ -60,9 +60,17 @@ def _check_moment(text: str) -> str:
 
 def _check_key(keyid: str) -> str:
     try:
-        did_key.decode(keyid)
+        public_key.decode(keyid)
     except KeyRejected as error:
         raise ValueError(str(error)) from error
+    return keyid
+
+
+def _check_session_key(keyid: str) -> str:
+    try:
+        did_key.decode(keyid)
+    except KeyRejected as error:
+        raise ValueError(f"records are signed with Ed25519: {error}") from error
     return keyid
 
 
@@ -168,6 +176,7 @@ class SessionCredential(_Credential):
     """The key that a worker made for itself, signed by its agent's key."""
 
     most_days = 1
+    keyid: Annotated[str, Field(max_length=100), AfterValidator(_check_session_key)]
     scope: Scope
     type: Literal["session"] = "session"
 
@@ -276,7 +285,7 @@ def check_proof(credential: Credential) -> None:
     )
     try:
         proof = base64.b64decode(credential.proof, validate=True)
-        ed25519.verify(did_key.decode(credential.keyid), message, proof)
+        public_key.verify(credential.keyid, message, proof)
     except (AuditError, ValueError) as error:
         raise SignatureInvalid(
             f"the proof of possession of {credential.keyid} does not hold: {error}", keyid=credential.keyid

@@ -207,7 +207,9 @@ def load_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None = 
     """
     reference = reference_file(folder, name, kind)
     if reference.exists():
-        return signer_uri.load(read_bounded(reference, MAX_REFERENCE_BYTES), where=str(reference))
+        return signer_uri.load(
+            read_bounded(reference, MAX_REFERENCE_BYTES), where=str(reference), secret=passphrase
+        )
     path = key_file(folder, name, kind)
     return _load(path, passphrase, missing=f"there is no key of {_WHOSE[kind]} {name!r} at {path}", name=name)
 

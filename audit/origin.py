@@ -17,7 +17,7 @@ from jurat.schemas.errors import NoteInvalid
 
 _ORIGIN: Final = re.compile(
     r"audit\.(?P<org>[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*)"
-    r"/(?P<cluster>[A-Za-z0-9_-]{1,64})/(?P<topic>[A-Za-z0-9._-]{1,249})/(?P<partition>0|[1-9][0-9]{0,9})"
+    r"/(?P<cluster>[A-Za-z0-9_-]{1,64})/(?P<topic>(?!\.{1,2}/)[A-Za-z0-9._-]{1,249})/(?P<partition>0|[1-9][0-9]{0,9})"
 )
 
 

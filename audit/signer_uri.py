@@ -4,8 +4,8 @@ Rules upheld here: the key id stands beside the URI, and every signature is chec
 another key behind the URI signs nothing; a call may block, so it runs in a thread. The library is loaded when it is
 needed: it is an extra (`jurat[kms]`), and what it needs for a service is an extra of its own.
 
-Ed25519 alone: that is `hv:` (HashiCorp Vault, Transit) and `file2:` (a PEM file). The signers for AWS, Google and Azure
-and for PKCS#11 know other algorithms only, in securesystemslib 1.6.
+Ed25519 and P-256: `hv:` (HashiCorp Vault, Transit) knows the first, `hsm:` (PKCS#11), `awskms:`, `gcpkms:` and
+`azurekms:` the second, `file2:` (a PEM file) both. A service returns ECDSA signatures in DER; here they have one form.
 
 Source: https://python-securesystemslib.readthedocs.io (Signer)
 """
@@ -13,28 +13,24 @@ Source: https://python-securesystemslib.readthedocs.io (Signer)
 from __future__ import annotations
 
 import asyncio
-import binascii
 from typing import TYPE_CHECKING, Any
 
-from jurat.audit import did_key, ed25519
+from jurat.audit import p256, public_key
 from jurat.schemas import canonical
 from jurat.schemas.errors import AuditError, CanonicalError, ConfigurationError, SignatureInvalid
 
 if TYPE_CHECKING:
     from jurat.audit.keys import Signer
 
-ALG = "ed25519"
-
 
 class UriSigner:
     """Signs with a key behind a URI."""
 
-    __slots__ = ("_public_key", "_signer", "alg", "keyid")
+    __slots__ = ("_signer", "alg", "keyid")
 
     def __init__(self, keyid: str, signer: Any) -> None:
-        self._public_key = did_key.decode(keyid)
         self._signer = signer
-        self.alg = ALG
+        self.alg = public_key.algorithm_of(keyid)
         self.keyid = keyid
 
     async def sign(self, message: bytes) -> bytes:
@@ -42,24 +38,30 @@ class UriSigner:
 
         Raises:
             SignatureInvalid: what was returned is no signature of this key, or nothing was.
+            ConfigurationError: it asks for a secret that nobody gave.
         """
         try:
             signature = bytes.fromhex((await asyncio.to_thread(self._signer.sign, message)).signature)
+        except ConfigurationError:
+            raise  # what unlocks it is missing
         except Exception as error:  # services raise whatever they like
             raise SignatureInvalid(
                 f"the signer of {self.keyid} did not sign: {type(error).__name__}: {str(error)[:300]}",
                 keyid=self.keyid,
             ) from error
-        ed25519.verify(self._public_key, message, signature)
+        if self.alg == public_key.ALG_P256:
+            signature = p256.from_der(signature)
+        public_key.verify(self.keyid, message, signature)
         return signature
 
 
-def load(reference: bytes, *, where: str) -> Signer:
+def load(reference: bytes, *, where: str, secret: bytes | None = None) -> Signer:
     """Reach a signer.
 
     Args:
         reference: canonical JSON of `keyid` and `uri`, and one line feed.
         where: the file, for messages.
+        secret: what unlocks the key: the PIN of a token.
 
     Raises:
         ConfigurationError: that is none, the library is not installed, or it cannot reach the signer.
@@ -68,7 +70,7 @@ def load(reference: bytes, *, where: str) -> Signer:
         fields = canonical.loads_object(reference.removesuffix(b"\n"))
         match fields:
             case {"keyid": str(keyid), "uri": str(uri), **others} if not others:
-                public = did_key.decode(keyid)
+                algorithm, raw = public_key.decode(keyid)
             case _:
                 raise ConfigurationError(
                     f"got the members {sorted(fields)[:10]} in {where}, expected keyid and uri"
@@ -81,9 +83,22 @@ def load(reference: bytes, *, where: str) -> Signer:
         raise ConfigurationError(
             f"{where} names a signer by URI, which needs the extra: pip install 'jurat[kms]'"
         ) from error
-    key = library.SSlibKey(keyid, ALG, ALG, {"public": binascii.hexlify(public).decode()})  # type: ignore[attr-defined]  # it has no __all__
+    kind, scheme, text = (
+        ("ecdsa", "ecdsa-sha2-nistp256", p256.public_pem(raw).decode())
+        if algorithm == public_key.ALG_P256
+        else ("ed25519", "ed25519", raw.hex())
+    )
+    key = library.SSlibKey(keyid, kind, scheme, {"public": text})  # type: ignore[attr-defined]  # it has no __all__
+
+    def unlock(what: str) -> str:
+        if secret is None:
+            raise ConfigurationError(
+                f"{where}: the signer asks for its {what}; set JURAT_KEYS_PASSPHRASE to it"
+            )
+        return secret.decode()
+
     try:
-        return UriSigner(keyid, library.Signer.from_priv_key_uri(uri, key))  # type: ignore[attr-defined]  # as above
+        return UriSigner(keyid, library.Signer.from_priv_key_uri(uri, key, unlock))  # type: ignore[attr-defined]  # as above
     except Exception as error:  # as above
         raise ConfigurationError(
             f"{where}: the signer {uri.partition(':')[0]}: cannot be reached: {type(error).__name__}:"

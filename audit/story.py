@@ -7,7 +7,7 @@ of its own story.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from jurat.audit.log import LogEntry
 from jurat.audit.reasoning import ModelAsked, ReasonerUsed, ToolAnswered
@@ -44,6 +44,7 @@ def tell(
     standing: str,
     index: int | None = None,
     under: str | None = None,
+    authority: Iterable[str] = (),
 ) -> str:
     """Tell the story of a record.
 
@@ -53,9 +54,22 @@ def tell(
         standing: one sentence on what was verified.
         index: which leaf of its partition's tree it is, from 0; None where that is not known.
         under: one sentence on the checkpoint that holds it; None where none was given.
+        authority: who authorised the key that signed it, from the nearest to the root, as far as that was looked up.
     """
-    lines = [*_lines(entry, statement, index), *([] if under is None else [under]), standing]
+    lines = [*_lines(entry, statement, index), *_authority(statement.predicate, authority)]
+    lines += [*([] if under is None else [under]), standing]
     return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _authority(record: DecisionRecord, authority: Iterable[str]) -> Iterator[str]:
+    named = record.identity
+    if named is None:
+        yield "The record names no credential: its key counts where a trust file names it."
+        return
+    known = f"{named.trust.size} statements of the trust log"
+    yield f"It was signed under the credential {named.credential}; {known} were known."
+    for number, each in enumerate(authority):
+        yield f"  {'under' if number else 'by'} {each}"
 
 
 def printable(text: str) -> str:
@@ -161,7 +175,8 @@ def _asked_whom(record: DecisionRecord) -> str:
     """Who was asked, and how many proposals came of it."""
     refused = sum(each.verdict is Verdict.DENY for each in record.proposals)
     judged = "1 proposal was judged" if record.attempts == 1 else f"{record.attempts} proposals were judged"
-    judged += f", {refused} of them refused:" if refused and record.attempts > 1 else ":"
+    count = "all" if refused == record.attempts else str(refused)
+    judged += f", {count} of them refused:" if refused and record.attempts > 1 else ":"
     if record.reasoner is None:
         if record.proposals:
             return f"Nobody was asked for another proposal; what was escalated counts. {judged}"

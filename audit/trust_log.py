@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from jurat.audit import did_key, dsse, ed25519
+from jurat.audit import dsse, public_key
 from jurat.audit.credential import (
     STATEMENT_TYPE,
     AgentCredential,
@@ -355,7 +355,7 @@ def _signed_by(entitled: set[str], message: bytes, signatures: Iterable[Signatur
             raise SignatureInvalid(
                 f"got a signature of {keyid}, which has no say here, or twice", keyid=keyid
             )
-        ed25519.verify(did_key.decode(signature.keyid), message, signature.sig)
+        public_key.verify(signature.keyid, message, signature.sig)
         signed.add(signature.keyid)
     return signed
 

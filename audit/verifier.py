@@ -130,6 +130,11 @@ class Verifier:
         """The decision events; None where they are not checked."""
         return self._ledger
 
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether heads of witnesses are known, so that entries have a T."""
+        return self._times is not None
+
     def add(self, entry: LogEntry) -> Statement | None:
         """Check the next entry of the log.
 

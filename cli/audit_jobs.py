@@ -3,7 +3,7 @@
 Rules upheld here: what one record alone can tell is found out anywhere, what needs the records before it here, in the
 order of the log; so the report is the same, however many processes there are. What is on its way is bounded.
 
-Not here: the checks (`jurat.audit.verifier`), reading the log (`log_entries.py`).
+Not here: the checks (`jurat.audit.verifier`), what the processes do (`audit_examining.py`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
-from jurat import settings
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault
 from jurat.audit.verifier import Verifier
-from jurat.audit.verifier_record import Examined, Examiner, Facts, Rejudge
-from jurat.cli.log_entries import Raw, RawRecord, read_entry
+from jurat.audit.verifier_record import Examined, Facts, Rejudge
+from jurat.cli.audit_examining import Answer, Raw, RawRecord, Sent, begin, examine, read_entry, schema_ids
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import ConfigurationError
 
@@ -35,11 +34,11 @@ AHEAD: Final = 3
 
 MAX_JOBS: Final = 64
 
+TELL_BYTES: Final = 1_000_000
+"""A progress bar is told after so many bytes, some 300 records: being told takes it some microseconds."""
+
 _PARTITION: Final = b'"partition":'
 """Before the number of the partition in a line; no text of a line holds it, as quotes in texts are escaped."""
-
-_Sent: TypeAlias = list[tuple[Raw, int | None]]
-_Answer: TypeAlias = Fault | tuple[Any, ...]
 
 
 async def verify_all(
@@ -66,12 +65,16 @@ async def verify_all(
     Raises:
         ConfigurationError: a process died.
     """
-    ids = settings.schema_registry() if from_topic else None
+    ids = schema_ids(from_topic=from_topic)
     if jobs == 1:
         async with aclosing(raws):
+            taken = 0
             async for raw in raws:
                 _take_here(raw, verifier, ids)
-                told(_size(raw))
+                taken += _size(raw)
+                if taken >= TELL_BYTES:
+                    told(taken)
+                    taken = 0
         return
     with ProcessPoolExecutor(
         jobs,
@@ -93,7 +96,7 @@ async def verify_all(
 class Pool(Protocol):
     """Processes that work."""
 
-    def submit(self, work: Callable[[_Sent], list[_Answer]], sent: _Sent, /) -> Future[list[_Answer]]:
+    def submit(self, work: Callable[[Sent], list[Answer]], sent: Sent, /) -> Future[list[Answer]]:
         """Have this done."""
         ...
 
@@ -126,15 +129,17 @@ class Shared:
         self._most = most
         self._size = piece
         self._told = told
-        self._piece: _Sent = []
-        self._on_way: deque[tuple[_Sent, Future[list[_Answer]]]] = deque()
+        self._piece: Sent = []
+        self._on_way: deque[tuple[Sent, Future[list[Answer]]]] = deque()
         self._ahead: Counter[int] = Counter()
 
     async def add(self, raw: Raw) -> None:
         """The next of the log."""
-        partition = _partition(raw)
-        at = self._verifier.witnessed_at(partition, ahead=self._ahead[partition])
-        self._ahead[partition] += 1
+        at = None
+        if self._verifier.is_witnessed:
+            partition = _partition(raw)
+            at = self._verifier.witnessed_at(partition, ahead=self._ahead[partition])
+            self._ahead[partition] += 1
         self._piece.append((raw, at))
         if len(self._piece) >= self._size:
             self._send()
@@ -149,55 +154,26 @@ class Shared:
 
     def _send(self) -> None:
         if self._piece:
-            self._on_way.append((self._piece, self._pool.submit(_examine, self._piece)))
+            self._on_way.append((self._piece, self._pool.submit(examine, self._piece)))
             self._piece = []
 
     async def _take(self) -> None:
         sent, future = self._on_way.popleft()
-        answers: list[_Answer] = await asyncio.wrap_future(future)
+        answers: list[Answer] = await asyncio.wrap_future(future)
         for (raw, _at), answer in zip(sent, answers, strict=True):
-            self._ahead[_partition(raw)] -= 1
+            if self._verifier.is_witnessed:
+                self._ahead[_partition(raw)] -= 1
             if isinstance(answer, Fault):
                 self._verifier.fault(answer.place, answer.reason)
             else:
-                examined = Examined._make(answer)
-                if examined.facts is not None:
-                    examined = examined._replace(facts=Facts._make(examined.facts))
+                *where, facts, refused = answer
+                named = None if facts is None else Facts._make(facts)
+                examined = Examined._make((*where, named, refused))
                 if examined.witnessed_at == self._verifier.witnessed_at(examined.partition):
                     self._verifier.take(examined)
                 else:  # something before it was no record, so that it stands elsewhere in the tree
                     _take_here(raw, self._verifier, self._ids)
-            self._told(_size(raw))
-
-
-_at_work: tuple[Examiner, SchemaIds | None] | None = None
-"""What a process needs; set once, when it begins."""
-
-
-def begin(trust: Trust, rejudge: Rejudge | None, *, from_topic: bool) -> None:
-    """Make a process ready to look at records."""
-    global _at_work  # noqa: PLW0603 - a process of a pool has no other place for it
-    _at_work = (
-        Examiner(trust, rejudge=rejudge),
-        settings.schema_registry() if from_topic else None,
-    )
-
-
-def _examine(sent: _Sent) -> list[_Answer]:
-    if _at_work is None:
-        raise RuntimeError("got work before the process had begun")
-    examiner, ids = _at_work
-    answers: list[_Answer] = []
-    for raw, at in sent:
-        entry = read_entry(raw, ids)
-        if isinstance(entry, Fault):
-            answers.append(entry)
-        else:
-            examined, _statement = examiner.examine(entry, witnessed_at=at)
-            # Plain tuples travel faster than named ones.
-            facts = None if examined.facts is None else tuple(examined.facts)
-            answers.append((*examined[:-2], facts, examined.refused))
-    return answers
+        self._told(sum(_size(raw) for raw, _at in sent))
 
 
 def _take_here(raw: Raw, verifier: Verifier, ids: SchemaIds | None) -> None:

@@ -14,8 +14,8 @@ from jurat.audit.record import DecisionRecord
 from jurat.audit.rows import COLUMNS, Kind, Row, row
 from jurat.schemas.errors import ConfigurationError
 
-GROUP_ROWS: Final = 10_000
-"""Rows of a group: some 20 MB at most in practice, and large enough for readers that skip groups."""
+GROUP_ROWS: Final = 2_000
+"""Rows of a group, all of which are held: a row is at most 64 KiB of parameters and little else, most are 1 KiB."""
 
 
 class Parquet:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from typing import IO, Final, Protocol
 
 from rich.console import Console
@@ -78,18 +79,24 @@ class Csv:
     """Flat rows as CSV (RFC 4180) in UTF-8, with a line of names above."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        self._writer = csv.writer(self._text)
-        self._writer.writerow([column.name for column in COLUMNS])
+        self._file = file
+        self._line = io.StringIO(newline="")
+        self._writer = csv.writer(self._line)
+        self._write([column.name for column in COLUMNS])
 
     def add(self, entry: LogEntry, record: DecisionRecord | None) -> None:
         """Print the entry's row."""
-        self._writer.writerow([_cell(value) for value in row(entry, record).values()])
+        self._write([_cell(value) for value in row(entry, record).values()])
 
     def close(self) -> None:
-        """Flush, and leave the file to whoever opened it."""
-        self._text.flush()
-        self._text.detach()
+        """Flush."""
+        self._file.flush()
+
+    def _write(self, cells: Sequence[str | int]) -> None:
+        self._writer.writerow(cells)
+        self._file.write(self._line.getvalue().encode())
+        self._line.seek(0)
+        self._line.truncate()
 
 
 class TablePrinter:

@@ -103,7 +103,14 @@ def command(
         standing = f"DO NOT RELY ON THIS RECORD: {found.fault.reason}"
     if found.statement.is_veiled:
         click.echo(VEILED)
-    told = story.tell(found.entry, found.statement, standing=standing, index=found.index, under=under)
+    told = story.tell(
+        found.entry,
+        found.statement,
+        standing=standing,
+        index=found.index,
+        under=under,
+        authority=_authority(keys, found.entry),
+    )
     click.echo(told, nl=False)
     ctx.exit(0 if found.fault is None else 1)
 
@@ -165,6 +172,22 @@ async def _check_head(entries: AsyncGenerator[LogEntry | Fault, None], head: Wit
             f"partition {head.partition} does not have the root of the checkpoint of {head.size} records that witnesses"
             " saw: it was cut or rewritten"
         )
+
+
+def _authority(keys: Trust, entry: LogEntry) -> list[str]:
+    """The credentials behind the key that signed, the session's first, with their times."""
+    key = keys.by_keyid.get(entry.record.signatures[0].keyid)
+    if key is None or key.grant is None:
+        return []
+    told: list[str] = []
+    for link in key.grant.links:
+        line = f"{link.what}, from {moment_of(link.not_before)} to {moment_of(link.expiry)}"
+        if link.effective is not None:
+            line += f", REVOKED from {moment_of(link.effective)}"
+        if link.compromised_since is not None:
+            line += f", perhaps stolen since {moment_of(link.compromised_since)}"
+        told.append(line)
+    return told
 
 
 def _told(head: WitnessedHead | None) -> str:

@@ -27,9 +27,11 @@ from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
-from jurat.audit.verifier_report import NOT_GIVEN, LogVerdict, Report
+from jurat.audit.verifier_report import LogVerdict, Report
 from jurat.cli.audit_bundle import is_bundle, print_bundle_report, verified_bundle
 from jurat.cli.audit_jobs import MAX_JOBS, verify_all
+from jurat.cli.audit_tiles import verified_tiles
+from jurat.cli.audit_witnessed import Witnessed, witnessed_heads
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
@@ -51,6 +53,7 @@ EXIT_CODES: Final = {
     LogVerdict.INCOMPLETE: 1,
     LogVerdict.UNPROVEN: EXIT_COULD_NOT_TELL,
 }
+_PLAIN_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class _Beside:
 
 
 @click.command(name="verify")
-@click.argument("file", type=LOG_FILE, required=False)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
 @connect_options
 @trust_options
 @click.option(
@@ -74,6 +77,12 @@ class _Beside:
     metavar="PARTITION:SIZE:ROOT",
     help="A head noted earlier; repeatable.",
 )
+@click.option(
+    "--witness-policy",
+    type=_PLAIN_FILE,
+    help="Logs and witnesses (c2sp.org/tlog-policy): check against the checkpoints that they saw.",
+)
+@click.option("--history", "checkpoints", type=LOG_FILE, help="Checkpoints from this file instead of Kafka.")
 @click.option("--decisions", type=LOG_FILE, help="Check decision events too, from this file.")
 @click.option("--with-decisions", is_flag=True, help="Check decision events too, from Kafka.")
 @disclosures_option
@@ -96,11 +105,6 @@ class _Beside:
     show_default=True,
     help="Processes that look at records.",
 )
-@click.option(
-    "--witness-policy",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Logs and witnesses, for a bundle.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
@@ -110,6 +114,8 @@ def command(
     *,
     trusted: Trusted,
     heads: tuple[str, ...],
+    witness_policy: Path | None,
+    checkpoints: Path | None,
     decisions: Path | None,
     inputs: Path | None,
     disclosures: Path | None,
@@ -118,28 +124,32 @@ def command(
     with_decisions: bool,
     with_inputs: bool,
     with_policies: bool,
-    witness_policy: Path | None,
     as_json: bool,
 ) -> None:
-    """Verify the audit topic, an export FILE (`-`: standard input), or an auditor's bundle.
+    """Verify the audit topic, an export FILE (`-`: standard input), an auditor's bundle, or a folder of tiles.
 
     Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
     for name, given, is_live in (("decisions", decisions, with_decisions), ("inputs", inputs, with_inputs)):
         if given is not None and is_live:
             raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
-    if [str(one) for one in (file, decisions, inputs, disclosures)].count("-") > 1:
+    if [str(one) for one in (file, decisions, inputs, disclosures, checkpoints)].count("-") > 1:
         raise click.UsageError("got standard input for two files, expected it for one")
+    if checkpoints is not None and witness_policy is None:
+        raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
     try:
         if file is not None and is_bundle(file):
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
             ctx.exit(EXIT_CODES[found.verdict])
-        if witness_policy is not None:
-            raise ConfigurationError("got --witness-policy, expected it for a bundle only")
         keys = trusted()
         noted = tuple(parse_tree_head(head) for head in heads)
+        if file is not None and file.is_dir():
+            _finish(ctx, verified_tiles(file, keys, witness_policy, noted), as_json=as_json)
         live = connect() if with_decisions or with_inputs or with_policies else None
+        witnessed = None
+        if witness_policy is not None:
+            witnessed = asyncio.run(witnessed_heads(witness_policy, checkpoints, connect))
         beside = _Beside(decisions, inputs, live if with_decisions else None, live if with_inputs else None)
         rejudge = _policies(folders, live if with_policies else None, keys)
         with _bar(file) as told:
@@ -149,7 +159,7 @@ def command(
                     file,
                     connect,
                     keys,
-                    noted,
+                    (noted, witnessed),
                     beside=beside,
                     rejudge=rejudge,
                     lifting=lifting,
@@ -160,6 +170,10 @@ def command(
     except JuratError as error:
         click.echo(f"jurat: could not tell: {error}", err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
+    _finish(ctx, report, as_json=as_json)
+
+
+def _finish(ctx: click.Context, report: Report, *, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
@@ -186,7 +200,7 @@ async def _verify(
     file: Path | None,
     connect: Connect,
     trust: Trust,
-    heads: tuple[TreeHead, ...],
+    heads: tuple[tuple[TreeHead, ...], Witnessed | None],
     *,
     beside: _Beside,
     rejudge: Rejudge | None,
@@ -199,9 +213,19 @@ async def _verify(
     live = beside.live_inputs
     ended = [] if live is None else await ended_inputs(live, agents)
     checks_decisions = beside.decisions is not None or beside.live_decisions is not None
+    noted, seen = heads
     ledger = DecisionLedger() if checks_decisions else None
     async with lifting as lifts:
-        verifier = Verifier(trust, tree_heads=heads, ledger=ledger, rejudge=rejudge, unveiler=lifts)
+        verifier = Verifier(
+            trust,
+            tree_heads=noted,
+            ledger=ledger,
+            witnessed=None if seen is None else seen.heads,
+            rejudge=rejudge,
+            unveiler=lifts,
+        )
+        for fault in () if seen is None else seen.faults:
+            verifier.fault(fault.place, fault.reason, fault.check)
         await _add_decisions(verifier, beside, agents)
         await verify_all(
             raw_entries(file, connect),
@@ -292,7 +316,7 @@ def _print_report(report: Report) -> None:
     for head in report.tree_heads:
         click.echo(f"  tree head: {head}")
     if report.not_run:
-        click.echo(f"  not checked: {'; '.join(NOT_GIVEN[check] for check in report.not_run)}")
+        click.echo(f"  not checked: {'; '.join(dict.fromkeys(report.not_run.values()))}")
     if report.tree_heads:
         click.echo(
             "  Note the tree heads: given back as --tree-head, they show if the log is cut or rewritten"

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jurat import settings
-from jurat.audit import did_key
+from jurat.audit import did_key, public_key
 from jurat.audit.key_store import (
     TRUST_FILE,
     KeyKind,
@@ -141,7 +141,7 @@ def trust(keyid: str, approver: str, roles: tuple[str, ...], keys: Path | None) 
 def show(agent: str, keys: Path | None) -> None:
     """Print the public keys of an AGENT, or of a KEYID (did:key:...), as PEM, the form that openssl reads."""
     if agent.startswith(did_key.PREFIX):
-        click.echo(public_pem(did_key.decode(agent)), nl=False)
+        click.echo(public_key.public_pem(agent), nl=False)
         return
     trust = load_trust(settings.keys_dir(keys) / TRUST_FILE)
     found = [key for key in trust.keys if key.agent == agent]

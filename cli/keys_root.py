@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from jurat import settings
-from jurat.audit import did_key
+from jurat.audit import did_key, public_key
 from jurat.audit.credential import Issuer, Revocation, Root, parse_payload, print_seconds
 from jurat.audit.credential_issue import countersign, issue, missing_signatures, opened
 from jurat.audit.identity import EMPTY_HEAD
@@ -69,7 +69,7 @@ def root(holders: tuple[str, ...], org: str | None, threshold: int, keys: Path |
 
 def _root_key(ceremony: Ceremony, holder: str) -> str:
     if holder.startswith(did_key.PREFIX):
-        did_key.decode(holder)
+        public_key.decode(holder)
         return holder
     keyid, made = make_key(ceremony.folder, holder, KeyKind.ROOT, ceremony.secret)
     click.echo(f"{'made  ' if made else 'kept  '} {holder}  {keyid}", err=True)

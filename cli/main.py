@@ -1,8 +1,8 @@
 """The `jurat` command: its groups, loaded when they are asked for, and what becomes of errors.
 
 Rules upheld here: an error of ours is one message on standard error and exit code 1, never a traceback; anything else
-is a defect, shows itself, and ends with a code of its own, as 1 means something to who called. A worker ends with 0
-when it is asked to stop, from its first moment on.
+is a defect, shows itself, and ends with a code of its own, as 1 means something to who called. What runs until it
+is stopped ends with 0 when it is asked to, from its first moment on.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ WITHOUT_A_PROJECT: Final = frozenset(
 )
 """Commands that are about jurat's own agents and events, or about none: they work where a project's app does not."""
 
-WORKER: Final = "worker"
-"""The command that SIGTERM ends well: whoever runs it stops it so."""
+SERVERS: Final = (("worker",), ("notary", "run"), ("witness", "run"))
+"""The commands that SIGTERM ends well: whoever runs them stops them so."""
 
 EXIT_BROKEN_PIPE: Final = 141
 """What a shell shows for a command that SIGPIPE ended."""
@@ -98,7 +98,8 @@ def entry(verbose: int) -> None:
 
 def main() -> None:
     """Run the command line and end the process."""
-    if next((word for word in sys.argv[1:] if not word.startswith("-")), None) == WORKER:
+    words = tuple([word for word in sys.argv[1:] if not word.startswith("-")])
+    if any(words[: len(names)] == names for names in SERVERS):
         # Importing it takes a second or two: until it stops by itself, there is nothing yet that must be ended.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from jurat.schemas.errors import JuratError  # noqa: PLC0415 - a fifth of a second, with the handler in place

@@ -137,7 +137,7 @@ class NotaryWorker(ConsumerRebalanceListener):  # type: ignore[misc]  # the clie
                 if notary is not None:
                     notary.feed([record_of(record) for record in records])
             for number, notary in self._open.items():
-                if notary.is_busy and not taken and number not in self._paused:
+                if notary.is_restoring and notary.source not in taken and number not in self._paused:
                     notary.reached(await consumer.position(notary.source))
             self._balance_flow(consumer)
             if self._follower.failure is not None:

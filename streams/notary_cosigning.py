@@ -53,6 +53,7 @@ class _Asked:
     size: int = 0
     again_at: float = 0.0
     is_led: bool = False
+    is_away: bool = False
 
 
 class Cosigning:
@@ -146,15 +147,17 @@ class Cosigning:
                 self._leave_out(one, REFUSED_AGAIN_S, f"it refused: {error}")
                 return ()
             else:
-                one.size, one.again_at = size, 0.0
+                one.size, one.again_at, one.is_away = size, 0.0, False
                 return lines
         return ()
 
     def _leave_out(self, one: _Asked, again_s: float, why: str) -> None:
+        """Leave a witness out for a while; that it is still away is told more quietly than that it went."""
         one.again_at = asyncio.get_running_loop().time() + again_s
-        level = logging.ERROR if again_s == REFUSED_AGAIN_S else logging.WARNING
+        level = logging.INFO if one.is_away else logging.WARNING
+        one.is_away = True
         log.log(
-            level,
+            logging.ERROR if again_s == REFUSED_AGAIN_S else level,
             "witness left out log=%s witness=%s again_in_s=%.0f: %s",
             self._origin,
             one.witness.name,

@@ -144,6 +144,11 @@ class NotaryPartition:
         return notary is None or not notary.is_restored or notary.tree.size > notary.published
 
     @property
+    def is_restoring(self) -> bool:
+        """Whether it is still to be given leaves that it signed before."""
+        return self._notary is not None and not self._notary.is_restored
+
+    @property
     def is_full(self) -> bool:
         """Whether it should be given no more records for now."""
         notary = self._notary

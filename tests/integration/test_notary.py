@@ -15,117 +15,37 @@ import pytest
 from jurat.audit import checkpoint, history, merkle, note, origin, tiles, tlog_policy
 from jurat.audit.checkpoint import Checkpoint
 from jurat.audit.history import History, WitnessedHead
-from jurat.audit.log import LogEntry
 from jurat.audit.log_key import LogKey
 from jurat.audit.merkle import Tree
-from jurat.audit.notary import parse_resume
-from jurat.audit.origin import Origin
-from jurat.audit.tlog_policy import NONE, TlogPolicy
+from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.witness import Witness
 from jurat.audit.witness_store import WitnessStore
-from jurat.schemas.codec import encode
-from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.errors import LogForked
 from jurat.streams import notary_cosigning, notary_leading, notary_partition, topics
-from jurat.streams.audit_entries import entry_of
-from jurat.streams.kafka import TopicPartition, admin_client, idempotent_producer
-from jurat.streams.metrics import Meters
-from jurat.streams.notary import NotaryConfig, NotaryWorker
+from jurat.streams.kafka import admin_client, idempotent_producer
+from jurat.streams.notary import NotaryWorker
 from jurat.streams.notary_reading import history as published_history
 from jurat.streams.notary_reading import latest_checkpoints
-from jurat.streams.replay import replay
 from jurat.streams.topic_admin import ensure_topics
 from jurat.streams.witness_http import WitnessServer
 from tests.command import Shell
 from tests.loopback import HOST
-from tests.notary_stage import KEY, TIME, InMemoryWitness, policy_of, signed_by
+from tests.notary_kafka import (
+    ORG,
+    behind_the_offset,
+    check,
+    covered,
+    heads_of,
+    notary_of,
+    policy_for,
+    signing,
+    trees,
+    write,
+)
+from tests.notary_stage import KEY, InMemoryWitness, policy_of, signed_by
 from tests.runtime_stage import Thinking, publish_many, running, until, worker_of
 
 pytestmark = pytest.mark.integration
-
-ORG = "example.com"
-NOBODY = TlogPolicy((), {}, {}, NONE)
-
-
-def notary_of(
-    shell: Shell,
-    *,
-    policy: TlogPolicy = NOBODY,
-    witnesses: tuple[InMemoryWitness, ...] = (),
-    until_idle_s: float | None = None,
-    org: str = ORG,
-) -> NotaryWorker:
-    config = NotaryConfig(
-        org=org,
-        key=KEY,
-        policy=policy,
-        witnesses=witnesses,
-        clock=lambda: TIME,
-        until_idle_s=until_idle_s,
-        meters=Meters("notary"),
-    )
-    return NotaryWorker(shell.connection, config)
-
-
-def record(number: int) -> SignedRecord:
-    return SignedRecord(
-        chain="made-up/topic/0",
-        payload_type="application/vnd.in-toto+json",
-        payload=b"%d" % number,
-        signatures=(Signature(keyid="did:key:z6Mk", sig=bytes(64)),),
-    )
-
-
-async def write(shell: Shell, numbers: range, *, partition: int = 0) -> None:
-    """Records of nobody: a notary does not look at signatures."""
-    topic = shell.connection.topic(topics.AUDIT.name)
-    async with idempotent_producer(shell.connection) as producer:
-        sent = [await producer.send(topic, encode(record(n)), partition=partition) for n in numbers]
-        await asyncio.gather(*sent)
-
-
-async def trees(shell: Shell) -> dict[int, Tree]:
-    """The trees of the log, built here."""
-    found = {number: Tree() for number in range(topics.AUDIT.partitions)}
-    async for one in replay(shell.connection, [shell.connection.topic(topics.AUDIT.name)]):
-        entry = entry_of(one, None)
-        assert isinstance(entry, LogEntry)
-        found[one.partition].append(entry.leaf())
-    return found
-
-
-async def policy_for(shell: Shell, key: LogKey) -> TlogPolicy:
-    async with admin_client(shell.connection) as client:
-        cluster_id = (await client.describe_cluster())["cluster_id"]
-    topic = shell.connection.topic(topics.AUDIT.name)
-    names = [str(Origin(ORG, cluster_id, topic, number)) for number in range(topics.AUDIT.partitions)]
-    lines = [f"log {vkey}\n" for name in names for vkey in key.log_vkeys(name)]
-    return tlog_policy.parse("".join([*lines, "quorum none\n"]).encode())
-
-
-async def heads_of(shell: Shell, policy: TlogPolicy) -> list[WitnessedHead]:
-    """The history, read as an auditor reads it."""
-    read, heads = History(policy), []
-    async for signed in published_history(shell.connection):
-        head = read.add(signed)
-        assert head is not None
-        heads.append(head)
-    return heads
-
-
-def check(heads: list[WitnessedHead], found: dict[int, Tree], *, whole: bool = True) -> None:
-    """Every head is of the tree that was built beside, and the last ones of all of it."""
-    for head in heads:
-        assert head.root == found[head.partition].root(head.size), head
-    if whole:
-        last = {head.partition: head.size for head in heads}
-        assert last == {number: tree.size for number, tree in found.items() if tree.size}
-
-
-async def covered(shell: Shell, sizes: dict[int, int]) -> bool:
-    return {
-        one.origin.partition: one.head.size for one in await latest_checkpoints(shell.connection)
-    } == sizes
 
 
 @asynccontextmanager
@@ -286,28 +206,6 @@ def behind_the_base(shell: Shell, size: int) -> Callable[[], Awaitable[bool]]:
     return is_so
 
 
-@asynccontextmanager
-async def signing(worker: NotaryWorker) -> AsyncIterator[None]:
-    """A notary for the length of a block."""
-    task = asyncio.create_task(worker.run())
-    try:
-        yield
-    finally:
-        worker.stop()
-        await asyncio.wait({task}, timeout=30)
-    await task
-
-
-async def behind_the_offset(shell: Shell) -> int:
-    """How many leaves the group's offset stands behind."""
-    source = TopicPartition(shell.connection.topic(topics.AUDIT.name), 0)
-    async with admin_client(shell.connection) as client:
-        found = await client.list_consumer_group_offsets(
-            shell.connection.group("notary"), partitions=[source]
-        )
-    return parse_resume(found[source].metadata)[1].size
-
-
 @pytest.fixture
 async def signed(shell: Shell) -> Checkpoint:
     """A log of five records, whose notary has ended."""
@@ -345,12 +243,6 @@ async def test_a_fork_of_another_who_has_the_key_ends_that_log_and_no_other(
 def closed(worker: NotaryWorker) -> list[int]:
     status = worker._config.meters.status
     return [] if status is None else [one.partition for one in status.partitions if not one.open]
-
-
-async def test_a_log_that_was_cut_is_refused(shell: Shell, signed: Checkpoint) -> None:
-    await forge(shell, replace(signed, size=9))
-    with pytest.raises(LogForked, match="its end was cut"):
-        await notary_of(shell, until_idle_s=1.0).run()
 
 
 async def test_a_log_that_was_made_anew_is_refused(shell: Shell, signed: Checkpoint) -> None:

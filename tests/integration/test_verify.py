@@ -20,15 +20,6 @@ AGENTS = ("payment-retrier", "dispute-mediator")
 WITH_EVERYTHING = ("--policies", "shop", "--json", "--jobs", "2")
 
 
-@pytest.fixture
-def decided(shell: Shell) -> Shell:
-    """A shop whose payments and disputes were decided."""
-    shell.run("simulate", "--seed", "7", "--orders", "120", "--rate", "0")
-    for agent in AGENTS:
-        shell.run("worker", agent, "--until-idle", "1s")
-    return shell
-
-
 def verified(shell: Shell, *words: str, expect: int = 0) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(
         shell.run("audit", "verify", *WITH_EVERYTHING, *words, expect=expect).stdout
@@ -36,19 +27,22 @@ def verified(shell: Shell, *words: str, expect: int = 0) -> dict[str, Any]:
     return report
 
 
-def test_a_log_is_compared_with_inputs_and_policies(decided: Shell, tmp_path: Path) -> None:
+def test_a_log_is_compared_with_inputs_and_policies(shell: Shell, tmp_path: Path) -> None:
+    shell.run("simulate", "--seed", "7", "--orders", "60", "--rate", "0")
+    for agent in AGENTS:
+        shell.run("worker", agent, "--until-idle", "1s")
     log, inputs = tmp_path / "log.jsonl", tmp_path / "inputs.jsonl"
-    live = verified(decided, "--with-inputs")
+    live = verified(shell, "--with-inputs")
     assert (live["verdict"], live["findings"]) == ("VALID", [])
-    decided.run("audit", "replay", "--output", str(log), "--inputs", str(inputs))
-    offline = verified(decided, str(log), "--inputs", str(inputs))
+    shell.run("audit", "replay", "--output", str(log), "--inputs", str(inputs))
+    offline = verified(shell, str(log), "--inputs", str(inputs))
     assert offline == live
     # Everything that the agents read has its record: also what they do not decide, and their timers.
-    assert live["inputs"]["inputs"] == live["records"] > 100
+    assert live["inputs"]["inputs"] == live["records"] > 40
     assert (live["inputs"]["missing"], live["inputs"]["deleted"]) == (0, 0)
     judged = sum(live["outcomes"].get(outcome, 0) for outcome in ("decided", "denied", "escalated"))
     assert live["evaluatedAgain"] == {"same": judged, "notEvaluated": {}}
-    assert judged > 10
+    assert judged > 5
 
     # Without the records of one partition, the end of another and one in the middle: each input is named.
     lines = log.read_bytes().splitlines(keepends=True)
@@ -57,21 +51,19 @@ def test_a_log_is_compared_with_inputs_and_policies(decided: Shell, tmp_path: Pa
     (tmp_path / "hidden.jsonl").write_bytes(
         b"".join(line for line, chain in zip(lines, chains, strict=True) if chain != hidden)
     )
-    report = verified(decided, str(tmp_path / "hidden.jsonl"), "--inputs", str(inputs), expect=1)
+    report = verified(shell, str(tmp_path / "hidden.jsonl"), "--inputs", str(inputs), expect=1)
     assert (report["verdict"], report["inputs"]["missing"]) == ("INCOMPLETE", chains.count(hidden))
     assert hidden.split("/")[1] == report["findings"][0]["first"]["topic"]
     last = max(number for number, chain in enumerate(chains) if chain == hidden)
     (tmp_path / "cut.jsonl").write_bytes(b"".join(lines[:last] + lines[last + 1 :]))
-    report = verified(decided, str(tmp_path / "cut.jsonl"), "--inputs", str(inputs), expect=1)
+    report = verified(shell, str(tmp_path / "cut.jsonl"), "--inputs", str(inputs), expect=1)
     assert (report["verdict"], report["inputs"]["missing"]) == ("INCOMPLETE", 1)
 
-
-def test_an_agent_that_skips_an_input_is_told(decided: Shell) -> None:
-    """It commits what it never recorded: as only it can, and whoever has its credentials."""
-    agent, topic = AGENTS[0], decided.connection.topic(topics.PAYMENTS.name)
-    decided.run("simulate", "--seed", "8", "--orders", "30", "--rate", "0")
-    skipped = asyncio.run(commit_the_end(decided, agent, topic))
-    report = verified(decided, "--with-inputs", expect=1)
+    # An agent that skips an input commits what it never recorded, as only it can, and whoever has its credentials.
+    agent, topic = AGENTS[0], shell.connection.topic(topics.PAYMENTS.name)
+    shell.run("simulate", "--seed", "8", "--orders", "20", "--rate", "0")
+    skipped = asyncio.run(commit_the_end(shell, agent, topic))
+    report = verified(shell, "--with-inputs", expect=1)
     found = report["findings"][0]
     assert (report["verdict"], found["check"]) == ("INCOMPLETE", Check.INPUTS.value)
     assert found["count"] == report["inputs"]["missing"] == sum(skipped.values()) > 0

@@ -15,8 +15,8 @@ from jurat.audit import export
 from jurat.audit.input_manifest import InputsHeld, parse_inputs, print_inputs, stretches
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_report import LogVerdict, Report
-from jurat.cli import audit_jobs
-from jurat.cli.log_entries import Raw, RawLine
+from jurat.cli import audit_examining, audit_jobs
+from jurat.cli.audit_examining import Raw, RawLine
 from jurat.schemas.errors import AuditError
 from tests import honest_log
 
@@ -28,7 +28,7 @@ class HerePool:
     """A pool whose processes are this one; what goes there and back travels as it does between processes."""
 
     def __init__(self) -> None:
-        audit_jobs.begin(honest_log.trust(), honest_log.rejudging(), from_topic=False)
+        audit_examining.begin(honest_log.trust(), honest_log.rejudging(), from_topic=False)
 
     def submit(self, work: Callable[[Any], Any], sent: object) -> Future[Any]:
         done: Future[Any] = Future()

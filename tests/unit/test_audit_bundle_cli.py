@@ -164,6 +164,11 @@ def test_a_root_from_outside_and_the_trust_log_of_the_bundle(folder: Path) -> No
     write_root(folder / "root.json", settled.org.pin)
     write_log(folder / "trust-log.jsonl", settled.org.lines)
     credentials = ("--trust-root", "root.json", "--trust-log", "trust-log.jsonl")
+    shown = run("show", record.decision_id, "--input", "log.jsonl", *credentials).output
+    assert f"It was signed under the credential {identity.digest(settled.session)}; 4 statements" in shown
+    assert "  by the session credential of after-sales, from 2026-01-02T02:59:05.000000Z to " in shown
+    assert "  under the agent credential of after-sales, from " in shown
+    assert "  under the issuer credential of payments, from " in shown
     assert run(*MAKE, *WITNESSED, *credentials).exit_code == 0
     (folder / "trust-log.jsonl").rename(folder / "newer.jsonl")
     policy = ("--witness-policy", "policy.txt")
@@ -176,5 +181,8 @@ def test_a_root_from_outside_and_the_trust_log_of_the_bundle(folder: Path) -> No
     )
     write_log(folder / "newer.jsonl", settled.org.lines)
     revoked = run("verify", "b.zip", *policy, "--trust-root", "root.json", "--trust-log", "newer.jsonl")
+    newer = ("--trust-root", "root.json", "--trust-log", "newer.jsonl")
+    shown = run("show", record.decision_id, "--input", "log.jsonl", *newer).output
+    assert ", REVOKED from 2026-01-02T03:06:05.000000Z\n" in shown
     assert (revoked.exit_code, "was revoked when the record was witnessed" in revoked.output) == (1, True)
     assert "unknown key" in run("verify", "b.zip", *policy, "--trust", "trust.json").output

@@ -68,5 +68,5 @@ def test_its_file_is_made_once_and_is_nobody_elses(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_name_that_is_none_are_told(tmp_path: Path) -> None:
     with pytest.raises(KeyNotFound, match="no key of the notary or witness 'w1'"):
         load_log_key(tmp_path, "w1")
-    with pytest.raises(ConfigurationError, match="notary's or witness's name"):
+    with pytest.raises(ConfigurationError, match="notary or witness name"):
         init_log_key(tmp_path, "../w1")

@@ -22,6 +22,7 @@ def test_the_story_does_not_name_the_reasoner_for_what_the_agent_fell_back_to() 
     last = own.model_copy(update={"fallback": "every proposal was refused"})
     told = told_of(proposals=(refused, refused, last), attempts=3)
     assert "The reasoner was requested, no model. 3 proposals were judged, 2 of them refused:\n" in told
+    assert "3 proposals were judged, all of them refused:\n" in told_of(proposals=(refused,) * 3, attempts=3)
     by_itself = "    put forward by the agent itself, as its fallback: "
     assert told.count(by_itself) == 1
     assert f"{by_itself}every proposal was refused\n" in told.partition("  Proposal 3: ")[2]

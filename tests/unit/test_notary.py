@@ -144,6 +144,7 @@ def test_what_was_signed_before_all_that_is_remembered_cannot_be_told(
         "audit.a/c c/t/0",
         "audit.a/c/t/0\n",
         "log.a/c/t/0",
+        "audit.a/c/../0",
         f"audit.a/c/{'t' * 249}/0",
     ],
 )

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import pytest
 
 from jurat.audit import note
-from jurat.audit.merkle import Tree
+from jurat.audit.history import History
+from jurat.audit.merkle import Tree, leaf_hash
 from jurat.audit.notary import Notary
 from jurat.audit.note import Note, NoteSignature
 from jurat.audit.witnessing import Witness
-from jurat.schemas.errors import ConfigurationError, SignatureInvalid, WitnessConflict
+from jurat.schemas.errors import ConfigurationError, LogForked, SignatureInvalid, WitnessConflict
 from jurat.streams import notary_cosigning
 from jurat.streams.notary_cosigning import MAX_WITNESSES, Cosigning
-from tests.notary_stage import KEY, ORIGIN, TIME, InMemoryWitness, leaves
+from tests.notary_stage import KEY, ORIGIN, TIME, InMemoryWitness, leaves, policy_of
 
 
 class Sleeping:
@@ -159,3 +160,44 @@ async def test_without_witnesses_a_checkpoint_stays_as_it_is() -> None:
     made = stage.notary.sign(TIME)
     got: Note = await stage.cosigning.ask(made, 1)
     assert got is made
+
+
+async def test_a_split_view_gets_no_quorum_though_one_witness_of_three_colludes() -> None:
+    """Whoever has the log's key shows the auditor another history; one witness signs whatever it is shown."""
+
+    class Colluding(InMemoryWitness):
+        async def add_checkpoint(
+            self, *, old_size: int, proof: Sequence[bytes], signed: bytes
+        ) -> tuple[NoteSignature, ...]:
+            return (self.cosign(note.parse(signed).text, TIME),)
+
+    witnesses = (Colluding("w1"), InMemoryWitness("w2"), InMemoryWitness("w3"))
+    policy = policy_of([one.name for one in witnesses], quorum="2")
+
+    shown = Stage(*witnesses).grow(5)
+    made = shown.notary.sign(TIME)
+    honest = (await shown.cosigning.ask(made, 5)).print()
+    head = History(policy).add(honest)
+    assert head is not None
+
+    other = Stage(*witnesses)
+    for number in range(7):
+        other.notary.append(leaf_hash(b"another %d" % number))
+    forked = await other.cosigning.ask(other.notary.sign(TIME), 7)
+    assert {line.name for line in forked.signatures[2:]} == {"w1"}
+    read = History(policy)
+    assert read.add(forked.print()) is None, "nothing of it is proven"
+    assert read.latest == {}
+
+
+async def test_a_split_view_at_one_size_is_a_fork_for_who_sees_both() -> None:
+    policy = policy_of(["w1"], quorum="w1")
+    views = []
+    for text in (b"one", b"other"):
+        stage = Stage(InMemoryWitness("w1"))  # who forgot, or colludes
+        stage.notary.append(leaf_hash(text))
+        views.append((await stage.cosigning.ask(stage.notary.sign(TIME), 1)).print())
+    read = History(policy)
+    assert read.add(views[0]) is not None
+    with pytest.raises(LogForked, match="two histories"):
+        read.add(views[1])

@@ -238,7 +238,7 @@ async def test_an_error_in_the_shadow_does_not_disturb_the_decision() -> None:
     assert counted(meters) == {Compared.ERROR.value: 1}
 
 
-@pytest.mark.parametrize(("spare", "kept"), [(2_000, "all"), (600, "without errors"), (80, "nothing")])
+@pytest.mark.parametrize(("spare", "kept"), [(2_000, "all"), (800, "without errors"), (283, "nothing")])
 def test_a_record_is_never_too_large_for_what_the_shadow_said(spare: int, kept: str) -> None:
     shadow = ShadowVerdict(digest="60" * 32, verdict=Verdict.DENY, policies=(), errors=("e" * MAX_ERROR,))
     record = sample_log.record("after-sales", offset=0, outcome=sample_log.Outcome.DECIDED)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from jurat.audit import ed25519, pem, signer_uri
 from jurat.audit.ed25519 import SigningKey
@@ -104,3 +107,27 @@ def test_without_the_extra_it_is_said_which(uri: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigurationError, match=r"jurat\[kms\]"):
         signer_uri.load(reference(uri=uri), where="x")
+
+
+async def test_the_secret_of_a_token_is_asked_for_when_it_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `hsm:` does: the PIN is not needed to find the token, but to use it."""
+
+    class Token:
+        def __init__(self, unlock: Callable[[str], str]) -> None:
+            self.unlock = unlock
+
+        def sign(self, message: bytes) -> Any:
+            assert self.unlock("pin") == "1234"
+            return SimpleNamespace(signature=KEY.sign(message).hex())
+
+        @classmethod
+        def from_priv_key_uri(cls, _uri: str, _key: Any, unlock: Callable[[str], str]) -> Any:
+            return cls(unlock)
+
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "token", Token)
+    signer = signer_uri.load(reference(uri="token:1"), where="x", secret=b"1234")
+    assert await signer.sign(b"message") == KEY.sign(b"message")
+    with pytest.raises(ConfigurationError, match="asks for its pin; set JURAT_KEYS_PASSPHRASE"):
+        await signer_uri.load(reference(uri="token:1"), where="x").sign(b"message")
+    with pytest.raises(SignatureInvalid, match="AssertionError"):
+        await signer_uri.load(reference(uri="token:1"), where="x", secret=b"0000").sign(b"message")

@@ -151,8 +151,13 @@ def test_an_error_in_text_is_left_to_the_command_line(
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [(("-v", "worker", "payment-retrier"), 0), (("publish", "worker"), -signal.SIGTERM)],
-    ids=["worker", "another"],
+    [
+        (("-v", "worker", "payment-retrier"), 0),
+        (("notary", "run", "--org", "example.com"), 0),
+        (("notary", "tiles"), -signal.SIGTERM),
+        (("publish", "worker"), -signal.SIGTERM),
+    ],
+    ids=["worker", "notary", "tiles", "another"],
 )
 def test_a_worker_that_is_stopped_before_it_began_ends_well(words: tuple[str, ...], code: int) -> None:
     """The signal comes while its module is imported, which takes a second or two."""
