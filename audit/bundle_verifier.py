@@ -22,24 +22,25 @@ Specified in `docs/spec/bundle.md`. Not here: whether records are missing, which
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from jurat.audit import bundle, dsse, tlog_proof
 from jurat.audit.bundle import Bundle, Listed
+from jurat.audit.disclosure import parse_any
+from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.history import History
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry, Place, WitnessedHead
 from jurat.audit.merkle import verify_consistency, verify_inclusion
 from jurat.audit.origin import parse as parse_origin
-from jurat.audit.record import parse
 from jurat.audit.standing import Standing
 from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.trust_log import TrustLog
-from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge
+from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge, counted
 from jurat.audit.verifier_report import Finding, Findings, LogVerdict
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import AuditError, BundleInvalid, ChainBroken, NoteInvalid, ProofInvalid
@@ -66,6 +67,7 @@ class BundleReport:
         findings: what was found, the worst first; none where it is valid.
         faults: what does not hold, the first of it.
         heads: by partition, the latest checkpoint that the quorum saw.
+        veiled: how many records are, and how many of them could be read.
     """
 
     records: int
@@ -74,6 +76,7 @@ class BundleReport:
     findings: tuple[Finding, ...]
     faults: tuple[Fault, ...]
     heads: tuple[WitnessedHead, ...]
+    veiled: VeilCounts = field(default_factory=VeilCounts)
 
     @property
     def verdict(self) -> LogVerdict:
@@ -87,6 +90,7 @@ class BundleReport:
             "records": self.records,
             "proved": self.proved,
             "evaluatedAgain": self.rejudged,
+            "veiled": self.veiled.to_json(),
             "findings": [
                 {"verdict": one.verdict.value, "count": one.count, "first": str(one.first)}
                 for one in self.findings
@@ -114,6 +118,7 @@ def verify(
     digest_of: Digest,
     rejudging: Rejudging | None = None,
     root: bytes | None = None,
+    unveiler: Unveiler | None = None,
 ) -> BundleReport:
     """Say what a bundle is worth.
 
@@ -124,6 +129,7 @@ def verify(
         policy: the witness policy; None where the verifier has none, and then nothing is proved to be in the log.
         digest_of: digests a policy bundle's files.
         rejudging: makes what evaluates policies again; None where nobody can.
+        unveiler: lifts the veils of veiled records; a bundle holds no disclosures.
     """
     try:
         held = bundle.read(data)  # 1
@@ -139,7 +145,9 @@ def verify(
         verifying.check_checkpoints(History(policy))  # 2, 3
     policies = verifying.check_policies(digest_of)  # 5
     again = None if rejudging is None or not policies else rejudging(policies)
-    return verifying.report(Examiner(trust, rejudge=again), is_witnessed=policy is not None)  # 6 to 8
+    lifts = unveiler or Unveiler()
+    examiner = Examiner(trust, rejudge=again, unveiler=lifts)
+    return verifying.report(examiner, is_witnessed=policy is not None, erased=lifts.erased)  # 6 to 8
 
 
 class _Verifying:
@@ -156,7 +164,7 @@ class _Verifying:
         if len(self._faults) < MAX_FAULTS:
             self._faults.append(fault)
 
-    def report(self, examiner: Examiner, *, is_witnessed: bool) -> BundleReport:
+    def report(self, examiner: Examiner, *, is_witnessed: bool, erased: Collection[str]) -> BundleReport:
         held = self._held
         sizes: dict[int, list[int]] = {}
         for partition, size in sorted(self._heads):
@@ -182,7 +190,13 @@ class _Verifying:
         latest = {partition: head for (partition, _size), head in sorted(self._heads.items())}
         found = self._found.all()
         return BundleReport(
-            len(held.records), proved, rejudged, found, tuple(self._faults), tuple(latest.values())
+            len(held.records),
+            proved,
+            rejudged,
+            found,
+            tuple(self._faults),
+            tuple(latest.values()),
+            counted([one.facts.veil for one in verified], erased),
         )
 
     def check_checkpoints(self, history: History) -> None:
@@ -245,7 +259,7 @@ class _Verifying:
         """The record as an entry of the log, and its decision id; neither is verified."""
         data = self._held.files[bundle.envelope_file(listed.name)]
         payload, made = dsse.parse_envelope(data, payload_type=dsse.PAYLOAD_TYPE, signatures=1)
-        told = parse(payload).predicate
+        told = parse_any(payload).predicate
         if listed.name != bundle.record_name(listed.partition, listed.index, told.decision_id):
             raise BundleInvalid(f"got the record {told.decision_id} under the name {listed.name}")
         record = SignedRecord(

@@ -22,13 +22,14 @@ from jurat.audit import bundle_verifier, story, tlog_policy
 from jurat.audit.bundle_making import BundleMaker
 from jurat.audit.bundle_verifier import BundleReport
 from jurat.audit.bundle_zip import MAX_FILE_BYTES
+from jurat.audit.disclosure import parse_any
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import parse
 from jurat.audit.selection import Selection
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES
 from jurat.cli.audit_selection import selection_options
 from jurat.cli.bundles import bundle_folder
+from jurat.cli.disclosed import told_of_veils, unveiler
 from jurat.cli.files import read_whole, writing
 from jurat.cli.log_entries import LOG_FILE, Connect, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
@@ -138,11 +139,14 @@ async def _take(
 def _take_entry(maker: BundleMaker, wanted: Selection, entry: LogEntry) -> bool:
     """Take an entry in; tells whether its payload is no record."""
     try:
-        record = parse(entry.record.payload).predicate
+        statement = parse_any(entry.record.payload)
     except AuditError as error:
         click.echo(f"jurat: no record: {entry.place}: {story.printable(str(error))}", err=True)
         maker.leaf(entry, None)
         return True
+    record = statement.predicate
+    if statement.is_veiled and wanted.subject is not None:
+        click.echo(f"jurat: left out: {entry.place}: it is veiled, so that --subject cannot tell", err=True)
     maker.leaf(entry, record if wanted(record) else None)
     return False
 
@@ -173,7 +177,9 @@ def is_bundle(file: Path) -> bool:
         raise ConfigurationError(f"the file {file} cannot be read: {error}") from error
 
 
-def verified_bundle(file: Path, trusted: Trusted, witness_policy: Path | None) -> BundleReport:
+def verified_bundle(
+    file: Path, trusted: Trusted, witness_policy: Path | None, *, connect: Connect, disclosures: Path | None
+) -> BundleReport:
     """What a bundle is worth.
 
     Raises:
@@ -187,7 +193,14 @@ def verified_bundle(file: Path, trusted: Trusted, witness_policy: Path | None) -
     )
     trust, root = trusted.of_bundle()
     data = read_whole(file, at_most=MAX_FILE_BYTES)
-    return bundle_verifier.verify(data, trust, policy, digest_of=digest_of, rejudging=Rejudging, root=root)
+
+    async def run() -> BundleReport:
+        async with unveiler(file, connect, given=disclosures, trust=trust) as lifts:
+            return bundle_verifier.verify(
+                data, trust, policy, digest_of=digest_of, rejudging=Rejudging, root=root, unveiler=lifts
+            )
+
+    return asyncio.run(run())
 
 
 def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
@@ -198,6 +211,8 @@ def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
     click.echo(f"{report.verdict.value}: a bundle of {report.records} records")
     click.echo(f"  in the log, under a witnessed checkpoint: {report.proved}")
     click.echo(f"  their policies say the same again: {report.rejudged}")
+    if report.veiled.veiled:
+        click.echo(f"  {told_of_veils(report.veiled)}")
     for found in report.findings:
         click.echo(f"  {found.verdict.value} ({found.count}): {story.printable(str(found.first))}")
     for fault in report.faults[1:SHOWN_FAULTS]:
