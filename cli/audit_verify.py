@@ -130,25 +130,16 @@ def command(
 
     Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
-    for name, given, is_live in (("decisions", decisions, with_decisions), ("inputs", inputs, with_inputs)):
-        if given is not None and is_live:
-            raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
+    _check_pairs(decisions=(decisions, with_decisions), inputs=(inputs, with_inputs))
     if [str(one) for one in (file, decisions, inputs, disclosures, checkpoints)].count("-") > 1:
         raise click.UsageError("got standard input for two files, expected it for one")
     if checkpoints is not None and witness_policy is None:
         raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
+    of_records = (decisions, inputs, disclosures, folders, with_decisions, with_inputs, with_policies)
     try:
         if file is not None and is_bundle(file):
             _check_alone(
-                heads,
-                checkpoints,
-                disclosures,
-                decisions,
-                inputs,
-                folders,
-                with_decisions,
-                with_inputs,
-                with_policies,
+                "a bundle", "it holds its own checkpoints and policies", heads, checkpoints, *of_records
             )
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
@@ -156,6 +147,9 @@ def command(
         keys = trusted()
         noted = tuple(parse_tree_head(head) for head in heads)
         if file is not None and file.is_dir():
+            _check_alone(
+                "tiles", "they hold checkpoints, and of records only digests", checkpoints, *of_records
+            )
             _finish(ctx, verified_tiles(file, keys, witness_policy, noted), as_json=as_json)
         live = connect() if with_decisions or with_inputs or with_policies else None
         witnessed = None
@@ -192,12 +186,18 @@ def _finish(ctx: click.Context, report: Report, *, as_json: bool) -> None:
     ctx.exit(EXIT_CODES[report.verdict])
 
 
-def _check_alone(*given: object) -> None:
-    """Refuse what is for a log only: a bundle holds its own checkpoints and policies."""
+def _check_pairs(**given: tuple[Path | None, bool]) -> None:
+    for name, (file, is_live) in given.items():
+        if file is not None and is_live:
+            raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
+
+
+def _check_alone(what: str, why: str, *given: object) -> None:
+    """Refuse what is for a log of records only, rather than leave it out in silence."""
     if any(given):
         raise ConfigurationError(
-            "got options for a log with a bundle, expected none but --trust, --trust-root, --trust-log,"
-            " --witness-policy and --json: a bundle holds its own checkpoints and policies"
+            f"got options for a log of records with {what}, expected only those about trust, --witness-policy and"
+            f" --json: {why}"
         )
 
 
