@@ -56,7 +56,8 @@ class Witnessed:
     Attributes:
         head: the checkpoint.
         log: the log's key.
-        times: by the name of each known witness that signed, its time in seconds since the Epoch.
+        times: by the name of each known witness that signed, its time in seconds since the Epoch; 0 where it signed
+            without one, which says that the tree is the log's, and nothing of when.
     """
 
     head: Checkpoint
@@ -90,19 +91,21 @@ class TlogPolicy:
         """
         parsed = note.parse(data)
         head = checkpoint.parse(parsed.text)
-        logs = [party.key for party in self.logs if party.key.name == head.origin]
-        by_key = {id(party.key): name for name, party in self.witnesses.items()}
-        signers = note.verify(data, [*logs, *(party.key for party in self.witnesses.values())])[1]
-        log = next((key for key in signers if key in logs), None)
+        # One key may be a log's and a witness's at once.
+        logs = {(p.key.name, p.key.key_id): p.key for p in self.logs if p.key.name == head.origin}
+        witnesses = {(p.key.name, p.key.key_id): (name, p.key) for name, p in self.witnesses.items()}
+        note.verify(data, [*logs.values(), *(key for _name, key in witnesses.values())])
+        signed = [(line.name, line.key_id) for line in parsed.signatures]
+        log = next((logs[key] for key in signed if key in logs), None)
         if log is None:
             raise SignatureInvalid(
                 f"got a checkpoint of {head.origin[:100]!r} that no known log of this name signed"
             )
         times: dict[str, int] = {}
-        for line in parsed.signatures:
-            for key in signers:
-                if id(key) in by_key and (line.name, line.key_id) == (key.name, key.key_id):
-                    times.setdefault(by_key[id(key)], timed(line.signature)[0])
+        for key, line in zip(signed, parsed.signatures, strict=True):
+            if key in witnesses:
+                name, time = witnesses[key][0], timed(line.signature)[0]
+                times[name] = min(time, times.get(name, time))
         if not self.witnessed(frozenset(times)):
             raise SignatureInvalid(
                 f"got cosignatures of {', '.join(sorted(times)) or 'no known witness'}, which is not the quorum"
