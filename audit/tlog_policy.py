@@ -184,7 +184,7 @@ class _Reading:
             raise PolicyFileInvalid("got the key of a log twice")
         if len(self.logs) >= MAX_LOGS:
             raise PolicyFileInvalid(f"got more than {MAX_LOGS} logs")
-        self.logs.append(Party(key, url[0] if url else None))
+        self.logs.append(Party(key, _url(url)))
 
     def _witness(self, name: str, vkey: str, url: list[str]) -> None:
         self._define(name)
@@ -197,7 +197,7 @@ class _Reading:
             raise PolicyFileInvalid("got the key of a witness twice")
         if len(self.witnesses) >= MAX_WITNESSES:
             raise PolicyFileInvalid(f"got more than {MAX_WITNESSES} witnesses")
-        self.witnesses[name] = Party(key, url[0] if url else None)
+        self.witnesses[name] = Party(key, _url(url))
 
     def _group(self, name: str, told: str, members: tuple[str, ...]) -> None:
         self._define(name)
@@ -228,6 +228,10 @@ class _Reading:
     def _define(self, name: str) -> None:
         if name == NONE or name in self.witnesses or name in self.groups:
             raise PolicyFileInvalid(f"got the name {name[:50]!r} a second time, or the predefined one")
+
+
+def _url(words: list[str]) -> str | None:
+    return words[0].encode("latin-1").decode(errors="replace") if words else None
 
 
 def _utf8(opaque: str) -> str:

@@ -121,3 +121,8 @@ def test_policies_that_are_read(text: str) -> None:
     one, two = (InMemoryWitness(name).vkey for name in ("w1", "w2"))
     made = f"witness w1 {one}\n" + text.replace("{w2}", two) + "quorum w1\n"
     assert tlog_policy.parse(made.encode("latin-1")).quorum == "w1"
+
+
+def test_the_address_of_a_witness_is_read_as_utf_8() -> None:
+    made = f"witness w {InMemoryWitness('w1').vkey} http://\u00e9.example/\nquorum w\n"
+    assert tlog_policy.parse(made.encode()).witnesses["w"].url == "http://\u00e9.example/"
