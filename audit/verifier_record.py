@@ -13,7 +13,6 @@ Not here: whatever depends on other records (`verifier.py`, `verifier_chain.py`)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -22,7 +21,7 @@ from jurat.audit import standing as standings
 from jurat.audit.approval import check_recorded
 from jurat.audit.coordinates import chain_name, parse_uri
 from jurat.audit.disclosure import parse_any
-from jurat.audit.disclosure_reader import Unveiler, VeilCounts
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust, TrustedKey
 from jurat.audit.log import LogEntry
 from jurat.audit.record import DecisionRecord, Outcome, PolicyUsed, Statement, concluded, is_unjudged
@@ -45,14 +44,6 @@ LIFTED = ""
 
 VEILED = "they are veiled, and not disclosed"
 """Why the policies of a record cannot be asked again."""
-
-
-def counted(veils: Iterable[str | None], erased: Collection[str]) -> VeilCounts:
-    """How many records are veiled, and which of them could be read; `veils` are those of their facts."""
-    found = [veil for veil in veils if veil is not None]
-    gone = sum(1 for veil in found if veil in erased)
-    lifted = found.count(LIFTED)
-    return VeilCounts(disclosed=lifted, erased=gone, withheld=len(found) - lifted - gone)
 
 
 class Again(NamedTuple):

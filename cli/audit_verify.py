@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jurat.audit import export, story
-from jurat.audit.disclosure_reader import Unveiler
+from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
@@ -33,7 +33,7 @@ from jurat.cli.audit_jobs import MAX_JOBS, verify_all
 from jurat.cli.audit_tiles import verified_tiles
 from jurat.cli.audit_witnessed import Witnessed, witnessed_heads
 from jurat.cli.bundles import bundle_folder
-from jurat.cli.disclosed import disclosures_option, told_of_veils, unveiler
+from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
 from jurat.cli.options import connect_options
@@ -139,7 +139,18 @@ def command(
         raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
     try:
         if file is not None and is_bundle(file):
-            found = verified_bundle(file, trusted, witness_policy, connect=connect, disclosures=disclosures)
+            _check_alone(
+                heads,
+                checkpoints,
+                disclosures,
+                decisions,
+                inputs,
+                folders,
+                with_decisions,
+                with_inputs,
+                with_policies,
+            )
+            found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
             ctx.exit(EXIT_CODES[found.verdict])
         keys = trusted()
@@ -179,6 +190,15 @@ def _finish(ctx: click.Context, report: Report, *, as_json: bool) -> None:
     else:
         _print_report(report)
     ctx.exit(EXIT_CODES[report.verdict])
+
+
+def _check_alone(*given: object) -> None:
+    """Refuse what is for a log only: a bundle holds its own checkpoints and policies."""
+    if any(given):
+        raise ConfigurationError(
+            "got options for a log with a bundle, expected none but --trust, --trust-root, --trust-log,"
+            " --witness-policy and --json: a bundle holds its own checkpoints and policies"
+        )
 
 
 def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> Rejudge | None:
@@ -312,7 +332,7 @@ def _print_report(report: Report) -> None:
     _print_evaluated(report)
     _print_inputs(report)
     if report.veiled.veiled:
-        click.echo(f"  {told_of_veils(report.veiled)}")
+        click.echo(f"  {_veiled(report.veiled)}")
     for head in report.tree_heads:
         click.echo(f"  tree head: {head}")
     if report.not_run:
@@ -342,3 +362,12 @@ def _print_inputs(report: Report) -> None:
             click.echo(f"  offsets that Kafka deleted: {inputs.deleted}; whether they had one cannot be told")
         if inputs.open:
             click.echo(f"  handed to people and not concluded: {inputs.open}, which wait or were dry runs")
+
+
+def _veiled(counts: VeilCounts) -> str:
+    said = f"veiled records: {counts.veiled}, of which {counts.disclosed} were read by their disclosures"
+    if counts.erased:
+        said += f"; {counts.erased} were erased, as a signed statement says"
+    if counts.withheld:
+        said += f"; {counts.withheld} WERE NOT DISCLOSED: what is in them was not checked"
+    return said

@@ -16,7 +16,7 @@ import click
 from jurat import settings
 from jurat.audit.disclosure import Disclosure, parse_disclosures, print_disclosures
 from jurat.audit.disclosure_file import MAX_LINE_BYTES, parse_line, print_line
-from jurat.audit.disclosure_reader import Unveiler, VeilCounts
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust
 from jurat.audit.subject_erasure import verify_erasure
 from jurat.cli.files import lines
@@ -39,16 +39,6 @@ disclosures_option = click.option(
     type=LOG_FILE,
     help="Disclosures of veiled records, from this file (`jurat audit replay --disclosures`).",
 )
-
-
-def told_of_veils(counts: VeilCounts) -> str:
-    """What a report says of veiled records, where there are any."""
-    said = f"veiled records: {counts.veiled}, of which {counts.disclosed} were read by their disclosures"
-    if counts.erased:
-        said += f"; {counts.erased} were erased, as a signed statement says"
-    if counts.withheld:
-        said += f"; {counts.withheld} WERE NOT DISCLOSED: what is in them was not checked"
-    return said
 
 
 @asynccontextmanager

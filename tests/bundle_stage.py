@@ -11,11 +11,10 @@ from jurat.audit import bundle, bundle_verifier, bundle_zip, tlog_policy
 from jurat.audit.bundle_making import BundleMaker
 from jurat.audit.bundle_verifier import BundleReport
 from jurat.audit.checkpoint import Checkpoint
-from jurat.audit.disclosure import parse_any
-from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust
 from jurat.audit.log import LogEntry
 from jurat.audit.origin import Origin
+from jurat.audit.record import parse
 from jurat.audit.verifier_report import LogVerdict
 from jurat.policies.folder import digest_of
 from jurat.schemas import canonical
@@ -69,7 +68,7 @@ def maker(
     """With all records, or those at these places of the log."""
     made = BundleMaker(sample_log.trust(), policy)
     for number, entry in enumerate(entries):
-        record = parse_any(entry.record.payload).predicate if chosen is None or number in chosen else None
+        record = parse(entry.record.payload).predicate if chosen is None or number in chosen else None
         made.leaf(entry, record)
     return made
 
@@ -102,7 +101,6 @@ def verify(
     policy: bytes | None = POLICY,
     rejudging: bundle_verifier.Rejudging | None = None,
     root: bytes | None = None,
-    unveiler: Unveiler | None = None,
 ) -> BundleReport:
     return bundle_verifier.verify(
         data,
@@ -111,7 +109,6 @@ def verify(
         digest_of=digest_of,
         rejudging=rejudging,
         root=root,
-        unveiler=unveiler,
     )
 
 

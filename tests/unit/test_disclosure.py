@@ -34,7 +34,6 @@ from jurat.audit.subject_keys import MAX_CONTENT_BYTES, MasterKey
 from jurat.audit.verifier import LogVerdict, Report, Verifier
 from jurat.schemas import canonical
 from jurat.schemas.errors import DisclosureInvalid, RecordInvalid
-from tests import bundle_stage
 from tests.golden.audit import sample_log
 from tests.tree import ROOT
 from tests.veiled import AGENT, PERSONAL, VeiledLog, full_record, salts
@@ -303,19 +302,3 @@ def test_the_examples_of_the_specification() -> None:
         PAYLOAD_TYPE,
     ):
         assert said in text, said
-
-
-def test_a_bundle_of_veiled_records_is_proved_with_disclosures_and_without() -> None:
-    log = VeiledLog()
-    made = bundle_stage.bundle_of(log.entries, sizes={0: (5,)})
-    cases = {
-        None: VeilCounts(withheld=5),
-        Unveiler(log): VeilCounts(disclosed=5),
-        Unveiler(erased=tuple(log.disclosures)[:2]): VeilCounts(erased=2, withheld=3),
-    }
-    for lifts, counts in cases.items():
-        report = bundle_stage.verify(made, unveiler=lifts)
-        assert (report.verdict, report.proved, report.veiled) == (LogVerdict.VALID, 5, counts)
-    first, second = list(log.disclosures)[:2]
-    log.disclosures[first] = log.disclosures[second]
-    assert bundle_stage.verify(made, unveiler=Unveiler(log)).verdict is LogVerdict.INVALID
