@@ -145,6 +145,11 @@ async def test_a_subject_is_erased_and_the_proofs_hold(veiling: Veiling, tmp_pat
     assert "inputs.0  SHA-256" in await ran(shell, "audit", "evidence", of_anna[0], "--output", str(texts))
     assert ANNA.encode() in (texts / "inputs.0").read_bytes()
 
+    plain = await ran(shell, "subject", "show", ANNA, "--in-plain")
+    for name in OURS[:3]:
+        assert f"{name}  0 records with the ID in plain" in plain
+    assert f"{topics.decisions(AGENT).name}  {EACH} records with the ID in plain" in plain
+
     said_of = await ran(shell, "subject", "erase", ANNA, "--as", "dora")
     assert f"erased {EACH} keys" in said_of
     assert "nothing was left to erase" in await ran(shell, "subject", "erase", ANNA, "--as", "dora")

@@ -32,6 +32,7 @@ from jurat.streams.evidence import MAX_TEXTS_BYTES, Texts, Vault, subject_of
 from jurat.streams.evidence_reading import Evidence
 from jurat.streams.kafka import Connection
 from jurat.streams.outputs import Writer
+from jurat.streams.subject_plain import holds, written_by_jurat
 from jurat.streams.verdicted import Verdicted
 from tests.deciding_stage import KEY, PARTITION, Says, decider, failed, fresh_state, record_of
 from tests.deciding_stage import Asked as Calls
@@ -253,3 +254,14 @@ async def test_texts_are_written_only_as_the_record_names_them(evidence: Evidenc
         list(opened(statement, evidence))
     evidence.put_evidence(place.encode().encode(), None)
     assert {one.place: text for one, text in opened(statement, evidence)}["inputs/0/sha256"] is None
+
+
+def test_an_id_in_plain_is_found_in_key_value_and_headers() -> None:
+    record = replace(record_of(failed()), key=b"x", value=b"y", headers=(("ce_subject", b"about c-1."),))
+    assert holds(record, b"c-1")
+    assert holds(replace(record, key=b"c-1", headers=()), b"c-1")
+    assert holds(replace(record, value=b"..c-1", headers=()), b"c-1")
+    assert not holds(replace(record, value=None, headers=()), b"c-1")
+    names = written_by_jurat(["payment-retrier"])
+    assert {"audit.decisions", "audit.evidence", "audit.trust", "state.payment-retrier"} <= set(names)
+    assert "commerce.payments" not in names
