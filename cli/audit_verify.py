@@ -137,19 +137,10 @@ def command(
         raise click.UsageError("got standard input for two files, expected it for one")
     if checkpoints is not None and witness_policy is None:
         raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
+    asks_kafka = with_decisions or with_inputs or with_policies
     try:
         if file is not None and is_bundle(file):
-            _check_alone(
-                heads,
-                checkpoints,
-                disclosures,
-                decisions,
-                inputs,
-                folders,
-                with_decisions,
-                with_inputs,
-                with_policies,
-            )
+            _check_alone(heads, folders, asks_kafka, checkpoints, disclosures, decisions, inputs)
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
             ctx.exit(EXIT_CODES[found.verdict])
@@ -157,7 +148,7 @@ def command(
         noted = tuple(parse_tree_head(head) for head in heads)
         if file is not None and file.is_dir():
             _finish(ctx, verified_tiles(file, keys, witness_policy, noted), as_json=as_json)
-        live = connect() if with_decisions or with_inputs or with_policies else None
+        live = connect() if asks_kafka else None
         witnessed = None
         if witness_policy is not None:
             witnessed = asyncio.run(witnessed_heads(witness_policy, checkpoints, connect))
