@@ -135,7 +135,8 @@ def command(
         raise click.UsageError("got standard input for two files, expected it for one")
     if checkpoints is not None and witness_policy is None:
         raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
-    of_records = (decisions, inputs, disclosures, folders, with_decisions, with_inputs, with_policies)
+    asks_kafka = with_decisions or with_inputs or with_policies
+    of_records = (decisions, inputs, disclosures, folders, asks_kafka)
     try:
         if file is not None and is_bundle(file):
             _check_alone(
@@ -151,7 +152,7 @@ def command(
                 "tiles", "they hold checkpoints, and of records only digests", checkpoints, *of_records
             )
             _finish(ctx, verified_tiles(file, keys, witness_policy, noted), as_json=as_json)
-        live = connect() if with_decisions or with_inputs or with_policies else None
+        live = connect() if asks_kafka else None
         witnessed = None
         if witness_policy is not None:
             witnessed = asyncio.run(witnessed_heads(witness_policy, checkpoints, connect))
