@@ -148,7 +148,7 @@ def use(app: App) -> None:
     from jurat.audit.keys import check_agent  # noqa: PLC0415
     from jurat.policies import folder as bundles  # noqa: PLC0415
     from jurat.schemas import catalogue as events  # noqa: PLC0415
-    from jurat.streams import topics  # noqa: PLC0415
+    from jurat.streams import connection, topics  # noqa: PLC0415
 
     if app in _in_use:
         return
@@ -158,6 +158,11 @@ def use(app: App) -> None:
         )
     for agent in app.agents:
         check_agent(agent.name)
+        if agent.name in connection.RESERVED:
+            raise ConfigurationError(
+                f"got an agent of the name {agent.name}, expected another name: `jurat {agent.name}` has the consumer"
+                " group of that name, and one would take the other's partitions"
+            )
         if agents.SHIPPED.get(agent.name, agent) is not agent:
             raise ConfigurationError(
                 f"got an agent of the name {agent.name}, expected another name: it is that of a shipped one,"

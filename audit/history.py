@@ -3,7 +3,7 @@
 Rules upheld here: what no known log signed is refused, and so is a known key's wrong signature; sizes never fall; a log
 that signed one size with two roots is a fork, whoever cosigned it; the logs of one history are the partitions of one
 topic. What a checkpoint's own log says of the time counts for nothing: the time of a head is the moment at which the
-witnesses' quorum was complete.
+witnesses' quorum was complete. A cosignature without a time (0) is none of the quorum.
 
 Specified in `docs/spec/log.md`. Not here: whether the records are those of the heads (`verifier.py`).
 """
@@ -73,9 +73,10 @@ class History:
                 origin=head.origin,
             )
         self._last[head.origin] = head
-        if not self._policy.witnessed(frozenset(witnessed.times)):
+        times = {name: time for name, time in witnessed.times.items() if time}  # 0 says nothing of when
+        if not self._policy.witnessed(frozenset(times)):
             return None
-        seen = WitnessedHead(named.partition, head.size, head.root, _complete(self._policy, witnessed.times))
+        seen = WitnessedHead(named.partition, head.size, head.root, _complete(self._policy, times))
         self.latest[named.partition] = seen
         return seen
 

@@ -4,7 +4,8 @@ Rules upheld here:
 
 1. a note has one form: parse then print is identity; what is not of that form is refused, never mended;
 2. a key is named by its name and its id together; signatures of other keys are ignored, whatever they hold;
-3. a signature of a known key that does not verify refuses the whole note, and so does a note that no known key signed;
+3. each signature of a known key is verified: one that does not hold refuses the whole note, also beside one of the same
+   key that does; so does a note that no known key signed;
 4. what comes out of `verify` is the text and the keys that signed it, never a bool.
 
 Not here: what the text says (`checkpoint.py`), cosignatures (`cosignature.py`).
@@ -133,10 +134,9 @@ def verify(data: bytes, known: Iterable[Verifier]) -> tuple[Note, tuple[Verifier
     for line in note.signatures:
         name = (line.name, line.key_id)
         key = keys.get(name)
-        if key is None or name in signed:
-            continue
-        key.check(note.text, line.signature)
-        signed[name] = key
+        if key is not None:
+            key.check(note.text, line.signature)
+            signed[name] = key
     if not signed:
         raise SignatureInvalid("got a note that no known key has signed")
     return note, tuple(signed.values())
@@ -216,7 +216,7 @@ def check_name(name: str) -> None:
     Raises:
         NoteInvalid: it is empty, or holds a space, a plus or a control character.
     """
-    if not name or "+" in name or any(_is_space(letter) or letter < " " for letter in name):
+    if not name or "+" in name or any(_is_space(letter) or _is_none(letter) for letter in name):
         raise NoteInvalid(
             f"got the key name {name[:100]!r}, expected one without spaces, plus and control characters"
         )
@@ -228,7 +228,7 @@ def check_text(text: str) -> None:
     Raises:
         NoteInvalid: it is empty, does not end with a newline, or holds a control character.
     """
-    if not text.endswith("\n") or any(letter < " " and letter != "\n" for letter in text):
+    if not text.endswith("\n") or any(_is_none(letter) and letter != "\n" for letter in text):
         raise NoteInvalid("got a text without its last newline or with control characters, expected lines")
 
 
@@ -252,6 +252,11 @@ def _unbase64(text: str) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     return raw if base64.b64encode(raw).decode() == text else None
+
+
+def _is_none(letter: str) -> bool:
+    """Whether it stands in no note: a control character, or half a pair of UTF-16, which UTF-8 does not have."""
+    return letter < " " or "\ud800" <= letter <= "\udfff"
 
 
 def _is_space(letter: str) -> bool:

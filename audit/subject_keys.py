@@ -38,7 +38,11 @@ MAX_SEALED_BYTES: Final = 512 * 1024
 MAX_CONTENT_BYTES: Final = MAX_SEALED_BYTES - 1 - HANDLE_BYTES - NONCE_BYTES - TAG_BYTES
 
 _VERSION: Final = b"\x01"
-_WRAPPED_BYTES: Final = 1 + NONCE_BYTES + KEY_BYTES + TAG_BYTES
+_MASTER_BYTES: Final = 8
+"""Of a master key's name in what it wraps: enough to tell apart the few that an operator ever has."""
+
+_WRAPPED_BYTES: Final = 1 + _MASTER_BYTES + NONCE_BYTES + KEY_BYTES + TAG_BYTES
+_NAME: Final = b"jurat-subject-master-v1"
 _HANDLE: Final = b"jurat-subject-handle-v1"
 _WRAP: Final = b"jurat-subject-wrap-v1/"
 _KEY_LABEL: Final = "jurat-subject-key-v1"
@@ -120,21 +124,27 @@ class MasterKey:
 
     secret: bytes = field(repr=False)
     _handles: bytes = field(init=False, repr=False, compare=False)
+    _name: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse another length."""
         if len(self.secret) != KEY_BYTES:
             raise DisclosureInvalid(f"got a master key of {len(self.secret)} bytes, expected {KEY_BYTES}")
         object.__setattr__(self, "_handles", _derived(self.secret, _HANDLE))
+        object.__setattr__(self, "_name", _derived(self.secret, _NAME)[:_MASTER_BYTES])
 
     def handle(self, subject: str) -> str:
         """What a subject is called on topics: a keyed hash of its id, in hex."""
         return hmac.new(self._handles, subject.encode("utf-8", errors="surrogatepass"), sha256).hexdigest()
 
     def wrap(self, data_key: bytes, name: SubjectKeyName, *, nonce: bytes) -> bytes:
-        """Seal a data key: version, nonce, ciphertext with tag."""
+        """Seal a data key: version, this key's name, nonce, ciphertext with tag."""
         wrapped = self._cipher(name).encrypt(_checked(nonce), data_key, _bound(_KEY_LABEL, name.encode()))
-        return _VERSION + nonce + wrapped
+        return _VERSION + self._name + nonce + wrapped
+
+    def has_wrapped(self, wrapped: bytes) -> bool:
+        """Tell whether a data key was wrapped under this master key, as far as it says so itself."""
+        return wrapped[1 : 1 + _MASTER_BYTES] == self._name
 
     def unwrap(self, wrapped: bytes, name: SubjectKeyName) -> bytes:
         """Open a data key.
@@ -144,13 +154,17 @@ class MasterKey:
         """
         if len(wrapped) != _WRAPPED_BYTES or wrapped[:1] != _VERSION:
             raise DisclosureInvalid(f"got a subject key that is not of version 1 and {_WRAPPED_BYTES} bytes")
-        nonce, sealed = wrapped[1 : 1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES :]
+        start = 1 + _MASTER_BYTES
+        nonce, sealed = wrapped[start : start + NONCE_BYTES], wrapped[start + NONCE_BYTES :]
+        if not self.has_wrapped(wrapped):
+            raise DisclosureInvalid(
+                f"the subject key of {name.decision_id} was wrapped under another master key"
+            )
         try:
             return self._cipher(name).decrypt(nonce, sealed, _bound(_KEY_LABEL, name.encode()))
         except InvalidTag as error:
             raise DisclosureInvalid(
-                f"the subject key of {name.decision_id} does not open: it was changed, or wrapped under another"
-                " master key",
+                f"the subject key of {name.decision_id} does not open: it was changed",
                 decision_id=name.decision_id,
             ) from error
 

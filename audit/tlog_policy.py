@@ -56,7 +56,8 @@ class Witnessed:
     Attributes:
         head: the checkpoint.
         log: the log's key.
-        times: by the name of each known witness that signed, its time in seconds since the Epoch.
+        times: by the name of each known witness that signed, its time in seconds since the Epoch; 0 where it signed
+            without one, which says that the tree is the log's, and nothing of when.
     """
 
     head: Checkpoint
@@ -90,19 +91,21 @@ class TlogPolicy:
         """
         parsed = note.parse(data)
         head = checkpoint.parse(parsed.text)
-        logs = [party.key for party in self.logs if party.key.name == head.origin]
-        by_key = {id(party.key): name for name, party in self.witnesses.items()}
-        signers = note.verify(data, [*logs, *(party.key for party in self.witnesses.values())])[1]
-        log = next((key for key in signers if key in logs), None)
+        # One key may be a log's and a witness's at once.
+        logs = {(p.key.name, p.key.key_id): p.key for p in self.logs if p.key.name == head.origin}
+        witnesses = {(p.key.name, p.key.key_id): (name, p.key) for name, p in self.witnesses.items()}
+        note.verify(data, [*logs.values(), *(key for _name, key in witnesses.values())])
+        signed = [(line.name, line.key_id) for line in parsed.signatures]
+        log = next((logs[key] for key in signed if key in logs), None)
         if log is None:
             raise SignatureInvalid(
                 f"got a checkpoint of {head.origin[:100]!r} that no known log of this name signed"
             )
         times: dict[str, int] = {}
-        for line in parsed.signatures:
-            for key in signers:
-                if id(key) in by_key and (line.name, line.key_id) == (key.name, key.key_id):
-                    times.setdefault(by_key[id(key)], timed(line.signature)[0])
+        for key, line in zip(signed, parsed.signatures, strict=True):
+            if key in witnesses:
+                name, time = witnesses[key][0], timed(line.signature)[0]
+                times[name] = min(time, times.get(name, time))
         if not self.witnessed(frozenset(times)):
             raise SignatureInvalid(
                 f"got cosignatures of {', '.join(sorted(times)) or 'no known witness'}, which is not the quorum"
@@ -181,7 +184,7 @@ class _Reading:
             raise PolicyFileInvalid("got the key of a log twice")
         if len(self.logs) >= MAX_LOGS:
             raise PolicyFileInvalid(f"got more than {MAX_LOGS} logs")
-        self.logs.append(Party(key, url[0] if url else None))
+        self.logs.append(Party(key, _url(url)))
 
     def _witness(self, name: str, vkey: str, url: list[str]) -> None:
         self._define(name)
@@ -194,7 +197,7 @@ class _Reading:
             raise PolicyFileInvalid("got the key of a witness twice")
         if len(self.witnesses) >= MAX_WITNESSES:
             raise PolicyFileInvalid(f"got more than {MAX_WITNESSES} witnesses")
-        self.witnesses[name] = Party(key, url[0] if url else None)
+        self.witnesses[name] = Party(key, _url(url))
 
     def _group(self, name: str, told: str, members: tuple[str, ...]) -> None:
         self._define(name)
@@ -225,6 +228,10 @@ class _Reading:
     def _define(self, name: str) -> None:
         if name == NONE or name in self.witnesses or name in self.groups:
             raise PolicyFileInvalid(f"got the name {name[:50]!r} a second time, or the predefined one")
+
+
+def _url(words: list[str]) -> str | None:
+    return words[0].encode("latin-1").decode(errors="replace") if words else None
 
 
 def _utf8(opaque: str) -> str:

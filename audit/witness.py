@@ -69,6 +69,11 @@ class Cosigned:
     kept: bytes
     signatures: tuple[note.NoteSignature, ...]
 
+    @property
+    def time(self) -> int:
+        """When it was cosigned, in seconds since the Epoch."""
+        return max(cosignature.timed(one.signature)[0] for one in self.signatures)
+
     def answer(self) -> bytes:
         """The body of the answer."""
         return "".join([one.line() for one in self.signatures]).encode()
@@ -154,7 +159,7 @@ class Witness:
         self._check_follows(asked, head, seen.get(head.origin))  # 4, 5
         return self._signed(parsed, head, time)
 
-    def recall(self, data: bytes) -> Checkpoint:
+    def recall(self, data: bytes) -> Cosigned:
         """Read a note that was kept, and check that it is this witness's own word.
 
         Raises:
@@ -162,7 +167,9 @@ class Witness:
             SignatureInvalid: this witness did not sign it.
         """
         parsed, _signers = note.verify(data, self._own)
-        return checkpoint.parse(parsed.text)
+        own = {(key.name, key.key_id) for key in self._own}
+        signatures = tuple([one for one in parsed.signatures if (one.name, one.key_id) in own])
+        return Cosigned(checkpoint.parse(parsed.text), data, signatures)
 
     def _check_follows(self, asked: AddCheckpoint, head: Checkpoint, last: Checkpoint | None) -> None:
         size = 0 if last is None else last.size
@@ -190,8 +197,13 @@ class Witness:
             cosignature.cosign_mldsa(parsed.text, name=self.name, key=self._mldsa, time=time),
         )
         known = {(key.name, key.key_id) for key in self._logs[head.origin]}
-        logs = [one for one in parsed.signatures if (one.name, one.key_id) in known]
-        return Cosigned(head, Note(parsed.text, (*logs, *signatures)).print(), signatures)
+        logs = {(one.name, one.key_id): one for one in parsed.signatures if (one.name, one.key_id) in known}
+        kept = Note(parsed.text, (*logs.values(), *signatures)).print()
+        try:
+            note.parse(kept)
+        except NoteInvalid as error:  # what could not be read back would end this witness
+            raise WitnessRefused(f"with the cosignatures, {error}", status=HTTPStatus.BAD_REQUEST) from error
+        return Cosigned(head, kept, signatures)
 
 
 def _check_proof(proof: Sequence[bytes], last: Checkpoint | None, head: Checkpoint) -> None:

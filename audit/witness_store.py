@@ -46,6 +46,7 @@ class WitnessStore:
         self._witness = witness
         self._descriptor: int | None = None
         self._seen: dict[str, Checkpoint] = {}
+        self._told = 0
 
     def __enter__(self) -> Self:
         """Take the folder and read it.
@@ -63,9 +64,9 @@ class WitnessStore:
             ) from error
         try:
             self._lock(self._descriptor)
-            self._seen = {
-                head.origin: head for head in map(self._read, sorted(self._folder.glob(f"*{_STATE}")))
-            }
+            self._clear()
+            for path in sorted(self._folder.glob(f"*{_STATE}")):
+                self._remember(self._read(path))
         except BaseException:
             self._let_go()
             raise
@@ -81,6 +82,11 @@ class WitnessStore:
         """By origin, the checkpoint that was cosigned last."""
         return MappingProxyType(self._seen)
 
+    @property
+    def told(self) -> int:
+        """The latest time of all that was cosigned, in seconds since the Epoch; 0 where nothing was."""
+        return self._told
+
     def keep(self, cosigned: Cosigned) -> None:
         """Put what was cosigned on the disk; when this returns, it is there.
 
@@ -88,7 +94,7 @@ class WitnessStore:
             OSError: it could not be written; what was seen before stays.
         """
         self._write(self._folder / (_name(cosigned.head.origin) + _STATE), cosigned.kept)
-        self._seen[cosigned.head.origin] = cosigned.head
+        self._remember(cosigned)
 
     def keep_fork(self, signed: bytes) -> Path | None:
         """Keep a checkpoint that shows a fork.
@@ -104,23 +110,33 @@ class WitnessStore:
         self._write(path, signed)
         return path
 
-    def _read(self, path: Path) -> Checkpoint:
+    def _remember(self, cosigned: Cosigned) -> None:
+        self._seen[cosigned.head.origin] = cosigned.head
+        self._told = max(self._told, cosigned.time)
+
+    def _clear(self) -> None:
+        """Remove what an earlier process was killed over: files that never came to their places."""
+        for path in (*self._folder.glob(f".*{_STATE}.*"), *self._folder.glob(f".*{_FORK}.*")):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _read(self, path: Path) -> Cosigned:
         try:
             with path.open("rb") as file:
                 data = file.read(note.MAX_NOTE_BYTES + 1)
-            head = self._witness.recall(data)
+            cosigned = self._witness.recall(data)
         except (OSError, AuditError) as error:
             raise ConfigurationError(
                 f"{path} is not what this witness wrote: {error}. Without it the witness would forget what it saw:"
                 " bring the file back from a copy, or begin as another witness with another name and folder",
                 path=str(path),
             ) from error
-        if path.name != _name(head.origin) + _STATE:
+        name = _name(cosigned.head.origin) + _STATE
+        if path.name != name:
             raise ConfigurationError(
-                f"{path} holds the state of {head.origin}, expected it under {_name(head.origin)}{_STATE}",
-                path=str(path),
+                f"{path} holds the state of {cosigned.head.origin}, expected it under {name}", path=str(path)
             )
-        return head
+        return cosigned
 
     def _write(self, path: Path, data: bytes) -> None:
         if self._descriptor is None:

@@ -130,23 +130,29 @@ def command(
 
     Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
-    for name, given, is_live in (("decisions", decisions, with_decisions), ("inputs", inputs, with_inputs)):
-        if given is not None and is_live:
-            raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
+    _check_pairs(decisions=(decisions, with_decisions), inputs=(inputs, with_inputs))
     if [str(one) for one in (file, decisions, inputs, disclosures, checkpoints)].count("-") > 1:
         raise click.UsageError("got standard input for two files, expected it for one")
     if checkpoints is not None and witness_policy is None:
         raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
+    asks_kafka = with_decisions or with_inputs or with_policies
+    of_records = (decisions, inputs, disclosures, folders, asks_kafka)
     try:
         if file is not None and is_bundle(file):
+            _check_alone(
+                "a bundle", "it holds its own checkpoints and policies", heads, checkpoints, *of_records
+            )
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
             ctx.exit(EXIT_CODES[found.verdict])
         keys = trusted()
         noted = tuple(parse_tree_head(head) for head in heads)
         if file is not None and file.is_dir():
+            _check_alone(
+                "tiles", "they hold checkpoints, and of records only digests", checkpoints, *of_records
+            )
             _finish(ctx, verified_tiles(file, keys, witness_policy, noted), as_json=as_json)
-        live = connect() if with_decisions or with_inputs or with_policies else None
+        live = connect() if asks_kafka else None
         witnessed = None
         if witness_policy is not None:
             witnessed = asyncio.run(witnessed_heads(witness_policy, checkpoints, connect))
@@ -179,6 +185,21 @@ def _finish(ctx: click.Context, report: Report, *, as_json: bool) -> None:
     else:
         _print_report(report)
     ctx.exit(EXIT_CODES[report.verdict])
+
+
+def _check_pairs(**given: tuple[Path | None, bool]) -> None:
+    for name, (file, is_live) in given.items():
+        if file is not None and is_live:
+            raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
+
+
+def _check_alone(what: str, why: str, *given: object) -> None:
+    """Refuse what is for a log of records only, rather than leave it out in silence."""
+    if any(given):
+        raise ConfigurationError(
+            f"got options for a log of records with {what}, expected only those about trust, --witness-policy and"
+            f" --json: {why}"
+        )
 
 
 def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> Rejudge | None:

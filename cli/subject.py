@@ -30,13 +30,16 @@ from jurat.streams import topics
 from jurat.streams.forget_desk import ask_to_forget
 from jurat.streams.kafka import Connection
 from jurat.streams.subject_desk import Erased, Kept, erase, kept_of
+from jurat.streams.subject_plain import in_plain as plain
+from jurat.streams.subject_plain import written_by_jurat
 
 MAX_SUBJECTS: Final = 1_000
 """Subjects in one command: as many as a shell's line takes."""
 
 NOT_ERASED: Final = (
     "not erased by this: what your services publish; decision events (decisions.*), dead letters, timers and requests"
-    " for approval, which are kept in plain; what agents keep as state. See docs/erasure.md"
+    " for approval, which are kept in plain; what agents keep as state. Where: jurat subject show ID --in-plain; see"
+    " docs/erasure.md"
 )
 
 
@@ -60,18 +63,24 @@ def init() -> None:
 
 @command.command("show")
 @click.argument("subject", metavar="ID")
+@click.option("--in-plain", is_flag=True, help="Also look where the ID stands in plain: reads every topic.")
 @connection_options
-def show(connection: Connection, subject: str) -> None:
+def show(connection: Connection, subject: str, *, in_plain: bool) -> None:
     """Show which decisions hold sealed evidence about ID, the key of its events.
 
     `jurat audit show` tells what one of them says.
     """
+    if not subject:
+        raise click.UsageError("got an empty ID, expected the key of events")
     kept = asyncio.run(kept_of(connection, [_master().handle(subject)]))
     _print(kept)
     if not kept.decisions:
         click.echo(
             f"no evidence of {printable(subject)} can be read: none was sealed, or it was erased", err=True
         )
+    if in_plain:
+        for topic, count in asyncio.run(plain(connection, subject, written_by_jurat(AGENTS))).items():
+            click.echo(f"{topic}  {count} records with the ID in plain")
 
 
 @command.command("erase")

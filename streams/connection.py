@@ -7,8 +7,12 @@ holds a secret (`security.py`). Not here: the clients (`kafka.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from jurat.streams.security import Security
+
+RESERVED: Final = frozenset({"context", "notary"})
+"""Groups, and first parts of transactional ids, that are no agent's: an agent's are its name."""
 
 
 @dataclass(frozen=True, slots=True)

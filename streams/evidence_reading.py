@@ -68,7 +68,7 @@ class Evidence:
         _put(self._sealed, parse_evidence_key(key).encode(), value)
 
     def of(self, decision_id: str) -> tuple[Disclosure, ...] | None:
-        """The disclosures of a record; None where they, or the key that opens them, are gone.
+        """The disclosures of a record; None where they, or the key that opens them, are gone or another master's.
 
         Raises:
             DisclosureInvalid: they stand there and do not open, or are no disclosures.
@@ -77,7 +77,7 @@ class Evidence:
         return None if opened is None else parse_disclosures(opened)
 
     def content(self, key: EvidenceKey) -> bytes | None:
-        """What was sealed under a key; None where it, or the key that opens it, is gone.
+        """What was sealed under a key; None where it, or the key that opens it, is gone or another master's.
 
         Raises:
             DisclosureInvalid: it stands there and does not open.
@@ -87,7 +87,7 @@ class Evidence:
             return None
         name = SubjectKeyName(handle_of(sealed), key.decision_id)
         wrapped = self._wrapped.get(name.encode())
-        if wrapped is None:
+        if wrapped is None or not self._master.has_wrapped(wrapped):
             return None
         return open_sealed(sealed, self._master.unwrap(wrapped, name), key)
 

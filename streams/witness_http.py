@@ -1,8 +1,9 @@
 """Witnesses over HTTP: the server that `jurat witness` runs, and the client that the notary asks with.
 
 Rules upheld here: one request at a time is checked, written down and answered, also when its client has gone; nothing
-is answered 200 before it is on the disk; bodies, answers, clients and waiting are bounded; no redirect is followed;
-what a witness answers counts as far as its known keys signed it. TLS is a proxy's.
+is answered 200 before it is on the disk, nor with a time before the last one; bodies, answers, clients and waiting are
+bounded, and nothing is unpacked; no redirect is followed; what a witness answers counts as far as its known keys signed
+this checkpoint. TLS is a proxy's.
 
 Not here: what is checked (`audit/witness.py`), when a witness is asked (the notary).
 
@@ -23,7 +24,7 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from jurat.audit import note
+from jurat.audit import checkpoint, cosignature, note
 from jurat.audit.note import NoteSignature, Verifier
 from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness
@@ -31,6 +32,7 @@ from jurat.audit.witness_store import WitnessStore
 from jurat.schemas.errors import (
     AuditError,
     ConfigurationError,
+    NoteInvalid,
     WitnessConflict,
     WitnessRefused,
     WitnessUnavailable,
@@ -85,7 +87,7 @@ class WitnessServer:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
         app.router.add_post(PATH, self._add_checkpoint)
         app.router.add_get("/livez", _alive)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SYNC_S)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SYNC_S, auto_decompress=False)
         await runner.setup()
         try:
             try:
@@ -109,16 +111,22 @@ class WitnessServer:
         try:
             async with asyncio.timeout(BODY_S):
                 body = await request.read()
+            return await asyncio.to_thread(self._answer, body)
         except TimeoutError:
             return _refuse(HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {BODY_S:.0f} s")
         finally:
             self._clients -= 1
-        return await asyncio.to_thread(self._answer, body)
 
     def _answer(self, body: bytes) -> web.Response:
         with self._one:
+            time, told = int(self._clock()), self._store.told
+            if time < told:
+                log.error(
+                    "the clock was set back: now=%d last=%d; nothing is cosigned until then", time, told
+                )
+                return _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the clock is behind what was cosigned last")
             try:
-                cosigned = self._witness.cosign(body, seen=self._store.seen, time=int(self._clock()))
+                cosigned = self._witness.cosign(body, seen=self._store.seen, time=time)
                 self._store.keep(cosigned)
             except WitnessRefused as error:
                 return self._refused(error, body)
@@ -205,24 +213,33 @@ class HttpWitness:
         return self._signatures(answer, signed)
 
     def _conflict(self, answer: bytes, old_size: int) -> AuditError:
-        text = answer.removesuffix(b"\n")
-        if not text.isdigit() or len(text) > 19:
-            return WitnessUnavailable(f"the witness {self.name} told of another size, but not which")
+        try:
+            size = checkpoint.parse_size(answer.decode("ascii", errors="replace").removesuffix("\n"))
+        except NoteInvalid as error:
+            return WitnessUnavailable(f"the witness {self.name} told of another size, but not which: {error}")
         return WitnessConflict(
-            f"the witness {self.name} cosigned the size {int(text)} last, got the old size {old_size}",
-            size=int(text),
+            f"the witness {self.name} cosigned the size {size} last, got the old size {old_size}", size=size
         )
 
     def _signatures(self, answer: bytes, signed: bytes) -> tuple[NoteSignature, ...]:
         try:
             text = note.parse(signed).text
             whole, _signers = note.verify(text.encode() + b"\n" + answer, self._keys)
+            if whole.text != text:
+                raise NoteInvalid(
+                    "got lines above the signatures, which would be signed in the checkpoint's place"
+                )
+            known = {(key.name, key.key_id) for key in self._keys}
+            lines = {
+                (one.name, one.key_id): one for one in whole.signatures if (one.name, one.key_id) in known
+            }
+            if not all(cosignature.timed(one.signature)[0] for one in lines.values()):
+                raise NoteInvalid("got a cosignature without a time")
         except AuditError as error:
             raise WitnessUnavailable(
                 f"the witness {self.name} answered with other than its cosignatures: {error}"
             ) from error
-        known = {(key.name, key.key_id) for key in self._keys}
-        return tuple([one for one in whole.signatures if (one.name, one.key_id) in known])
+        return tuple(lines.values())
 
 
 @asynccontextmanager
@@ -244,7 +261,9 @@ async def witnesses_of(policy: TlogPolicy) -> AsyncIterator[tuple[HttpWitness, .
             f"got URLs of {', '.join(sorted(asked)) or 'no witness'}, which is less than the quorum {policy.quorum};"
             " add a URL to the lines of the others"
         )
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(
+        auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), headers={"Accept-Encoding": "identity"}
+    ) as session:
         yield tuple(
             [
                 HttpWitness(

@@ -33,6 +33,10 @@ def tree_of(hashes: Sequence[bytes]) -> Tree:
     return tree
 
 
+def head_of(count: int) -> Checkpoint:
+    return Checkpoint(str(ORIGIN), count, tree_of(leaves(count)).root())
+
+
 def policy_of(
     witnesses: Sequence[str] = (), *, quorum: str = "none", key: LogKey = KEY
 ) -> tlog_policy.TlogPolicy:

@@ -102,6 +102,8 @@ async def gone(
     of_ben = set(decisions) - set(erased)
     assert {name for name in decisions if left.of(name) is not None} == of_ben
     left.close()
+    said = await ran(shell, "audit", "evidence", erased[0], "--output", str(shell.keys), expect=1)
+    assert "it was erased" in said
     story = await ran(shell, "audit", "show", erased[0])
     assert "It is veiled, and not disclosed here" in story
     assert ANNA not in story
@@ -139,6 +141,14 @@ async def test_a_subject_is_erased_and_the_proofs_hold(veiling: Veiling, tmp_pat
     of_anna = [name for name in decisions if name in shown]
     assert len(of_anna) == EACH
     assert ANNA in await ran(shell, "audit", "show", of_anna[0])
+    texts = tmp_path / "texts"
+    assert "inputs.0  SHA-256" in await ran(shell, "audit", "evidence", of_anna[0], "--output", str(texts))
+    assert ANNA.encode() in (texts / "inputs.0").read_bytes()
+
+    plain = await ran(shell, "subject", "show", ANNA, "--in-plain")
+    for name in OURS[:3]:
+        assert f"{name}  0 records with the ID in plain" in plain
+    assert f"{topics.decisions(AGENT).name}  {EACH} records with the ID in plain" in plain
 
     said_of = await ran(shell, "subject", "erase", ANNA, "--as", "dora")
     assert f"erased {EACH} keys" in said_of

@@ -129,6 +129,8 @@ def spoilt(**members: Any) -> type[Event]:
         ({"agents": (replace(THEIRS, name="../theirs"),)}, r"agent name '\.\./theirs'"),
         ({"agents": (replace(THEIRS, name=""),)}, "agent name ''"),
         ({"agents": (replace(THEIRS, name=PAYMENT_RETRIER.name),)}, "that of a shipped one"),
+        ({"agents": (replace(THEIRS, name="notary"),)}, "`jurat notary` has the consumer group"),
+        ({"agents": (replace(THEIRS, name="context"),)}, "`jurat context` has the consumer group"),
         ({"agents": (replace(THEIRS, bundle="../policies/their_bundle"),)}, "expected the name of a folder"),
         ({"agents": (7,)}, "got 7 in the app, expected a tuple of agents"),
         ({"events": {HEARD.name: (Heard,)}}, "a tuple of Event classes for each Topic"),

@@ -38,7 +38,8 @@ def test_the_first_checkpoint_is_cosigned_with_both_keys() -> None:
     # What is kept holds the log's signature, too.
     log_key = note.ed25519_verifier(ORIGIN, LOG.ed25519(ORIGIN).public_key)
     assert len(note.verify(cosigned.kept, [log_key, *keys])[1]) == 3
-    assert witness().recall(cosigned.kept) == cosigned.head
+    assert witness().recall(cosigned.kept) == cosigned
+    assert cosigned.time == NOW
 
 
 @pytest.mark.parametrize(("old", "size"), [(1, 2), (2, 2), (3, 8), (4, 8), (7, 11), (8, 8)])
@@ -161,4 +162,19 @@ def test_what_it_did_not_sign_is_not_recalled() -> None:
             except (NoteInvalid, SignatureInvalid):
                 continue
             # One of its two signatures is left, over the same text.
-            assert recalled == checkpoint.parse(note.parse(kept).text)
+            assert (recalled.head, recalled.time) == (checkpoint.parse(note.parse(kept).text), NOW)
+
+
+def test_what_could_not_be_recalled_is_not_cosigned() -> None:
+    """A log that repeats its signature, or fills the note, must not keep the witness from starting again."""
+    log = MadeLog()
+    parsed = note.parse(log.checkpoint(3))
+    repeated = note.Note(parsed.text, parsed.signatures * note.MAX_SIGNATURES).print()
+    cosigned = witness().cosign(AddCheckpoint(0, (), repeated).print(), seen={}, time=NOW)
+    assert witness().recall(cosigned.kept) == cosigned
+    assert len(note.parse(cosigned.kept).signatures) == 3
+    room = note.MAX_NOTE_BYTES - len(log.checkpoint(3))
+    full = Checkpoint(ORIGIN, 3, log.tree.root(3), ("x" * (room - 1),)).print()
+    signed = note.sign(full, name=ORIGIN, key=LOG.ed25519(ORIGIN)).print()
+    assert len(signed) == note.MAX_NOTE_BYTES
+    assert refused(AddCheckpoint(0, (), signed).print()).status == 400

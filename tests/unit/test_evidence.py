@@ -13,16 +13,26 @@ from jurat.agents.reasoner import ModelCall, ProposalRequest, Spent
 from jurat.audit.chain import ChainHead
 from jurat.audit.disclosure import commitments, parse_any, unveil
 from jurat.audit.keys import Signing
-from jurat.audit.subject_keys import KEY_BYTES, MAX_CONTENT_BYTES, EvidenceKey, MasterKey
+from jurat.audit.subject_keys import (
+    KEY_BYTES,
+    MAX_CONTENT_BYTES,
+    NONCE_BYTES,
+    EvidenceKey,
+    MasterKey,
+    parse_subject_key,
+    seal,
+)
+from jurat.cli.audit_evidence import opened
 from jurat.schemas import canonical
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import DisclosureInvalid
+from jurat.schemas.errors import ConfigurationError, DisclosureInvalid
 from jurat.streams import topics
 from jurat.streams.committing import Output
 from jurat.streams.evidence import MAX_TEXTS_BYTES, Texts, Vault, subject_of
 from jurat.streams.evidence_reading import Evidence
 from jurat.streams.kafka import Connection
 from jurat.streams.outputs import Writer
+from jurat.streams.subject_plain import holds, written_by_jurat
 from jurat.streams.verdicted import Verdicted
 from tests.deciding_stage import KEY, PARTITION, Says, decider, failed, fresh_state, record_of
 from tests.deciding_stage import Asked as Calls
@@ -200,6 +210,11 @@ def test_evidence_whose_key_is_gone_is_gone_and_what_is_changed_is_found(evidenc
     evidence.put_evidence(sealed.key, sealed.value)
     evidence.put_key(key.key, None)
     assert evidence.of(name) is None
+    other = Vault(MasterKey(b"\x02" * KEY_BYTES), salts())
+    theirs, (foreign,) = other.seal(name, "c-7", (), {})
+    evidence.put_key(theirs.key, theirs.value)
+    evidence.put_evidence(foreign.key, foreign.value)
+    assert evidence.of(name) is None  # another operator's, or from before the master key was changed
     with pytest.raises(DisclosureInvalid, match="got a key"):
         evidence.put_evidence(b"other", b"")
 
@@ -210,3 +225,43 @@ def test_a_document_is_kept_as_records_name_it() -> None:
     texts.keep_model(EVENT)
     (text,) = texts.held.values()
     assert text == canonical.dumps(EVENT.model_dump(mode="json"))
+
+
+async def test_texts_are_written_only_as_the_record_names_them(evidence: Evidence) -> None:
+    by = replace(decider(), vault=VAULT)
+    verdicted = await by.decide(record_of(failed()), fresh_state(), calls=Calls())
+    statement = parse_any(verdicted.draft.finish(ChainHead()))
+    with pytest.raises(ConfigurationError, match="it was erased"):
+        list(opened(statement, evidence))
+    fill(evidence, await written(verdicted))
+    found = {one.place: text for one, text in opened(statement, evidence)}
+    assert found["subject"] == verdicted.decision_value
+    assert found["inputs/0/sha256"] == record_of(failed()).value
+    assert all(text is not None for text in found.values())
+    # Who has the master key may seal something else under the commitment: it has not the digest.
+    name, commitment = statement.predicate.decision_id, commitments(statement)["inputs/0/sha256"]
+    key, outputs = VAULT.seal(name, KEY, verdicted.draft.disclosures, verdicted.texts)
+    data_key = MASTER.unwrap(key.value, parse_subject_key(key.key))
+    place = EvidenceKey(name, commitment)
+    handle = MASTER.handle(KEY)
+    evidence.put_key(key.key, key.value)
+    for one in outputs:
+        evidence.put_evidence(one.key, one.value)
+    evidence.put_evidence(
+        place.encode().encode(), seal(b"made up", data_key, place, handle=handle, nonce=b"n" * NONCE_BYTES)
+    )
+    with pytest.raises(DisclosureInvalid, match="another digest than the record names"):
+        list(opened(statement, evidence))
+    evidence.put_evidence(place.encode().encode(), None)
+    assert {one.place: text for one, text in opened(statement, evidence)}["inputs/0/sha256"] is None
+
+
+def test_an_id_in_plain_is_found_in_key_value_and_headers() -> None:
+    record = replace(record_of(failed()), key=b"x", value=b"y", headers=(("ce_subject", b"about c-1."),))
+    assert holds(record, b"c-1")
+    assert holds(replace(record, key=b"c-1", headers=()), b"c-1")
+    assert holds(replace(record, value=b"..c-1", headers=()), b"c-1")
+    assert not holds(replace(record, value=None, headers=()), b"c-1")
+    names = written_by_jurat(["payment-retrier"])
+    assert {"audit.decisions", "audit.evidence", "audit.trust", "state.payment-retrier"} <= set(names)
+    assert "commerce.payments" not in names

@@ -13,7 +13,7 @@ from jurat.audit.log_key import LogKey
 from jurat.audit.notary import IDLE_S, Notary, Resume, own_checkpoint, verifiers
 from jurat.audit.origin import Origin
 from jurat.schemas.errors import LogForked, NoteInvalid, SignatureInvalid
-from tests.notary_stage import KEY, ORIGIN, TIME, leaves, policy_of, signed_by, tree_of
+from tests.notary_stage import KEY, ORIGIN, TIME, head_of, leaves, policy_of, signed_by, tree_of
 from tests.tree import ROOT
 
 
@@ -22,10 +22,6 @@ def notary_of(count: int, *, resume: Resume | None = None, last: Checkpoint | No
     for leaf in leaves(count)[notary.tree.size :]:
         notary.append(leaf)
     return notary
-
-
-def head_of(count: int) -> Checkpoint:
-    return Checkpoint(str(ORIGIN), count, tree_of(leaves(count)).root())
 
 
 def test_a_checkpoint_bears_both_signatures_of_its_log() -> None:

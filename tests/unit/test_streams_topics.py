@@ -16,7 +16,8 @@ from jurat.schemas.errors import UnknownSchema
 from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
-from jurat.streams import topics
+from jurat.streams import context, notary_partition, topics
+from jurat.streams.connection import RESERVED
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.topics import Topic
 from tests.tree import ROOT
@@ -141,3 +142,8 @@ def test_what_is_read_at_a_restart_is_bounded_by_compaction_that_soon_comes(kind
 def test_an_entry_of_the_changelog_fits_a_segment() -> None:
     declared = BY_NAME["state.payment-retrier"].configs(replication=3)
     assert int(declared["max.message.bytes"]) <= int(declared["segment.bytes"])
+
+
+def test_the_groups_of_jurat_itself_are_no_agents_names() -> None:
+    assert {context.GROUP, notary_partition.GROUP} == RESERVED
+    assert not set(AGENTS) & RESERVED

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import io
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from jurat.audit import cosignature, tlog_policy
+from jurat.audit import cosignature, note, tlog_policy
 from jurat.audit.note import NoteSignature
-from jurat.audit.tlog_policy import TlogPolicy
+from jurat.audit.tlog_policy import Party, TlogPolicy
+from jurat.audit.witness import Cosigned
 from jurat.audit.witness_store import WitnessStore
 from jurat.schemas.errors import ConfigurationError, WitnessConflict, WitnessUnavailable
 from jurat.streams import witness_http
@@ -112,6 +116,63 @@ async def test_what_cannot_be_written_is_not_cosigned(
         assert len(await ask(client(session, url), MadeLog(), 0, 3)) == 2
 
 
+async def test_a_clock_that_was_set_back_cosigns_nothing(tmp_path: Path) -> None:
+    """A time before the last one would say that this was the largest tree at a moment at which it was not."""
+    now = [float(NOW)]
+    for asked_at, old, size in ((NOW, 0, 3), (NOW + 5, 3, 4)):
+        with WitnessStore(tmp_path, witness()) as store:
+            server = WitnessServer(witness(), store, clock=lambda: now[0])
+            async with server.listening(HOST, 0) as port, aiohttp.ClientSession() as session:
+                asked = client(session, f"http://{HOST}:{port}")
+                if old:
+                    now[0] = NOW - 1.0
+                    with pytest.raises(WitnessUnavailable, match="status 503: 'the clock"):
+                        await ask(asked, MadeLog(), old, size)
+                now[0] = asked_at
+                assert {
+                    cosignature.timed(one.signature)[0] for one in await ask(asked, MadeLog(), old, size)
+                } == {asked_at}
+
+
+async def test_requests_that_wait_for_the_disk_count_as_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness_http, "MAX_CLIENTS", 1)
+    busy, go_on = threading.Event(), threading.Event()
+    keep = WitnessStore.keep
+
+    def slow(self: WitnessStore, cosigned: Cosigned) -> None:
+        busy.set()
+        assert go_on.wait(10)
+        keep(self, cosigned)
+
+    monkeypatch.setattr(WitnessStore, "keep", slow)
+    async with served(tmp_path) as (url, _store, session):
+        first = asyncio.create_task(ask(client(session, url), MadeLog(), 0, 3))
+        try:
+            assert await asyncio.to_thread(busy.wait, 10)
+            with pytest.raises(WitnessUnavailable, match="too many requests"):
+                await ask(client(session, url), MadeLog(), 0, 4)
+        finally:
+            go_on.set()
+        assert len(await first) == 2
+
+
+@pytest.mark.parametrize("unpacked", [b"old 0\n", b"x" * 5_000_000])
+async def test_nothing_is_unpacked(tmp_path: Path, unpacked: bytes) -> None:
+    body = gzip.compress(unpacked)
+    async with served(tmp_path) as (url, _store, session):
+        sent = session.post(url + "/add-checkpoint", data=body, headers={"Content-Encoding": "gzip"})
+        async with sent as response:
+            assert response.status == 400
+    named = policy(f"witness w {WITNESS.witness_vkeys(NAME)[0]} {{}}", "quorum w")
+    async with Says(http("200 OK", body, "text/plain", "Content-Encoding: gzip")) as server:
+        at = replace(named, witnesses={"w": Party(named.witnesses["w"].key, server.address)})
+        async with witness_http.witnesses_of(at) as (only,):
+            with pytest.raises(WitnessUnavailable, match="other than its cosignatures"):
+                await ask(only, MadeLog(), 0, 3)
+
+
 async def test_of_many_at_once_one_history_comes_out(tmp_path: Path) -> None:
     async with served(tmp_path) as (url, store, session):
         logs = [MadeLog(salt=b"%d" % number) for number in range(10)]
@@ -171,9 +232,37 @@ def lines(log: MadeLog, size: int) -> bytes:
     return witness(log.origin).cosign(log.request(0, size), seen={}, time=NOW).answer()
 
 
+def above(log: MadeLog, size: int) -> bytes:
+    """A line above its signature, so that it holds for another text than the checkpoint."""
+    text = note.parse(log.checkpoint(size)).text + "\nmore\n"
+    line = note.NoteSignature(
+        NAME,
+        KEYS[0].key_id,
+        NOW.to_bytes(8, "big") + WITNESS.ed25519(NAME).sign(f"cosignature/v1\ntime {NOW}\n{text}".encode()),
+    ).line()
+    assert note.verify(f"{text}\n{line}".encode(), KEYS)
+    return f"more\n\n{line}".encode()
+
+
+def without_time(log: MadeLog, size: int) -> bytes:
+    return witness(log.origin).cosign(log.request(0, size), seen={}, time=0).answer()
+
+
+def flipped(line: bytes) -> bytes:
+    """The same key's signature with another last byte."""
+    one = note.parse(b"x\n\n" + line).signatures[0]
+    wrong = one.signature[:-1] + bytes([one.signature[-1] ^ 1])
+    return note.NoteSignature(one.name, one.key_id, wrong).line().encode()
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
+        (http("200 OK", above(MadeLog(), 3)), "lines above the signatures"),
+        (http("200 OK", without_time(MadeLog(), 3)), "without a time"),
+        (http("200 OK", lines(MadeLog(), 3) + flipped(lines(MadeLog(), 3))), "other than its cosignatures"),
+        (http("409 Conflict", b"07\n", "text/x.tlog.size"), "but not which"),
+        (http("409 Conflict", b"9223372036854775808\n", "text/x.tlog.size"), "but not which"),
         (b"", "did not answer"),
         (b"not HTTP at all\r\n\r\n", "did not answer"),
         (http("200 OK", b""), "other than its cosignatures"),

@@ -37,6 +37,17 @@ def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
     assert [stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()] == [0o600]
 
 
+def test_what_a_kill_left_over_is_removed(tmp_path: Path) -> None:
+    with WitnessStore(tmp_path, witness()) as store:
+        store.keep(cosigned(3))
+    (state,) = tmp_path.iterdir()
+    for name in (f".{state.name}.0123456789abcdef", f".{state.stem}.fork.0123456789abcdef"):
+        (tmp_path / name).write_bytes(b"half")
+    with WitnessStore(tmp_path, witness()) as store:
+        assert (store.seen[ORIGIN].size, store.told) == (3, NOW)
+    assert list(tmp_path.iterdir()) == [state]
+
+
 def test_it_is_on_the_disk_before_keep_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     real_sync, real_replace = os.fsync, Path.replace
