@@ -1,8 +1,8 @@
 """What veiling a record costs beside one that is not veiled: writing it, and reading it back.
 
 Rules upheld here: the record is that of a real decision; the baseline is the same record without a veil, in the same
-run, one after the other, the least of many rounds; what is read back is compared, so that a wrong one is an error, never
-a figure. Not here: Kafka, to which a veiled record adds two records, its evidence and its key.
+run, one after the other, the least of many rounds; what is read back is compared, so that a wrong one is an error,
+never a figure. Not here: Kafka, to which a veiled record adds two records, its evidence and its key.
 """
 
 from __future__ import annotations
