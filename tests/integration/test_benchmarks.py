@@ -66,6 +66,7 @@ def test_a_short_run_prints_every_figure_of_complete_runs(kafka: Kafka) -> None:
     assert re.findall(r"^ +(\d+) +\d+\.\d\d ", figures["partitions"], re.MULTILINE) == ["1", "4"]
     assert re.search(r"504 policies over 12: \d\.\d\dx$", figures["policies"], re.MULTILINE)
     assert len(re.findall(r"\d\.\d\d$", figures["policies-space"], re.MULTILINE)) == 4
+    assert len(re.findall(r"us: ratio \d\.\d\d$", figures["veiling"], re.MULTILINE)) == 2
     assert re.search(r"100% +0 ", figures["backlog"])
     assert re.search(r"\d times the least$", figures["backlog"])
     assert len(re.findall(r"\d +\d+ MiB$", figures["disputes"], re.MULTILINE)) == 2
