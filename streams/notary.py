@@ -31,7 +31,8 @@ from jurat.streams.kafka import (
 )
 from jurat.streams.kafka_ending import end_tasks, to_its_end
 from jurat.streams.metrics import PartitionStatus, WorkerStatus
-from jurat.streams.notary_partition import GROUP, NotaryConfig, NotaryPartition
+from jurat.streams.notary_config import NotaryConfig
+from jurat.streams.notary_partition import GROUP, NotaryPartition
 from jurat.streams.patience import Patience
 from jurat.streams.reading import positions_reached
 from jurat.streams.topic_admin import ensure_topics
