@@ -9,7 +9,7 @@ Checks, for each entry in the order of the log:
 5. the payload is a record in its one form and does not contradict itself; a veiled one is unveiled where its
    disclosures are at hand, which must be its own, and where not, 9, 11, 13 and 14 look at it as far as it shows;
 6. the record is of the agent that the key speaks for, and of the chain that the envelope names;
-7. the chain stays in one partition, and `seq` and `prev` follow;
+7. the chain stays in one partition, `seq` and `prev` follow, and its inputs are of the log's cluster;
 8. no input of this chain was recorded before;
 9. its approvals prove themselves, and the policies were told of no other;
 10. the key held when witnesses saw the record, and for what it says (`standing.py`);
