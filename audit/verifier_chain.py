@@ -163,6 +163,10 @@ class Chains:
                         told.append(offset)
         return told, count
 
+    def names(self) -> set[str]:
+        """The names of chains that have a record."""
+        return set(self._chains)
+
     def has(self, name: str) -> bool:
         """Whether a chain of this name has a record."""
         return name in self._chains
