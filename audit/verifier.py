@@ -213,8 +213,8 @@ class Verifier:
         goes_on = end is not None
         if end not in (None, held.first):
             raise RecordInvalid(
-                f"got inputs of {held.chain} from the offset {held.first}, expected them from {end}, where the ones before"
-                " ended: a stretch is missing, repeated or out of order"
+                f"got inputs of {held.chain} from the offset {held.first}, expected them from {end}, where the ones"
+                " before ended: a stretch is missing, repeated or out of order"
             )
         self._ends[held.chain] = held.end
         told, missing = self._chains.missing(held)
@@ -258,7 +258,9 @@ class Verifier:
         inputs = self._inputs
         if inputs is not None:  # 15
             for name in sorted(self._chains.names() - self._ends.keys()):
-                reason = f"no inputs of the chain {name} were given, so nobody knows whether each has a record"
+                reason = (
+                    f"no inputs of the chain {name} were given, so nobody knows whether each has a record"
+                )
                 self._findings.add(LogVerdict.UNPROVEN, Fault(Place(), reason, Check.INPUTS.value))
         given = {check for check, is_given in self._given.items() if is_given}
         return Report(
