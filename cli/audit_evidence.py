@@ -124,6 +124,6 @@ def _written(folder: Path, one: Disclosure, text: bytes | None) -> str:
     name = one.place.removesuffix("/sha256").removesuffix("_sha256").replace("/", ".")
     if text is None:
         return f"{name}  SHA-256 {one.value}  not kept"
-    with writing(folder / name) as file:
+    with writing(folder / name, personal=True) as file:
         file.write(text)
     return f"{name}  SHA-256 {one.value}  {len(text)} bytes"

@@ -117,7 +117,7 @@ def command(
         with writing(inputs) as file:
             asyncio.run(_export_inputs(connect(), ended, file))
     if disclosures is not None:
-        with writing(disclosures) as file:
+        with writing(disclosures, personal=True) as file:
             asyncio.run(export_disclosures(connect(), read.veiled, file))
     if read.left_out:
         raise AuditError(

@@ -61,7 +61,7 @@ def _reading(source: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def writing(output: Path | None) -> Iterator[IO[bytes]]:
+def writing(output: Path | None, *, personal: bool = False) -> Iterator[IO[bytes]]:
     """Write beside the place and rename at the end, so that half a file never stands under the name.
 
     A link is followed. What is no regular file (a device, a pipe) is written to as it is: renaming would put a file in
@@ -69,6 +69,7 @@ def writing(output: Path | None) -> Iterator[IO[bytes]]:
 
     Args:
         output: the file; None for standard output.
+        personal: whether it holds what was sealed: nobody else may read it then.
 
     Raises:
         ConfigurationError: it cannot be written.
@@ -81,6 +82,8 @@ def writing(output: Path | None) -> Iterator[IO[bytes]]:
     is_device = output.exists() and not output.is_file()
     try:
         with output.open("wb") if is_device else partial.open("xb") as file:
+            if personal and not is_device:
+                partial.chmod(0o600)
             yield file
         if not is_device:
             partial.replace(place)

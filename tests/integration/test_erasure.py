@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import stat
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -153,6 +154,7 @@ async def test_a_subject_is_erased_and_the_proofs_hold(veiling: Veiling, tmp_pat
     texts = tmp_path / "texts"
     assert "inputs.0  SHA-256" in await ran(shell, "audit", "evidence", of_anna[0], "--output", str(texts))
     assert ANNA.encode() in (texts / "inputs.0").read_bytes()
+    assert stat.S_IMODE((texts / "inputs.0").stat().st_mode) == 0o600
 
     plain = await ran(shell, "subject", "show", ANNA, "--in-plain")
     for name in OURS[:3]:
@@ -182,6 +184,7 @@ async def test_a_subject_is_erased_and_the_proofs_hold(veiling: Veiling, tmp_pat
     log, disclosed = tmp_path / "audit.jsonl", tmp_path / "disclosures.jsonl"
     await ran(shell, "audit", "replay", "--output", str(log), "--disclosures", str(disclosed))
     assert BEN.encode() in disclosed.read_bytes()
+    assert stat.S_IMODE(disclosed.stat().st_mode) == 0o600
     assert ANNA.encode() not in disclosed.read_bytes()
     trust = ("--trust", str(shell.keys / "trust.json"), "--json")
     offline = json.loads(
