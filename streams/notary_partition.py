@@ -341,8 +341,14 @@ class NotaryPartition:
             # Somebody moved the offset with a tool: the log is read from its beginning, which needs no metadata.
             log.warning("offset moved by others origin=%s offset=%d: %s", self._origin, at.offset, error)
             return 0, Resume()
-        # Under another name, another log of these records was signed.
-        return (at.offset, resume) if named == str(self._origin) else (0, Resume())
+        if named != str(self._origin):
+            log.warning(
+                "another log begins origin=%s: these records were signed as %s so far; was that meant?",
+                self._origin,
+                named,
+            )
+            return 0, Resume()
+        return at.offset, resume
 
     async def _last_checkpoint(self) -> tuple[Checkpoint | None, bytes | None]:
         """The largest checkpoint of this log that its key signed."""

@@ -22,7 +22,7 @@ from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.witness import Witness
 from jurat.audit.witness_store import WitnessStore
 from jurat.cli.notary import command
-from jurat.schemas.errors import LogForked
+from jurat.schemas.errors import LogForked, NoteInvalid
 from jurat.streams import notary_cosigning, notary_leading, notary_partition, topics
 from jurat.streams.kafka import admin_client, idempotent_producer
 from jurat.streams.notary import NotaryWorker
@@ -233,6 +233,29 @@ async def forge(shell: Shell, head: Checkpoint) -> None:
         await producer.send_and_wait(topic, signed_by(head), key=head.origin.encode(), partition=0)
 
 
+async def test_what_strangers_write_to_the_topics_stops_nobody(
+    shell: Shell, signed: Checkpoint, tmp_path: Path
+) -> None:
+    async with idempotent_producer(shell.connection) as producer:
+        for topic in topics.OF_THE_NOTARY:
+            for key in (b"a stranger's", signed.origin.encode()):
+                name = shell.connection.topic(topic.name)
+                await producer.send_and_wait(name, b"nonsense", key=key, partition=0)
+    (one,) = await latest_checkpoints(shell.connection)
+    assert one.head == signed
+    kept = tmp_path / "history.jsonl"
+    with pytest.raises(NoteInvalid, match="got 2 records that are no checkpoints"):
+        await asyncio.to_thread(jurat, shell, "history", "--output", str(kept))
+    assert [
+        checkpoint.parse(note.parse(history.parse_line(line, 1)).text)
+        for line in kept.read_bytes().splitlines()
+    ] == [signed]
+    await write(shell, range(5, 8))
+    await notary_of(shell, until_idle_s=IDLE_S).run()
+    (one,) = await latest_checkpoints(shell.connection)
+    assert one.head.size == 8
+
+
 async def test_a_fork_of_another_who_has_the_key_ends_that_log_and_no_other(
     shell: Shell, signed: Checkpoint
 ) -> None:
@@ -270,3 +293,4 @@ async def test_a_log_that_was_made_anew_is_refused(shell: Shell, signed: Checkpo
     await notary_of(shell, until_idle_s=IDLE_S, org="b.example.com").run()
     sizes = {one.origin.org: one.head.size for one in await latest_checkpoints(shell.connection)}
     assert sizes == {ORG: 5, "b.example.com": 10}
+    check(await heads_of(shell, await policy_for(shell, KEY, org="b.example.com")), await trees(shell))
