@@ -130,8 +130,8 @@ class WitnessServer:
                 self._store.keep(cosigned)
             except WitnessRefused as error:
                 return self._refused(error, body)
-            except OSError:
-                log.exception("what was seen cannot be written down, so nothing is cosigned")
+            except OSError as error:
+                log.error("what was seen cannot be written down, so nothing is cosigned: %s", error)  # noqa: TRY400
                 return _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "what was seen cannot be written down")
         head = cosigned.head
         log.info("cosigned origin=%s size=%d", head.origin, head.size)
@@ -141,8 +141,8 @@ class WitnessServer:
         if error.fork:
             try:
                 kept = self._store.keep_fork(body.partition(b"\n\n")[2])
-            except OSError:
-                log.exception("a fork cannot be written down")
+            except OSError as why:
+                log.error("a fork cannot be written down: %s", why)  # noqa: TRY400
                 kept = None
             log.error("a log shows two histories error=%s kept=%s", error, kept)
         if error.size is not None:
