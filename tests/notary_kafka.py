@@ -37,10 +37,11 @@ def notary_of(
     witnesses: tuple[InMemoryWitness, ...] = (),
     until_idle_s: float | None = None,
     org: str = ORG,
+    key: LogKey = KEY,
 ) -> NotaryWorker:
     config = NotaryConfig(
         org=org,
-        key=KEY,
+        key=key,
         policy=policy,
         witnesses=witnesses,
         clock=lambda: TIME,
@@ -118,7 +119,8 @@ async def behind_the_offset(shell: Shell) -> int:
         found = await client.list_consumer_group_offsets(
             shell.connection.group("notary"), partitions=[source]
         )
-    return parse_resume(found[source].metadata)[1].size
+    at = found[source]
+    return parse_resume(at.metadata, offset=at.offset, key=KEY)[1].size
 
 
 @asynccontextmanager

@@ -24,7 +24,9 @@ from jurat.audit.witness_store import WitnessStore
 from jurat.cli.notary import command
 from jurat.schemas.errors import LogForked, NoteInvalid
 from jurat.streams import notary_cosigning, notary_leading, notary_partition, topics
-from jurat.streams.kafka import admin_client, idempotent_producer
+from jurat.streams.committing import Transactions
+from jurat.streams.kafka import TopicPartition, admin_client, idempotent_producer
+from jurat.streams.metrics import Meters
 from jurat.streams.notary import NotaryWorker
 from jurat.streams.notary_reading import history as published_history
 from jurat.streams.notary_reading import latest_checkpoints
@@ -231,6 +233,35 @@ async def forge(shell: Shell, head: Checkpoint) -> None:
     topic = shell.connection.topic(topics.CHECKPOINTS.name)
     async with idempotent_producer(shell.connection) as producer:
         await producer.send_and_wait(topic, signed_by(head), key=head.origin.encode(), partition=0)
+
+
+async def move_offset(shell: Shell, by: int) -> None:
+    """What somebody may do who may commit offsets of the group: what stands beside it stays as it was."""
+    source = TopicPartition(shell.connection.topic(topics.AUDIT.name), 0)
+    group = shell.connection.group(notary_partition.GROUP)
+    async with admin_client(shell.connection) as client:
+        at = (await client.list_consumer_group_offsets(group, partitions=[source]))[source]
+    mover = Transactions(
+        shell.connection, transactional_id="mover", group=notary_partition.GROUP, meters=Meters("mover")
+    )
+    await mover.fence()
+    try:
+        await mover.commit([], {source: (at.offset + by, at.metadata)})
+    finally:
+        await mover.stop()
+
+
+async def test_an_offset_that_others_moved_leaves_no_record_out_and_another_key_signs_nothing(
+    shell: Shell, signed: Checkpoint
+) -> None:
+    await write(shell, range(5, 8))
+    await move_offset(shell, 2)
+    await notary_of(shell, until_idle_s=IDLE_S).run()
+    (one,) = await latest_checkpoints(shell.connection)
+    assert (one.head.size, one.head.root) == (8, (await trees(shell))[0].root())
+    assert one.head.size > signed.size
+    with pytest.raises(LogForked, match="or this is another key"):
+        await notary_of(shell, until_idle_s=IDLE_S, key=LogKey(bytes(32))).run()
 
 
 async def test_what_strangers_write_to_the_topics_stops_nobody(

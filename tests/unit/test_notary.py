@@ -223,7 +223,7 @@ def test_the_examples_of_the_specification() -> None:
     assert third in text
     assert second[: second.index("qRXWHAAAAABpgA6A")] + "qRXWHAAAAABpgA6A..." in text
     assert f"{len(second.split()[-1]):,} characters" in text
-    assert f"\n{Resume(3, tree_of(leaves(3)).edge()).print(str(ORIGIN))}\n" in text
+    assert f"\n{Resume(3, tree_of(leaves(3)).edge(), 5).print(str(ORIGIN), KEY)}\n" in text
     line = history.print_line(made.encode()).decode()
     assert line[: line.index("— ")] + "— audit.example.com/..." in text
     assert f"{MAX_LINE_BYTES:,}" in text
