@@ -10,6 +10,7 @@ Not here: the words (`model_prompt.py`), the wire (`openai_client.py`), reading 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
@@ -82,7 +83,9 @@ class OpenAIReasoner:
             return None
         beside, asking = question
         model_calls.check_allowed(self._model)
-        asked = Asked(self._model, canonical.digest(beside), canonical.digest(asking), self._price)
+        prompt = canonical.dumps(asking)
+        prompt_sha256 = hashlib.sha256(prompt).hexdigest()
+        asked = Asked(self._model, canonical.digest(beside), prompt_sha256, self._price)
         try:
             # One key for one body: another model asked for the same call must not be given this one's answer.
             call_id = f"{request.call_id}/{self._model}" if request.call_id else ""
@@ -90,6 +93,8 @@ class OpenAIReasoner:
         except ReasonerUnavailable as error:
             raise ReasonerUnavailable(str(error), spent=MAYBE_SPENT) from error
         if answered.status == 200:
+            request.keep(prompt)
+            request.keep(answered.body)
             return read_answer(request.agent, asked, answered.body)
         raise _refused(answered, self._model)
 

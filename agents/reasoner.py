@@ -29,6 +29,10 @@ def unexplored() -> DecisionSpace:
     raise ConfigurationError("got a request without an action space, expected one: pass `space` to `decide`")
 
 
+def kept_nowhere(_text: bytes) -> None:
+    """Keep a text for nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """What calls of a model took.
@@ -146,6 +150,8 @@ class ProposalRequest:
         space: works out what the policies leave to propose, when first called, and keeps it for this decision. It
             follows from the situation and the policies, so it is no part of the request's digest.
         purse: keeps what calls of models take, for reasoners with limits.
+        keep: takes the texts whose digests a `ModelCall` names, the messages and the body; where they are evidence they
+            are kept, else nothing is done with them.
     """
 
     agent: Agent[Any]
@@ -156,6 +162,7 @@ class ProposalRequest:
     tools: tuple[ToolResult, ...] = ()
     space: Callable[[], DecisionSpace] = field(default=unexplored, compare=False, repr=False)
     purse: Purse = field(default_factory=NoPurse, compare=False, repr=False)
+    keep: Callable[[bytes], None] = field(default=kept_nowhere, compare=False, repr=False)
 
 
 class Reasoner(Protocol):

@@ -22,6 +22,7 @@ from jurat.policies.engine import PolicyEngine
 from jurat.policies.folder import known_bundle
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 from jurat.streams import logs
+from jurat.streams.evidence import Vault
 from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.kafka import Connection
 from jurat.streams.metrics import Meters
@@ -58,7 +59,7 @@ async def run_agent(
 
     Raises:
         ConfigurationError: the agent cannot use this reasoner, the port is taken, or OpenTelemetry is not installed.
-        KeyNotFound: the agent has no signing key in a folder that was named.
+        KeyNotFound: the agent has no signing key in a folder that was named, or `JURAT_SUBJECT_KEYS` names no file.
         BundleError: its policies do not load.
         StreamError: Kafka refused for good.
     """
@@ -91,6 +92,7 @@ async def run_agent(
             until_idle_s=until_idle_s,
             max_in_flight=max_in_flight,
             meters=meters,
+            vault=_vault(),
             tracing=stack.enter_context(tracing(agent.name, group=connection.group(agent.name))),
         )
         worker = Worker(connection, config)
@@ -119,6 +121,17 @@ def identity_of(
         return signer_for(agent.name, keys), None
     signer = load_key(settings.keys_dir(keys), agent.name, KeyKind.AGENT, settings.keys_passphrase())
     return signer, SessionKeeper(connection, agent, signer=signer, root=root)
+
+
+def _vault() -> Vault | None:
+    """What seals personal data; None where there is no master key of subjects.
+
+    Raises:
+        KeyNotFound: there is no such file.
+        KeyRejected: it cannot be used.
+    """
+    master = settings.subject_keys()
+    return None if master is None else Vault(master)
 
 
 def signer_for(agent: str, keys: Path | None = None) -> Signer:

@@ -16,6 +16,7 @@ variable                        meaning
 `JURAT_NAMESPACE`               prefix of every topic, group and transactional id
 `JURAT_KEYS_DIR`                folder with signing keys and `trust.json`
 `JURAT_KEYS_PASSPHRASE`         passphrase of the private keys
+`JURAT_SUBJECT_KEYS`            file with the master key of data subjects; with it, records are veiled
 `JURAT_TRUST_ROOT`              the root statement that is trusted; a worker then signs under a credential
 `JURAT_SCHEMA_REGISTRY_URL`     Schema Registry; values are then in the Confluent wire format
 `JURAT_METRICS_PORT`            where a worker serves its health and metrics; without it, nowhere
@@ -41,6 +42,8 @@ from typing import TYPE_CHECKING, Final
 
 import platformdirs
 
+from jurat.audit.subject_file import load_master
+from jurat.audit.subject_keys import MasterKey
 from jurat.audit.trust_file import read_root
 from jurat.schemas.errors import ConfigurationError
 from jurat.streams import security
@@ -54,6 +57,7 @@ BOOTSTRAP_SERVERS: Final = "JURAT_BOOTSTRAP_SERVERS"
 NAMESPACE: Final = "JURAT_NAMESPACE"
 KEYS_DIR: Final = "JURAT_KEYS_DIR"
 KEYS_PASSPHRASE: Final = "JURAT_KEYS_PASSPHRASE"
+SUBJECT_KEYS: Final = "JURAT_SUBJECT_KEYS"
 TRUST_ROOT: Final = "JURAT_TRUST_ROOT"
 SCHEMA_REGISTRY_URL: Final = "JURAT_SCHEMA_REGISTRY_URL"
 METRICS_PORT: Final = "JURAT_METRICS_PORT"
@@ -127,6 +131,24 @@ def keys_passphrase() -> bytes | None:
     """The passphrase of the private keys; None when they are not encrypted."""
     text = os.environ.get(KEYS_PASSPHRASE)
     return os.fsencode(text) if text else None  # the bytes that were given, UTF-8 or not
+
+
+def subject_keys_file() -> Path | None:
+    """Where the master key of data subjects stands; None where records are not veiled."""
+    named = os.environ.get(SUBJECT_KEYS)
+    return Path(named) if named else None
+
+
+def subject_keys() -> MasterKey | None:
+    """The master key of data subjects; None where records are not veiled.
+
+    Raises:
+        KeyNotFound: there is no such file.
+        KeyRejected: others can read it, or it holds something else.
+        ConfigurationError: it cannot be read.
+    """
+    path = subject_keys_file()
+    return None if path is None else load_master(path)
 
 
 def trust_root(given: Path | None = None) -> bytes | None:

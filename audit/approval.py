@@ -25,9 +25,10 @@ from pydantic import Field, ValidationError
 from jurat.audit import dsse, ed25519
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import parse_uri
+from jurat.audit.in_toto import Subject
 from jurat.audit.keys import Signer, Trust, TrustedApprover
 from jurat.audit.reasoning import Name, Sha256Hex
-from jurat.audit.record import DecisionRecord, Subject, Time, format_time
+from jurat.audit.record import DecisionRecord, Time, format_time
 from jurat.schemas import canonical
 from jurat.schemas.approvals import MAX_STATEMENT_BYTES, ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import decision_id_at

@@ -100,6 +100,11 @@ def proof_file(name: str) -> str:
     return f"decisions/{name}.tlog-proof"
 
 
+def disclosures_file(name: str) -> str:
+    """Where the disclosures of a veiled record stand."""
+    return f"decisions/{name}.disclosures.json"
+
+
 def checkpoint_file(partition: int, size: int) -> str:
     """Where a checkpoint stands."""
     return f"checkpoints/{partition}-{size}.checkpoint"
@@ -211,7 +216,7 @@ def _sorted_out(
     consistency: dict[tuple[int, int, int], tuple[bytes, ...]] = {}
     policies: dict[str, dict[str, bytes]] = {}
     known = {MANIFEST, RECIPE, TRUST, TRUST_ROOT, TRUST_LOG, WITNESS_POLICY}
-    known |= {file(one.name) for one in records for file in (envelope_file, proof_file)}
+    known |= {file(one.name) for one in records for file in (envelope_file, proof_file, disclosures_file)}
     for name, data in files.items():
         if name in known or _KEY.fullmatch(name):
             continue

@@ -11,12 +11,13 @@ records (`selection.py`), what a person does with it (`bundle_recipe.py`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from jurat.audit import bundle, did_key, dsse
 from jurat.audit.bundle_recipe import recipe
+from jurat.audit.disclosure import Disclosure, print_disclosures
 from jurat.audit.history import History
 from jurat.audit.keys import Trust, print_trust
 from jurat.audit.log import LogEntry
@@ -34,6 +35,7 @@ class _Taken:
     entry: LogEntry
     decision_id: str
     digest: str | None
+    disclosures: bytes | None
 
     @property
     def name(self) -> str:
@@ -92,12 +94,19 @@ class BundleMaker:
         taken = (one.digest for each in self._partitions.values() for one in each.taken)
         return frozenset(digest for digest in taken if digest is not None)
 
-    def leaf(self, entry: LogEntry, record: DecisionRecord | None) -> None:
+    def leaf(
+        self,
+        entry: LogEntry,
+        record: DecisionRecord | None,
+        *,
+        disclosures: Iterable[Disclosure] | None = None,
+    ) -> None:
         """Take the next entry of the log.
 
         Args:
             entry: the entry.
             record: what it says, where it is asked for; None where it only is a leaf.
+            disclosures: of a veiled record, where they are to be included.
 
         Raises:
             BundleInvalid: too many are asked for, or the entries are of two topics.
@@ -114,7 +123,8 @@ class BundleMaker:
                     f"got more than {bundle.MAX_RECORDS} records for one bundle; choose fewer, by time for example"
                 )
             digest = record.policy.digest if record.policy is not None else None
-            partition.taken.append(_Taken(index, entry, record.decision_id, digest))
+            disclosed = None if disclosures is None else print_disclosures(disclosures)
+            partition.taken.append(_Taken(index, entry, record.decision_id, digest, disclosed))
 
     def checkpoint(self, signed: bytes) -> None:
         """Take the next checkpoint; one of more leaves than were read is passed over.
@@ -189,6 +199,8 @@ class BundleMaker:
                 envelope.payload, payload_type=envelope.payload_type, signatures=(signature,)
             )
         }
+        if one.disclosures is not None:
+            files[bundle.disclosures_file(one.name)] = one.disclosures
         if signature.keyid in self._trust.by_keyid:
             pem = public_pem(did_key.decode(signature.keyid))
             files[f"keys/{signature.keyid.removeprefix('did:key:')}.pem"] = pem

@@ -36,7 +36,7 @@ jurat audit verify BUNDLE.zip --trust-root YOUR-root.json --witness-policy YOUR-
 ```
 
 Without it, one record at a time: unpack the bundle into an empty folder, and run what follows there with `sh`. It needs
-openssl 1.1.1 or later and sha256sum.
+openssl 3 or later and sha256sum.
 
 """
 

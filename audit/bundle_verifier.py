@@ -30,12 +30,13 @@ from typing import Final
 
 from jurat.audit import bundle, dsse, tlog_proof
 from jurat.audit.bundle import Bundle, Listed
+from jurat.audit.disclosure import Disclosure, parse_any, parse_disclosures
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.history import History
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry, Place, WitnessedHead
 from jurat.audit.merkle import verify_consistency, verify_inclusion
 from jurat.audit.origin import parse as parse_origin
-from jurat.audit.record import parse
 from jurat.audit.standing import Standing
 from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.trust_log import TrustLog
@@ -63,6 +64,7 @@ class BundleReport:
         records: how many it holds.
         proved: how many of them are in the log, under a checkpoint that the quorum saw.
         rejudged: of how many the policies said the same again.
+        withheld: how many are veiled and not disclosed: what they hide was not checked.
         findings: what was found, the worst first; none where it is valid.
         faults: what does not hold, the first of it.
         heads: by partition, the latest checkpoint that the quorum saw.
@@ -71,6 +73,7 @@ class BundleReport:
     records: int
     proved: int
     rejudged: int
+    withheld: int
     findings: tuple[Finding, ...]
     faults: tuple[Fault, ...]
     heads: tuple[WitnessedHead, ...]
@@ -87,6 +90,7 @@ class BundleReport:
             "records": self.records,
             "proved": self.proved,
             "evaluatedAgain": self.rejudged,
+            "notDisclosed": self.withheld,
             "findings": [
                 {"verdict": one.verdict.value, "count": one.count, "first": str(one.first)}
                 for one in self.findings
@@ -131,7 +135,7 @@ def verify(
         found = Findings()
         fault = Fault(Place(), str(error))
         found.add(LogVerdict.INVALID, fault)
-        return BundleReport(0, 0, 0, found.all(), (fault,), ())
+        return BundleReport(0, 0, 0, 0, found.all(), (fault,), ())
     verifying = _Verifying(held)
     if root is not None:
         trust = verifying.with_credentials(trust, root)  # 4
@@ -139,7 +143,9 @@ def verify(
         verifying.check_checkpoints(History(policy))  # 2, 3
     policies = verifying.check_policies(digest_of)  # 5
     again = None if rejudging is None or not policies else rejudging(policies)
-    return verifying.report(Examiner(trust, rejudge=again), is_witnessed=policy is not None)  # 6 to 8
+    return verifying.report(
+        Examiner(trust, rejudge=again, unveiler=Unveiler(verifying)), is_witnessed=policy is not None
+    )  # 6 to 8
 
 
 class _Verifying:
@@ -147,6 +153,7 @@ class _Verifying:
         self._held = held
         self._found = Findings()
         self._faults: list[Fault] = []
+        self._disclosures: dict[str, bytes] = {}
         self._heads: dict[tuple[int, int], WitnessedHead] = {}
         self._places = {(place[0], signed): place for place, signed in held.checkpoints.items()}
 
@@ -161,7 +168,7 @@ class _Verifying:
         sizes: dict[int, list[int]] = {}
         for partition, size in sorted(self._heads):
             sizes.setdefault(partition, []).append(size)
-        proved = rejudged = 0
+        proved = rejudged = withheld = 0
         verified: list[_Verified] = []
         for listed in held.records:
             with self._at(listed):
@@ -175,6 +182,7 @@ class _Verifying:
                 if not is_proved:
                     self._unproven(entry.place, "no witnessed checkpoint of the bundle holds it")
                 rejudged += one.again == SAME
+                withheld += bool(one.veil)
                 verified.append(_Verified(listed, decision_id, one))
         self._check_together(verified)  # 8
         if not held.records:
@@ -182,8 +190,13 @@ class _Verifying:
         latest = {partition: head for (partition, _size), head in sorted(self._heads.items())}
         found = self._found.all()
         return BundleReport(
-            len(held.records), proved, rejudged, found, tuple(self._faults), tuple(latest.values())
+            len(held.records), proved, rejudged, withheld, found, tuple(self._faults), tuple(latest.values())
         )
+
+    def of(self, decision_id: str) -> tuple[Disclosure, ...] | None:
+        """The disclosures of a record, as they stand in the bundle."""
+        data = self._disclosures.get(decision_id)
+        return None if data is None else parse_disclosures(data)
 
     def check_checkpoints(self, history: History) -> None:
         before: WitnessedHead | None = None
@@ -245,7 +258,13 @@ class _Verifying:
         """The record as an entry of the log, and its decision id; neither is verified."""
         data = self._held.files[bundle.envelope_file(listed.name)]
         payload, made = dsse.parse_envelope(data, payload_type=dsse.PAYLOAD_TYPE, signatures=1)
-        told = parse(payload).predicate
+        statement = parse_any(payload)
+        told = statement.predicate
+        disclosed = self._held.files.get(bundle.disclosures_file(listed.name))
+        if disclosed is not None:
+            if not statement.is_veiled:
+                raise BundleInvalid("got disclosures beside a record that is not veiled")
+            self._disclosures[told.decision_id] = disclosed
         if listed.name != bundle.record_name(listed.partition, listed.index, told.decision_id):
             raise BundleInvalid(f"got the record {told.decision_id} under the name {listed.name}")
         record = SignedRecord(

@@ -13,6 +13,7 @@ from typing import Final
 
 from jurat.audit import printing
 from jurat.audit.chain import ChainHead
+from jurat.audit.disclosure import Disclosure, Salts, veil
 from jurat.audit.identity import IDENTITY_BYTES, Identity
 from jurat.audit.record import (
     GENESIS,
@@ -33,28 +34,34 @@ class Draft:
 
     Attributes:
         decision_id: the decision or rejection that it is about.
+        disclosures: what belongs under the veil, where it is veiled.
     """
 
     decision_id: str
     _pieces: printing.Pieces
+    disclosures: tuple[Disclosure, ...] = ()
+    _bare_bytes: int = 0
 
     @property
     def room(self) -> int:
-        """How many bytes longer the record might be."""
-        return MAX_PAYLOAD_BYTES - PLACE_BYTES - sum(map(len, self._pieces))
+        """How many bytes longer the record might be, with its veil and without."""
+        return MAX_PAYLOAD_BYTES - PLACE_BYTES - max(sum(map(len, self._pieces)), self._bare_bytes)
 
     def finish(self, head: ChainHead, identity: Identity | None = None) -> bytes:
         """Print the payload for this place in the chain, signed by who is named."""
         return printing.joined(self._pieces, seq=head.next_seq, prev=head.prev, identity=identity)
 
 
-def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Draft:
+def draft(
+    record: DecisionRecord, subject_name: str, subject_sha256: str, *, salts: Salts | None = None
+) -> Draft:
     """Check a record and keep it for its place.
 
     Args:
         record: the record, with `seq` 0 and `prev` of zeros.
         subject_name: as for `jurat.audit.record.build`.
         subject_sha256: as for `jurat.audit.record.build`.
+        salts: veils it with them; None leaves its values in it.
 
     Raises:
         RecordInvalid: it contradicts itself, does not fit the canonical profile, or is too large.
@@ -66,6 +73,8 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
     check_coherence(record, subject_name, subject_sha256)
     try:
         made = Draft(record.decision_id, printing.pieces(record, subject_name, subject_sha256))
+        if salts is not None and made.room >= 0:
+            made = _veiled(made, record, subject_name, subject_sha256, salts)
     except CanonicalError as error:
         raise RecordInvalid(
             f"the record cannot be printed: {error}", decision_id=record.decision_id
@@ -73,12 +82,21 @@ def draft(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Dra
     if made.room < 0:
         smaller = _smaller(record)
         if smaller is not None:
-            return draft(smaller, subject_name, subject_sha256)
+            return draft(smaller, subject_name, subject_sha256, salts=salts)
         raise RecordInvalid(
             f"got a record of {MAX_PAYLOAD_BYTES - made.room} bytes, expected at most {MAX_PAYLOAD_BYTES}",
             decision_id=record.decision_id,
         )
     return made
+
+
+def _veiled(
+    bare: Draft, record: DecisionRecord, subject_name: str, subject_sha256: str, salts: Salts
+) -> Draft:
+    """The draft with its veil; it must fit without one too, so that it can be read."""
+    veiled = veil(record, subject_sha256, salts)
+    made = printing.pieces(veiled.record, subject_name, veiled.subject_sha256, kind=printing.VEILED_TYPE)
+    return Draft(record.decision_id, made, veiled.disclosures, MAX_PAYLOAD_BYTES - PLACE_BYTES - bare.room)
 
 
 def _smaller(record: DecisionRecord) -> DecisionRecord | None:

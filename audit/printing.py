@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:jurat:decision-record:v1"
+VEILED_TYPE: Final = "urn:jurat:veiled-decision-record:v1"
+"""Of a record in which commitments stand for what is personal; see `jurat.audit.disclosure`."""
 
 INPUT_DEPTH: Final = 3
 """Where `predicate.policy.input` stands in a statement."""
@@ -42,12 +44,22 @@ Pieces = tuple[bytes, bytes, bytes, bytes]
 `seq`, and after that."""
 
 _HEAD: Final = b'{"_type":' + orjson.dumps(STATEMENT_TYPE) + b',"predicate":'
-_TAIL: Final = b',"predicateType":' + orjson.dumps(PREDICATE_TYPE) + b',"subject":'
+_TAILS: Final = {
+    kind: b',"predicateType":' + orjson.dumps(kind) + b',"subject":' for kind in (PREDICATE_TYPE, VEILED_TYPE)
+}
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
 
-def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pieces:
+def pieces(
+    record: DecisionRecord, subject_name: str, subject_sha256: str, *, kind: str = PREDICATE_TYPE
+) -> Pieces:
     """Print a statement around a record; the record's own `identity`, `seq` and `prev` are left out.
+
+    Args:
+        record: the record.
+        subject_name: what it is about.
+        subject_sha256: digest of that.
+        kind: `PREDICATE_TYPE` or `VEILED_TYPE`.
 
     Raises:
         CanonicalError: it is outside the canonical JSON profile.
@@ -55,7 +67,7 @@ def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pi
     values: Mapping[str, object] = record.__dict__
     if not _fits(record):
         values = record.model_dump(mode="json")
-        canonical.check(statement_of(values, subject_name, subject_sha256))
+        canonical.check(statement_of(values, subject_name, subject_sha256, kind=kind))
     first, before, between, after = _names(type(record))
     try:
         return (
@@ -63,24 +75,34 @@ def pieces(record: DecisionRecord, subject_name: str, subject_sha256: str) -> Pi
             b"," + _printed(values, before)[1:-1] + b',"prev":',
             b"," + _printed(values, between)[1:-1] + b',"seq":',
             b"".join(
-                (b",", _printed(values, after)[1:], _TAIL, _subject(subject_name, subject_sha256), b"}")
+                (
+                    b",",
+                    _printed(values, after)[1:],
+                    _TAILS[kind],
+                    _subject(subject_name, subject_sha256),
+                    b"}",
+                )
             ),
         )
     except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
         raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
 
 
-def whole(record: DecisionRecord, subject_name: str, subject_sha256: str) -> bytes:
+def whole(
+    record: DecisionRecord, subject_name: str, subject_sha256: str, *, kind: str = PREDICATE_TYPE
+) -> bytes:
     """Print a statement around a record that has its place: the same bytes, in one go.
+
+    The arguments are those of `pieces`.
 
     Raises:
         CanonicalError: it is outside the canonical JSON profile.
     """
     if not _fits(record):
-        made = pieces(record, subject_name, subject_sha256)  # the long way, which may find a form
+        made = pieces(record, subject_name, subject_sha256, kind=kind)  # the long way, which may find a form
         return joined(made, seq=record.seq, prev=record.prev, identity=record.identity)
     try:
-        statement = statement_of(_members(record), subject_name, subject_sha256)
+        statement = statement_of(_members(record), subject_name, subject_sha256, kind=kind)
         return orjson.dumps(statement, default=_fields, option=_OPTIONS)
     except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
         raise CanonicalError(f"a value cannot be printed as canonical JSON: {error}") from error
@@ -100,13 +122,13 @@ def joined(made: Pieces, *, seq: int, prev: str, identity: Identity | None = Non
 
 
 def statement_of(
-    predicate: Mapping[str, object], subject_name: str, subject_sha256: str
+    predicate: Mapping[str, object], subject_name: str, subject_sha256: str, *, kind: str = PREDICATE_TYPE
 ) -> dict[str, object]:
     """The in-toto statement around a record, as JSON types."""
     return {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": subject_name, "digest": {"sha256": subject_sha256}}],
-        "predicateType": PREDICATE_TYPE,
+        "predicateType": kind,
         "predicate": predicate,
     }
 

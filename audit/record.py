@@ -19,6 +19,8 @@ from jurat.audit import printing
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import Coordinates, KafkaUri, chain_name, parse_uri
 from jurat.audit.identity import Identity
+from jurat.audit.in_toto import Subject
+from jurat.audit.kept import MAX_ALTERNATIVES, MAX_ERROR, MAX_ERRORS, cut
 from jurat.audit.reasoning import ModelAsked, Name, ReasonerUsed, Sha256Hex, absent
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.audit.usage import MAX_BUDGETS, BudgetUsed, check_stated
@@ -40,13 +42,6 @@ MAX_PROPOSALS = 64
 MAX_POLICIES = 256
 MAX_MESSAGE = 2000
 """Bounds of lists in one record: far above what an agent produces, below what fits `MAX_PAYLOAD_BYTES`."""
-
-MAX_ERRORS = 16
-MAX_ERROR = 500
-"""Errors kept of one judgement, and characters kept of each: more repeat themselves, and they may quote input."""
-
-MAX_ALTERNATIVES = 16
-"""Names of alternatives kept of one proposal: more than the actions of an agent that anybody would weigh at once."""
 
 APPROVAL_OF = "approval-of"
 """Under this name a record says which escalated decision it is about."""
@@ -181,21 +176,7 @@ class Rejection(Model):
     def of(cls, error: Exception, *, attempts: int = 0) -> Rejection:
         """Name an error's class and message, cut to their bounds; `attempts` is how often it was tried in vain."""
         said = f"tried {attempts} times; at last: {error}" if attempts else str(error)
-        return cls(error=type(error).__name__[:200], message=_cut(said, MAX_MESSAGE))
-
-
-def kept_errors(errors: tuple[str, ...]) -> tuple[str, ...]:
-    """Cut the errors of a judgement to their bounds: they must not be what makes a record invalid."""
-    return tuple([_cut(error, MAX_ERROR) for error in errors[:MAX_ERRORS]])
-
-
-def kept_alternatives(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The first names, each once, cut to their bounds."""
-    return tuple(dict.fromkeys([_cut(name, 200) for name in names if name]))[:MAX_ALTERNATIVES]
-
-
-def _cut(text: str, most: int) -> str:
-    return text[:most].encode(errors="replace").decode()  # it may quote what is no Unicode
+        return cls(error=type(error).__name__[:200], message=cut(said, MAX_MESSAGE))
 
 
 class DecisionRecord(Model):
@@ -243,26 +224,21 @@ class DecisionRecord(Model):
     identity: Annotated[Identity | None, Field(exclude_if=absent)] = None
 
 
-class Digest(Model):
-    """in-toto DigestSet with the one algorithm used here."""
-
-    sha256: Sha256Hex
-
-
-class Subject(Model):
-    """in-toto ResourceDescriptor of what the record is about."""
-
-    name: Name
-    digest: Digest
-
-
 class Statement(Model):
     """in-toto Statement v1 around a decision record."""
 
     type: Annotated[Literal["https://in-toto.io/Statement/v1"], Field(alias="_type")]
     subject: tuple[Subject]
-    predicate_type: Annotated[Literal["urn:jurat:decision-record:v1"], Field(alias="predicateType")]
+    predicate_type: Annotated[
+        Literal["urn:jurat:decision-record:v1", "urn:jurat:veiled-decision-record:v1"],
+        Field(alias="predicateType"),
+    ]
     predicate: DecisionRecord
+
+    @property
+    def is_veiled(self) -> bool:
+        """Whether commitments stand for what is personal; `parse` hands out none that are."""
+        return self.predicate_type == printing.VEILED_TYPE
 
 
 def concluded(record: DecisionRecord) -> Coordinates | None:
@@ -303,6 +279,22 @@ def parse(payload: bytes) -> Statement:
     """Read a payload, refusing everything that `build` would not print.
 
     Raises:
+        RecordInvalid: not canonical, an unknown field or version, or it contradicts itself; or it is veiled.
+    """
+    statement = parse_signed(payload)
+    if statement.is_veiled:
+        raise RecordInvalid(
+            "got a veiled record, expected one whose values stand in it: disclosures are needed to read it, see"
+            " docs/erasure.md",
+            decision_id=statement.predicate.decision_id,
+        )
+    return statement
+
+
+def parse_signed(payload: bytes) -> Statement:
+    """Read a payload, veiled or not; what is veiled is for `jurat.audit.disclosure` to check further.
+
+    Raises:
         RecordInvalid: not canonical, an unknown field or version, or it contradicts itself.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
@@ -313,16 +305,21 @@ def parse(payload: bytes) -> Statement:
         raise RecordInvalid(f"the payload breaks its schema: {_first_fault(error)}") from error
     subject = statement.subject[0]
     try:
-        printed = printing.whole(statement.predicate, subject.name, subject.digest.sha256)
+        one_form = printing.whole(
+            statement.predicate, subject.name, subject.digest.sha256, kind=statement.predicate_type
+        )
     except CanonicalError as error:
         raise RecordInvalid(f"the payload is outside the canonical JSON profile: {error}") from error
-    if printed != payload:
+    if one_form != payload:
         raise RecordInvalid(
             "the payload is not in its one form: a field left out, another key order, white space, a"
             " repeated key or"
             " other escapes; expected the exact bytes of docs/spec/audit-record.md"
         )
-    check_coherence(statement.predicate, subject.name, subject.digest.sha256)
+    if statement.is_veiled:
+        check_parts(statement.predicate, subject.name, subject.digest.sha256)
+    else:
+        check_coherence(statement.predicate, subject.name, subject.digest.sha256)
     return statement
 
 
@@ -331,6 +328,19 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
 
     Raises:
         RecordInvalid: two of them contradict each other.
+    """
+    check_parts(record, subject_name, subject_sha256)
+    if record.policy is not None:
+        # One that ends a waiting decision unjudged tells of no budget: the record of the escalation does.
+        told = {} if is_unjudged(record) else record.policy.input
+        check_stated(told, record.policy.budgets, decided=record.outcome is Outcome.DECIDED)
+
+
+def check_parts(record: DecisionRecord, subject_name: str, subject_sha256: str) -> None:
+    """Check it as `check_coherence` does, as far as a veiled record shows it too.
+
+    Raises:
+        RecordInvalid: two of its parts contradict each other.
     """
     first = record.inputs[0]
     at = parse_uri(first.uri)
@@ -354,10 +364,6 @@ def check_coherence(record: DecisionRecord, subject_name: str, subject_sha256: s
         raise RecordInvalid("got a rejection with another outcome or none with `rejected`; they go together")
     if record.outcome.has_decision != (record.policy is not None):
         raise RecordInvalid("got no policy with a judged outcome, or one with an outcome that is not judged")
-    if record.policy is not None:
-        # One that ends a waiting decision unjudged tells of no budget: the record of the escalation does.
-        told = {} if is_unjudged(record) else record.policy.input
-        check_stated(told, record.policy.budgets, decided=record.outcome is Outcome.DECIDED)
     if record.outcome.has_decision:
         if subject_name != record.decision_id:
             raise RecordInvalid(

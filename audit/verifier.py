@@ -6,7 +6,8 @@ Checks, for each entry in the order of the log:
 2. its leaf is added to its partition's tree, and a head noted earlier is met when the tree has that size;
 3. so is a head that witnesses vouch for, and one of them covers the entry;
 4. the envelope verifies under a trusted key;
-5. the payload is a record in its one form and does not contradict itself;
+5. the payload is a record in its one form and does not contradict itself; a veiled one is unveiled where its
+   disclosures are at hand, which must be its own, and where not, 9, 11, 13 and 14 look at it as far as it shows;
 6. the record is of the agent that the key speaks for, and of the chain that the envelope names;
 7. the chain stays in one partition, and `seq` and `prev` follow;
 8. no input of this chain was recorded before;
@@ -37,6 +38,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from jurat.audit import standing as standings
+from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.input_manifest import InputsHeld
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
@@ -47,7 +49,7 @@ from jurat.audit.standing import Standing
 from jurat.audit.usage import UsageLedger
 from jurat.audit.verifier_chain import Chains
 from jurat.audit.verifier_heads import Heads, Times
-from jurat.audit.verifier_record import SAME, Examined, Examiner, Facts, Rejudge, StandingOf
+from jurat.audit.verifier_record import LIFTED, SAME, Examined, Examiner, Facts, Rejudge, StandingOf
 from jurat.audit.verifier_report import (
     Check,
     Evaluated,
@@ -82,6 +84,7 @@ class Verifier:
         witnessed: the heads that a quorum of witnesses vouched for; None without a witness policy.
         rejudge: evaluates policies again; None where none are given.
         standing: what signatures are worth.
+        unveiler: lifts the veils of veiled records; by default, no disclosures are at hand.
     """
 
     def __init__(
@@ -93,10 +96,13 @@ class Verifier:
         witnessed: Iterable[WitnessedHead] | None = None,
         rejudge: Rejudge | None = None,
         standing: StandingOf = standings.standing,
+        unveiler: Unveiler | None = None,
     ) -> None:
         noted = tuple(tree_heads)
         seen = None if witnessed is None else tuple(witnessed)
-        self._examiner = Examiner(trust, rejudge=rejudge, standing=standing)
+        self._unveiler = unveiler or Unveiler()
+        self._examiner = Examiner(trust, rejudge=rejudge, standing=standing, unveiler=self._unveiler)
+        self._disclosed = self._erased = self._withheld = 0
         self._ledger = ledger
         self._noted = Heads(noted, check=Check.TREE, story="somebody noted earlier")
         self._witnessed = Heads(seen or (), check=Check.WITNESSED, story="witnesses vouch for")
@@ -123,6 +129,11 @@ class Verifier:
     def ledger(self) -> DecisionLedger | None:
         """The decision events; None where they are not checked."""
         return self._ledger
+
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether heads of witnesses are known, so that entries have a T."""
+        return self._times is not None
 
     def add(self, entry: LogEntry) -> Statement | None:
         """Check the next entry of the log.
@@ -176,6 +187,7 @@ class Verifier:
         if facts is None:  # 4, 5, 6
             number, reason = examined.refused or (Check.FORM, "it is no record")
             return self._invalid(_place(examined), reason, Check(number))
+        self._count_veil(facts)
         fault = self._follow(examined, facts)
         self._tell_unproven(examined, partition.tree.size - 1, facts.standing)
         return fault
@@ -250,6 +262,7 @@ class Verifier:
             if Check.EVALUATED in given
             else None,
             inputs=None if inputs is None else inputs.with_open(self._chains.open()),
+            veiled=VeilCounts(self._disclosed, self._erased, self._withheld),
         )
 
     def _check_order(self, examined: Examined) -> _Partition:
@@ -286,7 +299,7 @@ class Verifier:
                 self._check_usage(facts)
             return self._invalid(_place(examined), str(error), check)
         if self._ledger is not None and facts.outcome.has_decision:
-            self._ledger.add_record(_place(examined), facts.subject)  # 13
+            self._remember(self._ledger, examined, facts)  # 13
         try:
             self._check_usage(facts)  # 14
         except UsageWrong as error:
@@ -294,7 +307,27 @@ class Verifier:
         self._count(facts)
         return None
 
+    def _remember(self, ledger: DecisionLedger, examined: Examined, facts: Facts) -> None:
+        if not facts.veil:
+            ledger.add_record(_place(examined), facts.subject)
+        elif facts.veil in self._unveiler.erased:
+            ledger.add_erased()
+        else:
+            ledger.add_withheld()
+
+    def _count_veil(self, facts: Facts) -> None:
+        if facts.veil == LIFTED:
+            self._disclosed += 1
+        elif facts.veil is not None and facts.veil in self._unveiler.erased:
+            self._erased += 1
+        elif facts.veil is not None:
+            self._withheld += 1
+
     def _check_usage(self, facts: Facts) -> None:
+        if facts.veil and any(used.key is not None for used in facts.budgets):
+            # Whose budget it took of is not known, so what this key's windows hold is not either.
+            self._usage.broken(facts.agent, facts.partition, at=parse_moment(facts.time))
+            return
         if facts.budgets:
             self._usage.add(
                 facts.budgets,

@@ -1,8 +1,10 @@
 """The verifier's checks that need one record alone, so that several processes can share them. Pure.
 
 The checks, by their numbers in `verifier.py`: 4. the signature; 5. the form; 6. agent and chain; 9. approvals;
-10. the key's standing; 11. the policies, evaluated again. What 4 to 6 refuse is no record: nothing that it says goes
-on. What 9 to 11 refuse has its place in the chain nevertheless, so that it is one fault and not two.
+10. the key's standing; 11. the policies, evaluated again. A veiled record is unveiled where its disclosures are at
+hand; disclosures that are not its own break 5. Where there are none, 9 and 11 have nothing to look at. What 4 to 6
+refuse is no record: nothing that it says goes on. What 9 to 11 refuse, and disclosures do, has its place in the chain
+nevertheless, so that it is one fault and not two.
 
 What goes on is small and made of plain values: it may travel between processes.
 
@@ -18,9 +20,11 @@ from jurat.audit import dsse
 from jurat.audit import standing as standings
 from jurat.audit.approval import check_recorded
 from jurat.audit.coordinates import chain_name, parse_uri
+from jurat.audit.disclosure import parse_any
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust, TrustedKey
 from jurat.audit.log import LogEntry
-from jurat.audit.record import DecisionRecord, Outcome, PolicyUsed, Statement, concluded, is_unjudged, parse
+from jurat.audit.record import DecisionRecord, Outcome, PolicyUsed, Statement, concluded, is_unjudged
 from jurat.audit.standing import Standing
 from jurat.audit.usage import BudgetUsed
 from jurat.audit.verifier_report import Check
@@ -34,6 +38,12 @@ _VERDICTS = {
 }
 SAME = ""
 """Judged again, with the same verdict by the same policies."""
+
+LIFTED = ""
+"""It was veiled, and its disclosures are its own."""
+
+VEILED = "they are veiled, and not disclosed"
+"""Why the policies of a record cannot be asked again."""
 
 
 class Again(NamedTuple):
@@ -86,6 +96,8 @@ class Facts(NamedTuple):
         wrong: what 9 to 11 refuse, in the order of the checks.
         standing: what its signature is worth.
         again: `SAME`; why policies were not evaluated again; None where none were asked then, or none are now.
+        veil: the decision's id, where it is veiled and not disclosed; `LIFTED` where it is disclosed; None where it is
+            not veiled.
     """
 
     agent: str
@@ -103,6 +115,7 @@ class Facts(NamedTuple):
     wrong: tuple[Wrong, ...]
     standing: Standing
     again: str | None
+    veil: str | None
 
 
 class Examined(NamedTuple):
@@ -132,12 +145,19 @@ class Examiner:
         trust: the trusted keys.
         rejudge: evaluates policies again; None where none are given.
         standing: what signatures are worth.
+        unveiler: lifts veils; by default, no disclosures are at hand.
     """
 
     def __init__(
-        self, trust: Trust, *, rejudge: Rejudge | None = None, standing: StandingOf = standings.standing
+        self,
+        trust: Trust,
+        *,
+        rejudge: Rejudge | None = None,
+        standing: StandingOf = standings.standing,
+        unveiler: Unveiler | None = None,
     ) -> None:
         self._trust = trust
+        self._unveiler = unveiler or Unveiler()
         self._rejudge = rejudge
         self._standing = standing
 
@@ -160,19 +180,37 @@ class Examiner:
         try:
             verified = dsse.verify(entry.record, self._trust)  # 4
             check = Check.FORM
-            statement = parse(verified.payload)  # 5
+            statement = parse_any(verified.payload)  # 5
             check = Check.AGENT
             _check_agent(entry, statement.predicate, verified.key)  # 6
         except AuditError as error:
             return Examined(*where, None, (check.value, str(error))), None
-        return Examined(*where, self._facts(statement, verified.key, digest, witnessed_at), None), statement
-
-    def _facts(self, statement: Statement, key: TrustedKey, digest: str, witnessed_at: int | None) -> Facts:
-        record = statement.predicate
         wrong: list[Wrong] = []
+        veil = statement.predicate.decision_id if statement.is_veiled else None
+        try:
+            statement = self._unveiler.lift(statement)
+        except AuditError as error:
+            wrong.append((Check.FORM.value, str(error)))
+        if veil is not None and not statement.is_veiled:
+            veil = LIFTED
+        facts = self._facts(statement, verified.key, digest, witnessed_at, wrong=wrong, veil=veil)
+        return Examined(*where, facts, None), statement
+
+    def _facts(
+        self,
+        statement: Statement,
+        key: TrustedKey,
+        digest: str,
+        witnessed_at: int | None,
+        *,
+        wrong: list[Wrong],
+        veil: str | None,
+    ) -> Facts:
+        record = statement.predicate
         standing, again = Standing.GOOD, None
         try:
-            check_recorded(record, self._trust)  # 9
+            if not statement.is_veiled:
+                check_recorded(record, self._trust)  # 9
         except AuditError as error:
             wrong.append((Check.APPROVALS.value, str(error)))
         try:
@@ -181,7 +219,7 @@ class Examiner:
             wrong.append((Check.STANDING.value, str(error)))
         if self._rejudge is not None:
             try:
-                again = check_again(record, self._rejudge)  # 11
+                again = VEILED if statement.is_veiled else check_again(record, self._rejudge)  # 11
             except AuditError as error:
                 wrong.append((Check.EVALUATED.value, str(error)))
         at, request = parse_uri(record.inputs[0].uri), concluded(record)
@@ -208,6 +246,7 @@ class Examiner:
             tuple(wrong),
             standing,
             again,
+            veil,
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Final
 
+from jurat.audit.disclosure_reader import VeilCounts
 from jurat.audit.log import Fault, TreeHead
 
 
@@ -164,8 +165,9 @@ class Report:
 
     Attributes:
         findings: what was found, the worst first; none where the log is valid.
-        not_run: the checks that were not run.
+        not_run: the checks that were not run, and why.
         witnessed: records that a witnessed checkpoint covers; None without a witness policy.
+        veiled: how many records are, and how many of them could be read.
     """
 
     records: int
@@ -174,10 +176,11 @@ class Report:
     agents: dict[str, int]
     tree_heads: tuple[TreeHead, ...]
     decisions: int | None
-    not_run: tuple[Check, ...] = ()
+    not_run: Mapping[Check, str] = field(default_factory=dict)
     witnessed: int | None = None
     evaluated: Evaluated | None = None
     inputs: InputsChecked | None = None
+    veiled: VeilCounts = field(default_factory=VeilCounts)
     by_verdict: dict[LogVerdict, Finding] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -221,7 +224,7 @@ class Report:
                     "number": check.value,
                     "title": TITLES[check],
                     "run": check not in self.not_run,
-                    "why": NOT_GIVEN[check] if check in self.not_run else None,
+                    "why": self.not_run.get(check),
                 }
                 for check in Check
             ],
@@ -232,13 +235,14 @@ class Report:
             "witnessed": self.witnessed,
             "evaluatedAgain": None if self.evaluated is None else self.evaluated.to_json(),
             "inputs": None if self.inputs is None else self.inputs.to_json(),
+            "veiled": self.veiled.to_json(),
         }
 
 
-def not_run(given: Iterable[Check]) -> tuple[Check, ...]:
+def not_run(given: Iterable[Check]) -> dict[Check, str]:
     """The checks that need something and did not get it."""
     has = set(given)
-    return tuple(check for check in Check if check in NOT_GIVEN and check not in has)
+    return {check: why for check, why in NOT_GIVEN.items() if check not in has}
 
 
 def _fault(fault: Fault | None) -> dict[str, object] | None:

@@ -20,9 +20,11 @@ from benchmarks import payments
 from benchmarks.payments import AGENT
 from benchmarks.stage import BenchmarkFailedError, Stage, prepare, run_worker
 from jurat.audit import export
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.log import Fault, LogEntry
+from jurat.audit.selection import EVERYTHING
 from jurat.cli.log_entries import log_entries
-from jurat.cli.policy_backtest import Wanted, judge_log
+from jurat.cli.policy_backtest import judge_log
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.policies.backtest import Backtest
 from jurat.policies.backtest_report import Change
@@ -92,7 +94,7 @@ async def _pass(
 ) -> Judged:
     made = Backtest(engine)
     began, used = time.perf_counter(), _cpu_s()
-    await judge_log(entries, made, Wanted())
+    await judge_log(entries, made, EVERYTHING, Unveiler())
     wall_s, cpu_s = time.perf_counter() - began, _cpu_s() - used
     found = made.report()
     denied = found.changes[Change.DENIED].total

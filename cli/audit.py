@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from jurat.cli import audit_bundle, audit_replay, audit_show, audit_verify
+from jurat.cli import audit_bundle, audit_evidence, audit_replay, audit_show, audit_verify
 
 
 @click.group(name="audit")
@@ -15,5 +15,5 @@ def command() -> None:
     """Replay, verify and explain the audit log."""
 
 
-for subcommand in (audit_bundle, audit_replay, audit_show, audit_verify):
+for subcommand in (audit_bundle, audit_evidence, audit_replay, audit_show, audit_verify):
     command.add_command(subcommand.command)

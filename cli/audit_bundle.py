@@ -22,13 +22,15 @@ from jurat.audit import bundle_verifier, story, tlog_policy
 from jurat.audit.bundle_making import BundleMaker
 from jurat.audit.bundle_verifier import BundleReport
 from jurat.audit.bundle_zip import MAX_FILE_BYTES
+from jurat.audit.disclosure import parse_any
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust
-from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import parse
+from jurat.audit.log import Fault, LogEntry, Place
 from jurat.audit.selection import Selection
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES
 from jurat.cli.audit_selection import selection_options
 from jurat.cli.bundles import bundle_folder
+from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import read_whole, writing
 from jurat.cli.log_entries import LOG_FILE, Connect, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
@@ -68,6 +70,12 @@ _PLAIN_FILE: Final = click.Path(path_type=Path, dir_okay=False)
     metavar="BUNDLE",
     help="Also look for policies here: a bundle, or a folder of bundles; repeatable.",
 )
+@disclosures_option
+@click.option(
+    "--with-disclosures",
+    is_flag=True,
+    help="Include what veiled records hide, where it is at hand: it is personal.",
+)
 def command(
     connect: Connect,
     output: Path,
@@ -78,6 +86,8 @@ def command(
     witness_policy: Path | None,
     checkpoints: Path | None,
     folders: tuple[str, ...],
+    disclosures: Path | None,
+    with_disclosures: bool,
 ) -> None:
     """Write decisions, their proofs and their policies to a zip file for an auditor.
 
@@ -95,7 +105,14 @@ def command(
     keys, read = trusted(), trusted.statements()
     policy = None if witness_policy is None else read_whole(witness_policy, at_most=MAX_POLICY_BYTES)
     maker = BundleMaker(keys, policy, statements=None if read is None else (read[0], read[2]))
-    unread = asyncio.run(_take(maker, wanted, source, checkpoints, connect))
+
+    async def take() -> int:
+        async with unveiler(source, connect, given=disclosures, trust=keys) as lifts:
+            taking = _Taking(maker, wanted, lifts, with_disclosures=with_disclosures)
+            await taking.read(source, checkpoints, connect)
+            return taking.unread
+
+    unread = asyncio.run(take())
     policies, missing = asyncio.run(
         _policies(maker.digests, folders, None if source is not None else connect(), keys)
     )
@@ -110,41 +127,59 @@ def command(
     click.echo(f"sha256 {sha256(data).hexdigest()}")
     if unread:
         raise AuditError(
-            f"{unread} entries of the log could not be read as records, so that nobody can tell whether they belong"
-            " into the bundle"
+            f"{unread} entries of the log could not be read, so that nobody can tell whether they belong into the"
+            " bundle"
         )
 
 
-async def _take(
-    maker: BundleMaker, wanted: Selection, source: Path | None, checkpoints: Path | None, connect: Connect
-) -> int:
-    """Read the log, and then its checkpoints; gives how many entries are no records."""
-    unread = 0
-    async with aclosing(log_entries(source, connect)) as entries:
-        async for entry in entries:
-            if isinstance(entry, Fault):
-                click.echo(f"jurat: no record, and no leaf: {entry}", err=True)
-                unread += 1
-                continue
-            unread += _take_entry(maker, wanted, entry)
-    if not maker.has_policy:
-        return unread
-    async with aclosing(checkpoints_of(checkpoints, connect)) as notes:
-        async for one in notes:
-            maker.checkpoint(one)
-    return unread
+class _Taking:
+    """Reads the log, and then its checkpoints.
 
+    Attributes:
+        unread: how many entries are no records, or hide whether they are asked for.
+    """
 
-def _take_entry(maker: BundleMaker, wanted: Selection, entry: LogEntry) -> bool:
-    """Take an entry in; tells whether its payload is no record."""
-    try:
-        record = parse(entry.record.payload).predicate
-    except AuditError as error:
-        click.echo(f"jurat: no record: {entry.place}: {story.printable(str(error))}", err=True)
-        maker.leaf(entry, None)
-        return True
-    maker.leaf(entry, record if wanted(record) else None)
-    return False
+    def __init__(
+        self, maker: BundleMaker, wanted: Selection, lifts: Unveiler, *, with_disclosures: bool
+    ) -> None:
+        self._maker = maker
+        self._wanted = wanted
+        self._lifts = lifts
+        self._with_disclosures = with_disclosures
+        self.unread = 0
+
+    async def read(self, source: Path | None, checkpoints: Path | None, connect: Connect) -> None:
+        async with aclosing(log_entries(source, connect)) as entries:
+            async for entry in entries:
+                if isinstance(entry, Fault):
+                    self._leave_out(entry.place, f"no record, and no leaf: {entry.reason}")
+                else:
+                    self._take(entry)
+        if self._maker.has_policy:
+            async with aclosing(checkpoints_of(checkpoints, connect)) as notes:
+                async for one in notes:
+                    self._maker.checkpoint(one)
+
+    def _take(self, entry: LogEntry) -> None:
+        try:
+            veiled = parse_any(entry.record.payload)
+            statement = self._lifts.lift(veiled)
+        except AuditError as error:
+            self._leave_out(entry.place, f"no record: {error}")
+            self._maker.leaf(entry, None)
+            return
+        if statement.is_veiled and self._wanted.subject is not None:
+            self._leave_out(entry.place, "it is veiled and not disclosed, so that --subject cannot tell")
+            self._maker.leaf(entry, None)
+            return
+        record = statement.predicate
+        at_hand = self._lifts.disclosed if self._with_disclosures and veiled.is_veiled else None
+        disclosed = None if at_hand is None else at_hand.of(record.decision_id)
+        self._maker.leaf(entry, record if self._wanted(record) else None, disclosures=disclosed)
+
+    def _leave_out(self, place: Place, why: str) -> None:
+        click.echo(f"jurat: left out: {place}: {story.printable(why)}", err=True)
+        self.unread += 1
 
 
 async def _policies(
@@ -198,6 +233,8 @@ def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
     click.echo(f"{report.verdict.value}: a bundle of {report.records} records")
     click.echo(f"  in the log, under a witnessed checkpoint: {report.proved}")
     click.echo(f"  their policies say the same again: {report.rejudged}")
+    if report.withheld:
+        click.echo(f"  veiled and NOT DISCLOSED: {report.withheld}; what is in them was not checked")
     for found in report.findings:
         click.echo(f"  {found.verdict.value} ({found.count}): {story.printable(str(found.first))}")
     for fault in report.faults[1:SHOWN_FAULTS]:

@@ -18,13 +18,17 @@ import click
 
 from jurat.agents.catalogue import AGENTS
 from jurat.audit import export
+from jurat.audit.disclosure import parse_any
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.input_manifest import print_inputs
+from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import DecisionRecord, parse
+from jurat.audit.record import Statement
 from jurat.audit.selection import Selection
 from jurat.cli.audit_parquet import Parquet
 from jurat.cli.audit_printers import Csv, Printer, RowLines, SignedLines, TablePrinter
 from jurat.cli.audit_selection import selection_options
+from jurat.cli.disclosed import export_disclosures, unveiler
 from jurat.cli.files import writing
 from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
@@ -66,6 +70,11 @@ _ROW_SUFFIXES: Final = (".csv", ".parquet")
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write to this file which inputs the agents have ended with.",
 )
+@click.option(
+    "--disclosures",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the disclosures of veiled records, and erasures, to this file: it holds what is personal.",
+)
 def command(
     connect: Connect,
     output: Path | None,
@@ -74,6 +83,8 @@ def command(
     source: Path | None,
     decisions: Path | None,
     inputs: Path | None,
+    *,
+    disclosures: Path | None,
 ) -> None:
     """Read the audit log from its beginning to its present end.
 
@@ -81,10 +92,10 @@ def command(
     Kafka. A filtered export leaves out records, so it does not verify as a whole. The other formats are for reading and
     counting: table, and flat rows as JSON lines (rows), csv and parquet.
     """
-    files = [one.resolve() for one in (output, decisions, inputs) if one is not None]
+    files = [one.resolve() for one in (output, decisions, inputs, disclosures) if one is not None]
     if len(set(files)) != len(files):
         raise click.UsageError(
-            "got the same file for two of --output, --decisions and --inputs, expected two"
+            "got the same file for two of --output, --decisions, --inputs and --disclosures, expected two"
         )
     if layout is None and output is not None and output.suffix in _ROW_SUFFIXES:
         raise click.UsageError(
@@ -97,45 +108,85 @@ def command(
     ended = [] if inputs is None else asyncio.run(ended_inputs(connect(), AGENTS))
     with writing(output) as file:
         printer = FORMATS[layout or ("jsonl" if output else "table")](file)
-        agents, left_out = asyncio.run(_replay(log_entries(source, connect), printer, wanted))
+        read = asyncio.run(_replayed(source, connect, printer, wanted))
         printer.close()
     if decisions is not None:
         with writing(decisions) as file:
-            asyncio.run(_export_decisions(connect(), agents, file))
+            asyncio.run(_export_decisions(connect(), read.agents, file))
     if inputs is not None:
         with writing(inputs) as file:
             asyncio.run(_export_inputs(connect(), ended, file))
-    if left_out:
+    if disclosures is not None:
+        with writing(disclosures) as file:
+            asyncio.run(export_disclosures(connect(), read.veiled, file))
+    if read.left_out:
         raise AuditError(
-            f"{left_out} records could not be read and were left out, so this is not the whole log: verify the topic"
-            " itself"
+            f"{read.left_out} records could not be read and were left out, so this is not the whole log: verify the"
+            " topic itself"
         )
 
 
+class _Read:
+    """What a replay met.
+
+    Attributes:
+        veiled: decisions whose records are veiled.
+        left_out: how many entries were left out.
+    """
+
+    def __init__(self) -> None:
+        self._agents: set[str] = set()
+        self.veiled: list[str] = []
+        self.left_out = 0
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The agents whose records were seen."""
+        return tuple(sorted(self._agents))
+
+    def note(self, statement: Statement) -> None:
+        """A record was seen."""
+        self._agents.add(statement.predicate.agent)
+        if statement.is_veiled:
+            self.veiled.append(statement.predicate.decision_id)
+
+    def leave_out(self, place: object, why: str) -> None:
+        """An entry cannot be printed, or a filter cannot tell."""
+        click.echo(f"jurat: left out: {place}: {why}", err=True)
+        self.left_out += 1
+
+
+async def _replayed(source: Path | None, connect: Connect, printer: Printer, wanted: Selection) -> _Read:
+    async with unveiler(source, connect, given=None, trust=Trust(())) as lifts:
+        return await _replay(log_entries(source, connect), printer, wanted, lifts)
+
+
 async def _replay(
-    entries: AsyncIterator[LogEntry | Fault], printer: Printer, wanted: Selection
-) -> tuple[tuple[str, ...], int]:
-    """Print what is wanted; gives the agents whose records were seen, and how many entries were left out unread."""
-    agents: set[str] = set()
-    left_out = 0
+    entries: AsyncIterator[LogEntry | Fault], printer: Printer, wanted: Selection, lifts: Unveiler
+) -> _Read:
+    """Print what is wanted, with values in place of veils where they are at hand."""
+    read = _Read()
     async for entry in entries:
         if isinstance(entry, Fault):
-            click.echo(f"jurat: left out: {entry}", err=True)
-            left_out += 1
+            read.leave_out(entry.place, entry.reason)
             continue
-        record: DecisionRecord | None = None
+        statement: Statement | None = None
         with suppress(AuditError):  # replay shows what is there; verifying is another command
-            record = parse(entry.record.payload).predicate
-            agents.add(record.agent)
-        if record is None:
+            statement = parse_any(entry.record.payload)
+            read.note(statement)
+            statement = lifts.lift(statement)
+        if statement is None:
             if not wanted.is_everything:
-                click.echo(f"jurat: left out: {entry.place}: no record, so that no filter can tell", err=True)
-                left_out += 1
+                read.leave_out(entry.place, "no record, so that no filter can tell")
                 continue
             click.echo(f"jurat: unreadable: {entry.place}: its payload is no record", err=True)
+        elif statement.is_veiled and wanted.subject is not None:
+            read.leave_out(entry.place, "it is veiled and not disclosed, so that --subject cannot tell")
+            continue
+        record = None if statement is None else statement.predicate
         if record is None or wanted(record):
             printer.add(entry, record)
-    return tuple(sorted(agents)), left_out
+    return read
 
 
 async def _export_inputs(connection: Connection, ended: list[Ended], file: IO[bytes]) -> None:

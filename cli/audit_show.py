@@ -15,12 +15,14 @@ from pathlib import Path
 import click
 
 from jurat.audit import story, tlog_policy
+from jurat.audit.disclosure import parse_any
 from jurat.audit.history import History
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry, WitnessedHead
 from jurat.audit.merkle import Frontier
-from jurat.audit.record import Statement, parse
+from jurat.audit.record import Statement
 from jurat.audit.verifier import Verifier
+from jurat.cli.disclosed import ERASED, VEILED, disclosures_option, unveiler
 from jurat.cli.files import read_whole
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
@@ -51,6 +53,7 @@ class _Found:
 @click.option(
     "--history", "checkpoints", type=_PLAIN_FILE, help="Checkpoints from this file instead of Kafka."
 )
+@disclosures_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -61,6 +64,7 @@ def command(
     trusted: Callable[[], Trust],
     witness_policy: Path | None,
     checkpoints: Path | None,
+    disclosures: Path | None,
 ) -> None:
     """Tell the story of the decision ID in plain words, and whether it holds.
 
@@ -73,7 +77,14 @@ def command(
     under: str | None = None
     try:
         keys = trusted()
-        found = asyncio.run(_find(log_entries(source, connect), keys, decision_id))
+
+        async def run() -> tuple[_Found, bool]:
+            async with unveiler(source, connect, given=disclosures, trust=keys, only=decision_id) as lifts:
+                verifier = Verifier(keys, unveiler=lifts)
+                found = await _find(log_entries(source, connect), verifier, decision_id)
+                return found, decision_id in lifts.erased
+
+        found, is_erased = asyncio.run(run())
         if witness_policy is not None:
             history = History(
                 tlog_policy.parse(read_whole(witness_policy, at_most=tlog_policy.MAX_POLICY_BYTES))
@@ -92,6 +103,10 @@ def command(
         standing = "Verified now: the signature, the record's form, and its chain up to here."
     else:
         standing = f"DO NOT RELY ON THIS RECORD: {found.fault.reason}"
+    if found.statement.is_veiled:
+        click.echo(VEILED)
+        if is_erased:
+            click.echo(ERASED)
     told = story.tell(
         found.entry,
         found.statement,
@@ -104,8 +119,9 @@ def command(
     ctx.exit(0 if found.fault is None else 1)
 
 
-async def _find(entries: AsyncGenerator[LogEntry | Fault, None], trust: Trust, decision_id: str) -> _Found:
-    verifier = Verifier(trust)
+async def _find(
+    entries: AsyncGenerator[LogEntry | Fault, None], verifier: Verifier, decision_id: str
+) -> _Found:
     broken: dict[str, Fault] = {}
     leaves: dict[int, int] = {}
     async with aclosing(entries):  # it ends in the middle of the log
@@ -118,7 +134,7 @@ async def _find(entries: AsyncGenerator[LogEntry | Fault, None], trust: Trust, d
             if isinstance(outcome, Fault):
                 broken.setdefault(entry.record.chain, outcome)
                 with suppress(AuditError):
-                    statement = parse(entry.record.payload)
+                    statement = parse_any(entry.record.payload)
                     if statement.predicate.decision_id == decision_id:
                         return _Found(entry, statement, index, outcome)
             elif outcome.predicate.decision_id == decision_id:

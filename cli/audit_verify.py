@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,17 +20,20 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jurat.audit import export, story
+from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
-from jurat.audit.verifier_report import NOT_GIVEN, LogVerdict, Report
+from jurat.audit.verifier_report import LogVerdict, Report
 from jurat.cli.audit_bundle import is_bundle, print_bundle_report, verified_bundle
 from jurat.cli.audit_jobs import MAX_JOBS, verify_all
+from jurat.cli.audit_tiles import verified_tiles
 from jurat.cli.audit_witnessed import Witnessed, witnessed_heads
 from jurat.cli.bundles import bundle_folder
+from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
 from jurat.cli.options import connect_options
@@ -64,7 +67,7 @@ class _Beside:
 
 
 @click.command(name="verify")
-@click.argument("file", type=LOG_FILE, required=False)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
 @connect_options
 @trust_options
 @click.option(
@@ -82,6 +85,7 @@ class _Beside:
 @click.option("--history", "checkpoints", type=LOG_FILE, help="Checkpoints from this file instead of Kafka.")
 @click.option("--decisions", type=LOG_FILE, help="Check decision events too, from this file.")
 @click.option("--with-decisions", is_flag=True, help="Check decision events too, from Kafka.")
+@disclosures_option
 @click.option("--inputs", type=LOG_FILE, help="Check that every input of this manifest has a record.")
 @click.option(
     "--with-inputs", is_flag=True, help="Check that every input on the agents' topics has a record."
@@ -114,6 +118,7 @@ def command(
     checkpoints: Path | None,
     decisions: Path | None,
     inputs: Path | None,
+    disclosures: Path | None,
     folders: tuple[str, ...],
     jobs: int,
     with_decisions: bool,
@@ -121,31 +126,40 @@ def command(
     with_policies: bool,
     as_json: bool,
 ) -> None:
-    """Verify the audit topic, an export FILE (`-`: standard input), or an auditor's bundle.
+    """Verify the audit topic, an export FILE (`-`: standard input), an auditor's bundle, or a folder of tiles.
 
     Exit code: 0 valid; 1 something is wrong: invalid, suspect, incomplete; 2 could not tell.
     """
-    for name, given, is_live in (("decisions", decisions, with_decisions), ("inputs", inputs, with_inputs)):
-        if given is not None and is_live:
-            raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
-    if [str(one) for one in (file, decisions, inputs, checkpoints)].count("-") > 1:
+    _check_pairs(decisions=(decisions, with_decisions), inputs=(inputs, with_inputs))
+    if [str(one) for one in (file, decisions, inputs, disclosures, checkpoints)].count("-") > 1:
         raise click.UsageError("got standard input for two files, expected it for one")
     if checkpoints is not None and witness_policy is None:
         raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
+    asks_kafka = with_decisions or with_inputs or with_policies
+    of_records = (decisions, inputs, disclosures, folders, asks_kafka)
     try:
         if file is not None and is_bundle(file):
+            _check_alone(
+                "a bundle", "it holds its own checkpoints and policies", heads, checkpoints, *of_records
+            )
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
             ctx.exit(EXIT_CODES[found.verdict])
         keys = trusted()
         noted = tuple(parse_tree_head(head) for head in heads)
-        live = connect() if with_decisions or with_inputs or with_policies else None
+        if file is not None and file.is_dir():
+            _check_alone(
+                "tiles", "they hold checkpoints, and of records only digests", checkpoints, *of_records
+            )
+            _finish(ctx, verified_tiles(file, keys, witness_policy, noted), as_json=as_json)
+        live = connect() if asks_kafka else None
         witnessed = None
         if witness_policy is not None:
             witnessed = asyncio.run(witnessed_heads(witness_policy, checkpoints, connect))
         beside = _Beside(decisions, inputs, live if with_decisions else None, live if with_inputs else None)
         rejudge = _policies(folders, live if with_policies else None, keys)
         with _bar(file) as told:
+            lifting = unveiler(file, connect, given=disclosures, trust=keys)
             report = asyncio.run(
                 _verify(
                     file,
@@ -154,6 +168,7 @@ def command(
                     (noted, witnessed),
                     beside=beside,
                     rejudge=rejudge,
+                    lifting=lifting,
                     jobs=jobs,
                     told=told,
                 )
@@ -161,11 +176,30 @@ def command(
     except JuratError as error:
         click.echo(f"jurat: could not tell: {error}", err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
+    _finish(ctx, report, as_json=as_json)
+
+
+def _finish(ctx: click.Context, report: Report, *, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         _print_report(report)
     ctx.exit(EXIT_CODES[report.verdict])
+
+
+def _check_pairs(**given: tuple[Path | None, bool]) -> None:
+    for name, (file, is_live) in given.items():
+        if file is not None and is_live:
+            raise click.UsageError(f"got --{name} and --with-{name}, expected one of them")
+
+
+def _check_alone(what: str, why: str, *given: object) -> None:
+    """Refuse what is for a log of records only, rather than leave it out in silence."""
+    if any(given):
+        raise ConfigurationError(
+            f"got options for a log of records with {what}, expected only those about trust, --witness-policy and"
+            f" --json: {why}"
+        )
 
 
 def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> Rejudge | None:
@@ -191,6 +225,7 @@ async def _verify(
     *,
     beside: _Beside,
     rejudge: Rejudge | None,
+    lifting: AbstractAsyncContextManager[Unveiler],
     jobs: int,
     told: Callable[[int], None],
 ) -> Report:
@@ -200,25 +235,28 @@ async def _verify(
     ended = [] if live is None else await ended_inputs(live, agents)
     checks_decisions = beside.decisions is not None or beside.live_decisions is not None
     noted, seen = heads
-    verifier = Verifier(
-        trust,
-        tree_heads=noted,
-        ledger=DecisionLedger() if checks_decisions else None,
-        witnessed=None if seen is None else seen.heads,
-        rejudge=rejudge,
-    )
-    for fault in () if seen is None else seen.faults:
-        verifier.fault(fault.place, fault.reason, fault.check)
-    await _add_decisions(verifier, beside, agents)
-    await verify_all(
-        raw_entries(file, connect),
-        verifier,
-        jobs=jobs,
-        trust=trust,
-        rejudge=rejudge,
-        from_topic=file is None,
-        told=told,
-    )
+    ledger = DecisionLedger() if checks_decisions else None
+    async with lifting as lifts:
+        verifier = Verifier(
+            trust,
+            tree_heads=noted,
+            ledger=ledger,
+            witnessed=None if seen is None else seen.heads,
+            rejudge=rejudge,
+            unveiler=lifts,
+        )
+        for fault in () if seen is None else seen.faults:
+            verifier.fault(fault.place, fault.reason, fault.check)
+        await _add_decisions(verifier, beside, agents)
+        await verify_all(
+            raw_entries(file, connect),
+            verifier,
+            jobs=jobs if lifts.disclosed is None else 1,  # disclosures do not travel to other processes
+            trust=trust,
+            rejudge=rejudge,
+            from_topic=file is None,
+            told=told,
+        )
     async with aclosing(_held(beside, ended)) as stretches:
         async for held in stretches:
             verifier.add_inputs(held)
@@ -294,10 +332,12 @@ def _print_report(report: Report) -> None:
         click.echo(f"  records under a witnessed checkpoint: {report.witnessed}")
     _print_evaluated(report)
     _print_inputs(report)
+    if report.veiled.veiled:
+        click.echo(f"  {_veiled(report.veiled)}")
     for head in report.tree_heads:
         click.echo(f"  tree head: {head}")
     if report.not_run:
-        click.echo(f"  not checked: {'; '.join(NOT_GIVEN[check] for check in report.not_run)}")
+        click.echo(f"  not checked: {'; '.join(dict.fromkeys(report.not_run.values()))}")
     if report.tree_heads:
         click.echo(
             "  Note the tree heads: given back as --tree-head, they show if the log is cut or rewritten"
@@ -323,3 +363,12 @@ def _print_inputs(report: Report) -> None:
             click.echo(f"  offsets that Kafka deleted: {inputs.deleted}; whether they had one cannot be told")
         if inputs.open:
             click.echo(f"  handed to people and not concluded: {inputs.open}, which wait or were dry runs")
+
+
+def _veiled(counts: VeilCounts) -> str:
+    said = f"veiled records: {counts.veiled}, of which {counts.disclosed} were read by their disclosures"
+    if counts.erased:
+        said += f"; {counts.erased} were erased, as a signed statement says"
+    if counts.withheld:
+        said += f"; {counts.withheld} WERE NOT DISCLOSED: what is in them was not checked"
+    return said

@@ -59,8 +59,10 @@ class Children:
     def __init__(self, connection: Connection, folder: Path) -> None:
         self._logs = folder / "logs"
         self._logs.mkdir()
-        # Keys of the demo have no passphrase, and what Faust keeps in the state folder goes with the demo.
-        kept = {name: value for name, value in os.environ.items() if name != settings.KEYS_PASSPHRASE}
+        # Keys of the demo have no passphrase, its people are made up, and what Faust keeps in the state folder goes
+        # with the demo.
+        left_out = (settings.KEYS_PASSPHRASE, settings.SUBJECT_KEYS)
+        kept = {name: value for name, value in os.environ.items() if name not in left_out}
         self._environ = {**kept, "JURAT_STATE_DIR": str(folder / "state"), "PYTHONUNBUFFERED": "1"}
         self._where = (
             "--bootstrap-servers",

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "publish": "Publish events from JSON lines.",
     "score": "Score agents in simulated worlds.",
     "simulate": "Publish a simulated marketplace.",
+    "subject": "Data subjects: their keys, and erasing them.",
     "subscribe": "Print the events of a topic.",
     "topics": "Create, compare and describe topics.",
     "witness": "Cosign the checkpoints of audit logs.",

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
+from jurat.audit.disclosure_reader import Unveiler
+from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.selection import Selection
 from jurat.audit.story import printable
 from jurat.cli.bundles import bundle_folder, say
+from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.log_entries import log_entries
 from jurat.cli.options import MOMENT, connect_options
 from jurat.policies import PolicyEngine, load_bundle
@@ -54,6 +57,7 @@ _VERDICTS: Final = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.ES
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="Read an export file (`jurat audit replay --output`) instead of Kafka.",
 )
+@disclosures_option
 @click.option("--agent", help="Only this agent's decisions.")
 @click.option("--from", "since", type=MOMENT, help="Only what was decided then or later: a date or RFC 3339.")
 @click.option("--to", "until", type=MOMENT, help="Only what was decided before then.")
@@ -80,6 +84,7 @@ def backtest(
     until: str | None,
     examples: int,
     *,
+    disclosures: Path | None,
     simulate: bool,
     as_json: bool,
 ) -> None:
@@ -94,9 +99,13 @@ def backtest(
     judging = PolicyEngine(load_bundle(bundle_folder(new)))
     by = Simulated if simulate else AsRecorded
     made = Backtest(judging, old=compared, judging=by, examples=examples)
-    asyncio.run(
-        judge_log(log_entries(source, connect), made, Selection(agent=agent, since=since, until=until))
-    )
+    wanted = Selection(agent=agent, since=since, until=until)
+
+    async def run() -> None:
+        async with unveiler(source, connect, given=disclosures, trust=Trust(())) as lifts:
+            await judge_log(log_entries(source, connect), made, wanted, lifts)
+
+    asyncio.run(run())
     report = made.report()
     known = {name for engine in (judging, compared) if engine is not None for name in engine.bundle.agents}
     if agent is not None and agent not in known and not report.judged:
@@ -111,12 +120,12 @@ def backtest(
 
 
 async def judge_log(
-    entries: AsyncGenerator[LogEntry | Fault, None], made: Backtest, wanted: Selection
+    entries: AsyncGenerator[LogEntry | Fault, None], made: Backtest, wanted: Selection, lifts: Unveiler
 ) -> None:
     """Judge the decisions of a log again, and count everything else in it."""
     async with aclosing(entries):
         async for entry in entries:
-            record = read(entry)
+            record = read(entry, lifts)
             if isinstance(record, NotJudged):
                 made.add(record)
             else:

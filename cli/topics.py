@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jurat import app
+from jurat import app, settings
 from jurat.agents.catalogue import AGENTS
 from jurat.audit.story import printable
 from jurat.cli.options import connection_options
@@ -42,6 +42,8 @@ def declared() -> tuple[topics.Topic, ...]:
             for topic in (agent.topic, *(name for view in agent.views for name in view.topics))
         }
         needed = {*mine.events, *topics.OF_ALL_AGENTS, *topics.OF_THE_NOTARY, topics.POLICIES}
+        if settings.subject_keys_file() is not None:
+            needed |= {*topics.OF_VEILED_RECORDS, topics.TRUST}
         shared = tuple(topic for topic in shared if topic.name in read or topic in needed)
     return tuple(dict.fromkeys((*shared, *own)))
 

@@ -19,6 +19,7 @@ class Why(StrEnum):
     """Why a record was not judged."""
 
     UNREADABLE = "the record cannot be read"
+    VEILED = "it is veiled, and not disclosed here: what policies were asked is not known"
     SKIPPED = "the agent does not decide such events: no policy was asked"
     REJECTED = "the input was rejected before any policy was asked"
     EXPIRED = "the input was too old to be decided: no policy was asked"

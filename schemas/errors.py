@@ -31,6 +31,7 @@ what was got, what was expected and how to mend it; coordinates, key ids and pol
     │   ├── SignatureInvalid
     │   ├── RecordInvalid         a record that is not canonical or breaks its schema
     │   ├── ChainBroken           seq or prev does not follow
+    │   ├── DisclosureInvalid     a disclosure, sealed evidence or subject key that is not what was committed to
     │   ├── ProofInvalid          a Merkle proof or root that does not match
     │   ├── LogForked             a log that is not what it was when it was signed
     │   ├── WitnessConflict       a witness that cosigned another size of this log last
@@ -182,6 +183,10 @@ class BundleInvalid(AuditError):
 
 class ChainBroken(AuditError):
     """A record whose `seq` or `prev` does not follow its predecessor."""
+
+
+class DisclosureInvalid(AuditError):
+    """A disclosure that no commitment stands for, or sealed evidence or a subject key that does not open."""
 
 
 class WitnessRefused(AuditError):

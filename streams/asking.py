@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jurat.agents.action_space import LazySpace
@@ -67,6 +68,8 @@ async def reason(case: Deciding, situation: Situation[Any], name: str) -> Decide
     reasoner = case.trace.asking(by.reasoner)
 
     async def propose(request: ProposalRequest, ask: int) -> Proposal | ToolCall | None:
+        if case.texts is not None:
+            request = replace(request, keep=case.texts.keep)
         return await calls.propose(
             reasoner, request, where=where, decision_id=name, attempt=case.attempt, ask=ask
         )
@@ -74,7 +77,12 @@ async def reason(case: Deciding, situation: Situation[Any], name: str) -> Decide
     async def use(step: Use, ask: int) -> ToolResult:
         return await calls.use(step, where=where, decision_id=name, attempt=case.attempt, ask=ask)
 
-    return await driven(by.agent, by.engine, case.judge(situation), situation, propose=propose, use=use)
+    decided = await driven(by.agent, by.engine, case.judge(situation), situation, propose=propose, use=use)
+    if case.texts is not None:
+        for tool in decided.tools:
+            case.texts.keep_model(tool.result.arguments)
+            case.texts.keep_model(tool.result.result)
+    return decided
 
 
 async def driven(

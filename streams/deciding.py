@@ -21,6 +21,7 @@ from jurat.agents.agent import Agent, Lookup, Situation
 from jurat.agents.kernel import Decided
 from jurat.agents.memory import Memory
 from jurat.agents.reasoner import Reasoner
+from jurat.audit.disclosure import Salts
 from jurat.audit.draft import draft
 from jurat.audit.keys import Trust
 from jurat.audit.record import ContextRead, DecisionRecord, Outcome, Rejection
@@ -42,6 +43,7 @@ from jurat.streams import approving, forgetting, remembering
 from jurat.streams.asking import Calls, reason
 from jurat.streams.decoding import Decoded, decode_record
 from jurat.streams.documents import Document, Views, digest_of
+from jurat.streams.evidence import Texts, Vault
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.recording import Recorder
 from jurat.streams.shadow import Shadow
@@ -75,6 +77,7 @@ class Decider:
         shadow: whose verdicts are recorded beside the engine's.
         trust: the keys that people answer with, or ask to forget; asked for at each answer and request.
         permits: raises what speaks against signing a decision.
+        vault: seals what is personal, in veiled records; None leaves it in the records.
     """
 
     agent: Agent[Any]
@@ -89,6 +92,7 @@ class Decider:
     shadow: Shadow | None = None
     trust: Callable[[], Trust] = lambda: Trust(())
     permits: Callable[[DecisionRecord], None] = lambda _record: None
+    vault: Vault | None = None
     recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +121,8 @@ class Decider:
             where=decoded.where,
             event_id=attributes.id if attributes else None,
         ) as trace:
-            one = Deciding(self, decoded, state, calls, attempt, trace, self.clock())
+            texts = None if self.vault is None else Texts()
+            one = Deciding(self, decoded, state, calls, attempt, trace, self.clock(), texts)
             verdicted = await one.decide()
             trace.ended(verdicted.outcome.value, verdicted.draft.decision_id)
         return verdicted
@@ -148,8 +153,14 @@ class Decider:
         name = self.recorder.id_of(decoded)
         record = self.recorder.ended(decoded, outcome, name=name, at=at, context=context, rejection=rejection)
         source = record.inputs[0]
-        made = draft(record, source.uri, source.sha256)
-        return Verdicted(decoded, at, outcome, made, traceparent, rejection=rejection)
+        made = draft(record, source.uri, source.sha256, salts=self.salts)
+        texts = {} if self.vault is None else {source.sha256: decoded.record.value or b""}
+        return Verdicted(decoded, at, outcome, made, traceparent, rejection=rejection, texts=texts)
+
+    @property
+    def salts(self) -> Salts | None:
+        """Where the salts of veiled records come from; None where records are not veiled."""
+        return None if self.vault is None else self.vault.draw
 
     def uri(self, where: InputRef) -> str:
         """Where something stands, for a record."""
@@ -167,6 +178,7 @@ class Deciding:
     attempt: int
     trace: DecisionTrace
     now: datetime
+    texts: Texts | None = None
 
     async def decide(self) -> Verdicted:
         """Take it to its end."""
@@ -227,7 +239,10 @@ class Deciding:
         """A decision with its record; `change` changes the state, once nothing else can fail."""
         self.by.permits(record)
         value = encode(decision, ids=self.by.ids)
-        made = draft(record, decision.id, hashlib.sha256(value).hexdigest())
+        made = draft(record, decision.id, hashlib.sha256(value).hexdigest(), salts=self.by.salts)
+        if self.texts is not None:
+            self.texts.keep(self.decoded.record.value or b"")
+            self.texts.keep(value)
         check_end_fits(decision, made)
         changelog, asked = change()
         return Verdicted(
@@ -240,6 +255,7 @@ class Deciding:
             decision_value=value,
             changelog=changelog,
             asked=asked,
+            texts={} if self.texts is None else self.texts.held,
         )
 
     async def situation(self, event: Event, memory: Memory) -> tuple[Situation[Any], tuple[ContextRead, ...]]:
@@ -255,6 +271,9 @@ class Deciding:
             read.append(ContextRead(name="state", key=event.key(), uri=None, sha256=digest_of(own)))
         read.extend(remembering.read(self, event, memory))
         situation = Situation(event, self.now, self.decoded.occurred_at, documents, own, memory)
+        if self.texts is not None:
+            for model in (*documents.values(), own, memory):
+                self.texts.keep_model(model)
         return situation, tuple(read)
 
     async def _look_up(self, lookup: Lookup) -> Document | None:

@@ -138,6 +138,7 @@ async def open_partition(number: int, shared: Shared, *, check_ours: Callable[[]
         signing=shared.signing,
         cluster_id=shared.decider.cluster_id,
         ids=shared.decider.ids,
+        vault=shared.decider.vault,
     )
     stale = [writer.tombstone(key) for key in journal.stale(state.ended)]
     return Opened(transactions, state, journal, writer, stale)

@@ -21,6 +21,7 @@ from jurat.schemas.decision import decision_id
 from jurat.streams import topics
 from jurat.streams.committing import Output
 from jurat.streams.dead_letters import dead_letter
+from jurat.streams.evidence import Vault, subject_of
 from jurat.streams.kafka import Connection
 from jurat.streams.state import Entry
 from jurat.streams.timers import Due
@@ -38,6 +39,8 @@ class _Topics:
     timers: str
     journal: str
     approvals: str
+    evidence: str
+    subject_keys: str
 
     @classmethod
     def of(cls, connection: Connection, agent: str) -> _Topics:
@@ -49,6 +52,8 @@ class _Topics:
             topics.timers(agent),
             topics.journal(agent),
             topics.APPROVAL_REQUESTS,
+            topics.EVIDENCE,
+            topics.SUBJECT_KEYS,
         )
         return cls(*(connection.topic(topic.name) for topic in declared))
 
@@ -64,6 +69,7 @@ class Writer:
         signing: who signs the next record.
         cluster_id: the Kafka cluster's id.
         ids: a Schema Registry's ids, if one is configured.
+        vault: seals what is personal, of veiled records.
     """
 
     connection: Connection
@@ -72,6 +78,7 @@ class Writer:
     signing: Callable[[], Signing]
     cluster_id: str
     ids: SchemaIds | None
+    vault: Vault | None = None
     _topics: _Topics = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +114,8 @@ class Writer:
             headers,
         )
         changed = [self.entry(entry) for entry in one.changelog]
-        return [*self._announced(one), audit, *changed, *self._asked(one)], head.extend(payload)
+        outputs = [*self._announced(one), audit, *self._sealed(one), *changed, *self._asked(one)]
+        return outputs, head.extend(payload)
 
     def entry(self, entry: Entry) -> Output:
         """A record of the changelog."""
@@ -152,6 +160,18 @@ class Writer:
                 Output(self._topics.dead_letters, self.partition, letter.key, letter.value, letter.headers)
             ]
         return []
+
+    def _sealed(self, one: Verdicted) -> list[Output]:
+        """The evidence of a veiled record, and the key that opens it."""
+        if self.vault is None or not one.draft.disclosures:
+            return []
+        name = one.draft.decision_id
+        subject = subject_of(one.decoded.record.key, name)
+        key, evidence = self.vault.seal(name, subject, one.draft.disclosures, one.texts)
+        return [
+            Output(self._topics.subject_keys, None, key.key, key.value),
+            *[Output(self._topics.evidence, None, each.key, each.value) for each in evidence],
+        ]
 
     def _asked(self, one: Verdicted) -> list[Output]:
         asked = one.asked

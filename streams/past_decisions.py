@@ -13,15 +13,17 @@ from datetime import timedelta
 from typing import Final
 
 from jurat.audit.coordinates import parse_uri
+from jurat.audit.disclosure import parse_any
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.log import Fault, LogEntry
-from jurat.audit.record import DecisionRecord, Outcome, concluded, is_unjudged, parse
+from jurat.audit.record import DecisionRecord, Outcome, concluded, is_unjudged
 from jurat.audit.rows import chosen
 from jurat.audit.selection import VERDICT_OF
 from jurat.audit.usage import BudgetUsed
 from jurat.policies.backtest_past import NotJudged, PastDecision, Took, Why
 from jurat.policies.backtest_report import Said
 from jurat.schemas.decision import decision_id_at
-from jurat.schemas.errors import RecordInvalid
+from jurat.schemas.errors import AuditError
 
 WHY_NOT: Final = {
     Outcome.SKIPPED: Why.SKIPPED,
@@ -31,14 +33,17 @@ WHY_NOT: Final = {
 }
 
 
-def read(entry: LogEntry | Fault) -> DecisionRecord | NotJudged:
-    """The record of an entry, or why it cannot be read."""
+def read(entry: LogEntry | Fault, lifts: Unveiler) -> DecisionRecord | NotJudged:
+    """The record of an entry, or why it cannot be read; `lifts` lifts its veil, if it can."""
     if isinstance(entry, Fault):
         return NotJudged(Why.UNREADABLE, entry.reason, place_of(entry))
     try:
-        return parse(entry.record.payload).predicate
-    except RecordInvalid as error:
+        statement = lifts.lift(parse_any(entry.record.payload))
+    except AuditError as error:
         return NotJudged(Why.UNREADABLE, str(error), place_of(entry))
+    if statement.is_veiled:
+        return NotJudged(Why.VEILED, f"it ended {statement.predicate.outcome.value}", place_of(entry))
+    return statement.predicate
 
 
 def past_decision(record: DecisionRecord, place: str) -> PastDecision | NotJudged:

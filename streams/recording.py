@@ -15,6 +15,7 @@ from jurat.agents.agent import Agent
 from jurat.agents.kernel import Decided, ToolUsed
 from jurat.agents.reasoner import JudgedProposal, ModelCall, Reasoner, Spent
 from jurat.audit.coordinates import chain_name
+from jurat.audit.kept import kept_alternatives, kept_errors
 from jurat.audit.reasoning import ModelAsked, ReasonerUsed, ToolAnswered, Usage
 from jurat.audit.record import (
     GENESIS,
@@ -25,8 +26,6 @@ from jurat.audit.record import (
     ProposalJudged,
     Rejection,
     format_time,
-    kept_alternatives,
-    kept_errors,
 )
 from jurat.audit.usage import BudgetUsed
 from jurat.policies.engine import PolicyEngine

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from jurat.audit.record import kept_errors
+from jurat.audit.kept import kept_errors
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.request import Judgement

@@ -112,6 +112,33 @@ TRUST: Final = Topic("audit.trust", partitions=1, retention=FOREVER)
 OF_ALL_AGENTS: Final = (AUDIT, APPROVAL_REQUESTS)
 """Written by every agent, whatever the partitions of its input."""
 
+ERASED_WITHIN_MS: Final = 24 * 60 * 60 * 1000
+"""How long Kafka may keep what was erased: after a tombstone, compaction begins within this time."""
+
+EVIDENCE: Final = Topic(
+    "audit.evidence",
+    compacted=True,
+    own={
+        "segment.bytes": str(64 * 1024 * 1024),
+        "min.cleanable.dirty.ratio": "0.1",
+        "max.compaction.lag.ms": str(ERASED_WITHIN_MS),
+        "delete.retention.ms": str(ERASED_WITHIN_MS),
+    },
+)
+SUBJECT_KEYS: Final = Topic(
+    "audit.subject-keys",
+    compacted=True,
+    own={
+        "segment.bytes": str(16 * 1024 * 1024),
+        "min.cleanable.dirty.ratio": "0.01",
+        "max.compaction.lag.ms": str(60 * 60 * 1000),
+        "delete.retention.ms": str(ERASED_WITHIN_MS),
+    },
+)
+OF_VEILED_RECORDS: Final = (EVIDENCE, SUBJECT_KEYS)
+"""Written by agents that veil their records. What is erased is gone once its segment was compacted: keys, which are
+small, within some hours, evidence within a day. Why each setting has its value: docs/erasure.md."""
+
 SIMULATED_OUTCOMES: Final = Topic("simulation.outcomes")
 CONTEXT_DEAD_LETTERS: Final = Topic(
     "dead-letters.context", retention=FOREVER, max_record_bytes=DEAD_LETTER_MAX_BYTES
@@ -272,8 +299,5 @@ def of_agent(agent: str) -> tuple[Topic, ...]:
 
 def shared() -> tuple[Topic, ...]:
     """Every topic that belongs to no single agent."""
-    return tuple(
-        dict.fromkeys(
-            (*TOPIC_OF_EVENT.values(), *OF_ALL_AGENTS, *OF_THE_NOTARY, CONTEXT_DEAD_LETTERS, POLICIES, TRUST)
-        )
-    )
+    others = (*OF_ALL_AGENTS, *OF_THE_NOTARY, *OF_VEILED_RECORDS, CONTEXT_DEAD_LETTERS, POLICIES, TRUST)
+    return tuple(dict.fromkeys((*TOPIC_OF_EVENT.values(), *others)))

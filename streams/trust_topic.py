@@ -17,6 +17,7 @@ from typing import Final
 
 from jurat.audit.credential import digest_of
 from jurat.audit.credential_issue import opened
+from jurat.audit.subject_erasure import RECORD_KEY
 from jurat.audit.trust_log import TrustLog
 from jurat.schemas.errors import AuditError, StatementInvalid
 from jurat.streams import topics
@@ -66,7 +67,9 @@ class TrustRead:
     refusals: int = 0
 
     def take(self, record: KafkaRecord) -> None:
-        """Take the next record."""
+        """Take the next record; one that states an erasure is another reader's."""
+        if record.key == RECORD_KEY:
+            return
         value = record.value or b""
         try:
             self.log.add(value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from jurat.audit.draft import Draft
@@ -36,6 +37,7 @@ class Verdicted:
         rejection: why it was rejected.
         changelog: what of the state changed.
         asked: what of the requests for approval changed, if anything.
+        texts: what is at hand of the texts that a veiled record names, by their digests.
     """
 
     decoded: Decoded
@@ -48,3 +50,4 @@ class Verdicted:
     rejection: Rejection | None = None
     changelog: tuple[Entry, ...] = ()
     asked: Asked | None = None
+    texts: Mapping[str, bytes] = field(default_factory=dict, repr=False)

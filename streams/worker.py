@@ -42,7 +42,7 @@ from jurat.streams.policy_feed import Judges, PolicyFeed
 from jurat.streams.reading import positions_reached
 from jurat.streams.shadow import Shadow
 from jurat.streams.tables import Tables
-from jurat.streams.topic_admin import ensure_agent_topics
+from jurat.streams.topic_admin import ensure_agent_topics, ensure_topics
 from jurat.streams.topic_checks import check_start, check_topics
 from jurat.streams.worker_config import PinnedSession, Session, WorkerConfig
 from jurat.streams.worker_status import worker_status
@@ -136,6 +136,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         """Everything before the group is joined: topics, views, what the partitions share."""
         config = self._config
         created = await ensure_agent_topics(self._connection, config.agent)
+        if config.vault is not None:
+            created += await ensure_topics(self._connection, topics.OF_VEILED_RECORDS)
         if created:
             log.info("topics created: %s", ", ".join(created))
         async with admin_client(self._connection) as client:
@@ -157,6 +159,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 tracing=config.tracing,
                 trust=config.trust,
                 permits=self._session.permits,
+                vault=config.vault,
             ),
             signing=self._session.now,
             calls=calls,

@@ -18,6 +18,7 @@ from jurat.audit.keys import Signer, Signing, Trust
 from jurat.audit.record import DecisionRecord
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.codec import SchemaIds
+from jurat.streams.evidence import Vault
 from jurat.streams.intake import MAX_IN_FLIGHT
 from jurat.streams.metrics import Meters
 from jurat.streams.retries import RetryPolicy
@@ -91,6 +92,7 @@ class WorkerConfig:
         meters: what is counted; its status is renewed with every turn of the worker.
         tracing: who makes spans.
         session: who signs records under a credential; None lets the signer sign them, as a pinned key.
+        vault: seals what is personal, in veiled records; None leaves it in the records.
     """
 
     agent: Agent[Any]
@@ -108,3 +110,4 @@ class WorkerConfig:
     meters: Meters | None = None
     tracing: Tracing = OFF
     session: Session | None = None
+    vault: Vault | None = None

@@ -11,6 +11,7 @@ from typing import Any, cast
 from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Reasoner
 from jurat.audit.chain import ChainHead
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.log import Fault, LogEntry
 from jurat.policies import PolicyEngine
 from jurat.policies.backtest_past import NotJudged, PastDecision
@@ -126,5 +127,5 @@ class PastLog:
 
 def past_of(entry: LogEntry | Fault) -> PastDecision | NotJudged:
     """What a backtest makes of an entry."""
-    record = read(entry)
+    record = read(entry, Unveiler())
     return record if isinstance(record, NotJudged) else past_decision(record, place_of(entry))

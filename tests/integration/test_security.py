@@ -162,6 +162,21 @@ async def publish(company: Company, *numbers: int) -> None:
             await publisher.publish(order(number), event_id=str(number))
 
 
+async def test_credentials_need_the_acls_of_the_document_alone(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who issues publishes; the worker adds its session; the auditor fetches both."""
+    issuer, auditor = company.member("issuer"), company.member("auditor")
+    issuer.run("keys", "root", "alice", "--org", "acme", "--threshold", "1")
+    issuer.run("keys", "issuer", "payments")
+    issuer.run("keys", "issue", AGENT, "--owner", "team@acme")
+    assert b"trust head  3:" in issuer.run("keys", "publish").stdout
+    monkeypatch.setenv("JURAT_TRUST_ROOT", str(company.keys / "root.json"))
+    await publish(company, 1)
+    await run_router(company, until_idle_s=1.0)
+    assert b"trust head  4:" in auditor.run("keys", "fetch").stdout
+
+
 WORKER_ACLS = [
     ("Read on topic", ResourceType.TOPIC, "commerce.orders"),
     ("Read on topic", ResourceType.TOPIC, "commerce.warehouses"),

@@ -109,10 +109,15 @@ def test_a_rewritten_log_makes_no_bundle(folder: Path) -> None:
         (*MAKE, "--witness-policy", "policy.txt"),
         ("show", "dec_x", "--input", "log.jsonl", "--history", "history.jsonl"),
         ("show", "dec_x", "--input", "-", "--witness-policy", "policy.txt"),
-        ("verify", "log.jsonl", "--witness-policy", "policy.txt"),
+        ("verify", "log.jsonl", "--history", "history.jsonl"),
+        ("verify", "good.zip", *WITNESSED),
+        ("verify", "good.zip", "--decisions", "decisions.jsonl"),
+        ("verify", "good.zip", "--with-policies"),
+        ("verify", "good.zip", "--tree-head", "0:1:" + "0" * 64),
     ],
 )
 def test_options_that_do_not_go_together(folder: Path, arguments: tuple[str, ...]) -> None:
+    (folder / "good.zip").write_bytes(stage.GOOD)
     result = run(*arguments)
     assert (result.exit_code, "expected" in result.output or "which says" in result.output) == (2, True)
 

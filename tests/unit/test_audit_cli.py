@@ -370,3 +370,13 @@ def test_the_openssl_recipe_of_the_docs(folder: Path) -> None:
         ["sh", "-eu", "-c", recipe()], cwd=folder, capture_output=True, text=True, check=False
     )
     assert bad.returncode != 0
+
+
+@pytest.mark.parametrize(
+    "option", [("--policies", "shop"), ("--inputs", "inputs.jsonl"), ("--with-decisions",)]
+)
+def test_what_tiles_cannot_tell_is_refused_with_them(folder: Path, option: tuple[str, ...]) -> None:
+    (folder / "tiles").mkdir()
+    result = run("verify", "tiles", *option, "--bootstrap-servers", "nowhere:1")
+    assert result.exit_code == 2
+    assert "got options for a log of records with tiles" in result.output

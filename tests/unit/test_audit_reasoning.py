@@ -9,14 +9,13 @@ import pytest
 from jurat.audit import printing, reasoning, record, shadow_verdict
 from jurat.audit.chain import ChainHead
 from jurat.audit.draft import draft
+from jurat.audit.kept import MAX_ALTERNATIVES, kept_alternatives
 from jurat.audit.reasoning import ModelAsked, ReasonerUsed, ToolAnswered, Usage
 from jurat.audit.record import (
-    MAX_ALTERNATIVES,
     MAX_PAYLOAD_BYTES,
     DecisionRecord,
     Outcome,
     ProposalJudged,
-    kept_alternatives,
     parse,
 )
 from jurat.schemas import canonical

@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 from jurat.audit import export, history
 from jurat.audit.checkpoint import Checkpoint
 from jurat.audit.input_manifest import print_inputs
-from jurat.audit.keys import print_trust
+from jurat.audit.keys import Trust, print_trust
 from jurat.audit.log import LogEntry
 from jurat.audit.log_key import LogKey
 from jurat.audit.origin import Origin
+from jurat.audit.tiles import Tiling
 from jurat.audit.verifier_report import Check
 from jurat.cli.audit import command
 from tests import honest_log
@@ -167,3 +168,64 @@ def test_what_cannot_be_read_is_told(folder: Path) -> None:
 )
 def test_what_contradicts_itself_is_refused(folder: Path, words: tuple[str, ...]) -> None:
     assert run("log.jsonl", *words).exit_code == 2
+
+
+@pytest.fixture
+def mirror(folder: Path) -> Path:
+    """Both logs as tiles, under witnessed checkpoints."""
+    for number in (0, 1):
+        log = [entry for entry in LOG if entry.partition == number]
+        name = str(Origin(ORIGIN.org, ORIGIN.cluster_id, ORIGIN.topic, number))
+        tiling, place = Tiling(), folder / "mirror" / name
+        files = [file for entry in log for file in tiling.add(entry.leaf_entry())]
+        head = next(one for one in honest_log.heads(log, every=100) if one.partition == number)
+        signed = signed_by(Checkpoint(name, head.size, head.root), witnesses=BOTH)
+        for path, data in (*files, *tiling.partial(), ("checkpoint", signed)):
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+            (place / path).write_bytes(data)
+    return folder / "mirror"
+
+
+def mirrored(*words: str, expect: int) -> dict[str, Any]:
+    result = run("mirror", *words, "--json")
+    assert result.exit_code == expect, result.output
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+def test_a_folder_of_tiles(mirror: Path) -> None:
+    report = mirrored("--witness-policy", "policy", expect=0)
+    assert (report["verdict"], report["records"], report["witnessed"]) == ("VALID", len(LOG), len(LOG))
+    assert report["agents"] == {honest_log.AGENT: 6, honest_log.OTHER: 4}
+    assert [one["number"] for one in report["checks"] if one["run"]] == [Check.WITNESSED]
+    heads = [word for head in report["treeHeads"] for word in ("--tree-head", head)]
+    assert mirrored("--witness-policy", "policy", *heads, expect=0)["verdict"] == "VALID"
+    assert (
+        mirrored(*heads, expect=2)["findings"][0]["first"]["reason"] == "nothing tells whose checkpoint it is"
+    )
+    assert (
+        mirrored("--witness-policy", "policy", "--tree-head", f"0:3:{'00' * 32}", expect=1)["verdict"]
+        == "INVALID"
+    )
+    assert (
+        mirrored("--witness-policy", "policy", "--tree-head", f"7:3:{'00' * 32}", expect=1)["verdict"]
+        == "INVALID"
+    )
+    said = run("mirror", "--witness-policy", "policy").output
+    assert "  not checked: tiles hold no records; no tree head was given\n" in said
+
+
+def test_tiles_that_were_changed(mirror: Path) -> None:
+    for file in sorted(path for path in mirror.rglob("*") if path.is_file()):
+        data = file.read_bytes()
+        file.write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
+        assert mirrored("--witness-policy", "policy", expect=1)["verdict"] == "INVALID", file
+        file.unlink()
+        if file.name != "checkpoint":
+            assert "is missing" in mirrored("--witness-policy", "policy", expect=1)["firstFault"]["reason"]
+        file.write_bytes(data)
+    assert mirrored("--witness-policy", "policy", expect=0)["verdict"] == "VALID"
+    (mirror.parent / "trust.json").write_bytes(print_trust(Trust(honest_log.trust().keys[:1])))
+    assert "not in the trust file" in mirrored("--witness-policy", "policy", expect=1)["firstFault"]["reason"]
+    (mirror.parent / "empty").mkdir()
+    assert run("empty").exit_code == 2

@@ -14,7 +14,8 @@ from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.audit import record as record_module
 from jurat.audit import shadow_verdict
 from jurat.audit.draft import draft
-from jurat.audit.record import MAX_ERROR, MAX_PAYLOAD_BYTES, PolicyUsed, parse
+from jurat.audit.kept import MAX_ERROR
+from jurat.audit.record import MAX_PAYLOAD_BYTES, PolicyUsed, parse
 from jurat.audit.shadow_verdict import ShadowVerdict
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.policies.bundle import Bundle

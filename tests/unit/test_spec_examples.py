@@ -28,9 +28,11 @@ from jurat.audit.credential import (
     print_payload,
 )
 from jurat.audit.forgetting import DATA_PROTECTION, PAYLOAD_TYPE, statement_of
+from jurat.audit.input_manifest import MAX_INPUTS, MAX_LINE_BYTES, MAX_RUNS, InputsHeld, print_inputs
 from jurat.audit.record import FORGET_ASKED_BY, FORGOTTEN, ContextRead
 from jurat.audit.trust_log import MAX_STATEMENTS
 from jurat.audit.usage import BudgetUsed
+from jurat.audit.verifier_report import NOT_GIVEN, TITLES, Check
 from jurat.policies.usage import MAX_TAKES
 from jurat.schemas import canonical
 from jurat.schemas.approvals import MAX_STATEMENT_BYTES
@@ -206,3 +208,21 @@ def test_approvals() -> None:
         assert f"{bound:,}" in text
     assert f"{MAX_WAITING_BYTES // 2**20} MiB" in text
     assert f"`{TIME_OUT}`" in text
+
+
+def test_the_input_manifest() -> None:
+    text = text_of("input-manifest.md")
+    held = InputsHeld("after-sales", "commerce.after-sales-requests", 0, 0, 12, ((0, 3), (5, 5), (7, 10)))
+    assert f"\n{print_inputs(held).decode()}\n" in text
+    assert held.inputs == 9
+    for bound in (MAX_RUNS, MAX_INPUTS, MAX_LINE_BYTES):
+        assert f"{bound:,}" in text
+
+
+def test_the_checks_of_the_verifier() -> None:
+    table = (ROOT / "docs" / "audit.md").read_text().partition("| number | check | needs |\n")[2]
+    rows = re.findall(r"^\| ([0-9]+) \| (.*?) \|(.*?)\|$", table, re.MULTILINE)
+    assert [(int(number), title.replace("`", "")) for number, title, _needs in rows] == [
+        (check.value, TITLES[check]) for check in Check
+    ]
+    assert {int(number) for number, _title, needs in rows if needs.strip()} == {*NOT_GIVEN}

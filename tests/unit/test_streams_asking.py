@@ -13,8 +13,9 @@ from jurat.agents.kernel import Use
 from jurat.agents.reasoner import ModelCall, ProposalRequest, ToolResult
 from jurat.audit import story
 from jurat.audit.chain import ChainHead
+from jurat.audit.kept import MAX_ALTERNATIVES
 from jurat.audit.reasoning import ModelAsked, ToolAnswered, Usage
-from jurat.audit.record import MAX_ALTERNATIVES, DecisionRecord, Outcome, parse
+from jurat.audit.record import DecisionRecord, Outcome, parse
 from jurat.schemas import canonical
 from jurat.schemas.decision import Decision, Verdict
 from jurat.schemas.errors import BrokerUnreachable, ReasonerUnavailable

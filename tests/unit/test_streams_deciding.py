@@ -12,7 +12,8 @@ from jurat.agents.payment_retrier import AskForNewMethod, GiveUp, RetryCharge
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.agents.shop_views import CUSTOMERS
 from jurat.audit.chain import ChainHead
-from jurat.audit.record import MAX_CONTEXT, MAX_ERROR, MAX_ERRORS, Outcome, parse
+from jurat.audit.kept import MAX_ERROR, MAX_ERRORS
+from jurat.audit.record import MAX_CONTEXT, Outcome, parse
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.commerce import PaymentCaptured
 from jurat.schemas.decision import Verdict

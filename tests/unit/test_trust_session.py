@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,12 +17,14 @@ from jurat.audit.identity import Identity
 from jurat.audit.record import DecisionRecord, Outcome
 from jurat.schemas.decision import Verdict
 from jurat.schemas.errors import (
+    BrokerUnreachable,
     ConfigurationError,
     CredentialInvalid,
     InputRejected,
     KeyNotFound,
     StatementInvalid,
 )
+from jurat.streams import trust_session
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.trust_session import SessionKeeper, _check_covers, _Session, needs
 from jurat.streams.worker_config import PinnedSession
@@ -199,3 +202,52 @@ async def test_a_pinned_key_signs_whatever_is_decided() -> None:
     pinned.permits(sample_log.record(AGENT, offset=0, outcome=Outcome.DECIDED))
     assert (pinned.now().signer.keyid, pinned.now().identity) == (key("pinned").keyid, None)
     await pinned.stop()
+
+
+class Days:
+    """A clock that moves only while somebody sleeps, and a topic that is away when told."""
+
+    def __init__(self, stage: Settled, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = NOW
+        self.keeper = in_session(stage)
+        self.keeper._clock = lambda: self.now
+        self.renewed: list[timedelta] = []
+        self.fails = 0
+        self.most = 1
+        monkeypatch.setattr(trust_session.asyncio, "sleep", self.sleep)
+        monkeypatch.setattr(self.keeper, "_renew", self.renew)
+
+    async def sleep(self, wait_s: float) -> None:
+        self.now += timedelta(seconds=wait_s)
+
+    async def renew(self) -> None:
+        self.renewed.append(self.now - NOW)
+        if len(self.renewed) <= self.fails:
+            raise BrokerUnreachable("no broker answers")
+        if len(self.renewed) >= self.most:
+            raise asyncio.CancelledError
+
+
+@pytest.fixture
+def days(monkeypatch: pytest.MonkeyPatch) -> Days:
+    return Days(settled(), monkeypatch)
+
+
+async def test_a_session_is_renewed_when_half_of_it_is_over(days: Days) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await days.keeper._keep()
+    assert days.renewed == [timedelta(hours=10)]
+
+
+async def test_a_renewal_that_fails_is_tried_again(days: Days) -> None:
+    days.fails, days.most = 2, 3
+    with pytest.raises(asyncio.CancelledError):
+        await days.keeper._keep()
+    assert days.renewed == [timedelta(hours=10, minutes=minute) for minute in range(3)]
+
+
+async def test_a_session_that_ends_without_a_successor_ends_the_worker(days: Days) -> None:
+    days.fails = days.most = 10_000
+    with pytest.raises(BrokerUnreachable):
+        await days.keeper._keep()
+    assert days.renewed[-1] == timedelta(hours=19, minutes=59)

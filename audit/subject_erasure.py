@@ -1,0 +1,141 @@
+"""The statement that subjects were erased: of which decisions the disclosures were destroyed, and by whom. Pure.
+
+Rules upheld here: it names decisions, never whom they were about; it is bound to the cluster and to the audit topic; it
+has one spelling (parse then print is identity) and is handed out after its signature was verified, never before.
+
+One check, step by step (the numbers come back in the code): 1. the envelope and the statement are in their one form;
+2. the key is a trusted person's, who signed exactly this; 3. this person has the role.
+
+Specified in `docs/spec/disclosure.md`. Not here: destroying keys and evidence (`jurat.streams.subject_desk`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Final
+
+from pydantic import Field, ValidationError
+
+from jurat.audit import dsse
+from jurat.audit.approval import signed_by
+from jurat.audit.forgetting import DATA_PROTECTION
+from jurat.audit.keys import Signer, Trust
+from jurat.audit.record import Time, format_time
+from jurat.schemas import canonical
+from jurat.schemas.errors import CanonicalError, RecordInvalid, SignatureInvalid
+from jurat.schemas.model import Identifier, Model
+
+PAYLOAD_TYPE: Final = "application/vnd.jurat.erasure.v1+json"
+"""Signed with the statement: a signature for this is none for a request to forget, nor the other way round."""
+
+RECORD_KEY: Final = b"erasure"
+"""The record key of statements of erasures on `audit.trust`, where statements of other kinds stand too."""
+
+MAX_DECISIONS: Final = 1_000
+"""Decisions in one statement; one subject may have several. Some 40 KB, and as many tombstones in one transaction."""
+
+MAX_ENVELOPE_BYTES: Final = 128 * 1024
+"""A statement of `MAX_DECISIONS` in base64, and its signature."""
+
+DecisionId = Annotated[str, Field(pattern=r"^dec_[0-9a-f]{32}$")]
+
+
+class ErasureStatement(Model):
+    """Of which decisions the disclosures were destroyed.
+
+    Attributes:
+        cluster: the Kafka cluster's id.
+        decisions: their ids, sorted, each once.
+        erased_at: when, by the clock of who erased.
+        topic: full name of the audit topic.
+    """
+
+    cluster: Identifier
+    decisions: Annotated[tuple[DecisionId, ...], Field(min_length=1, max_length=MAX_DECISIONS)]
+    erased_at: Time
+    topic: Identifier
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedErasure:
+    """A statement whose signature holds, by somebody who has the role.
+
+    Attributes:
+        erased_by: their name in the trust file.
+        sha256: digest of the statement.
+    """
+
+    said: ErasureStatement
+    erased_by: str
+    sha256: str
+
+
+def statement_of(*, cluster: str, topic: str, decisions: Iterable[str], at: datetime) -> bytes:
+    """Print the statement; the arguments are those of `ErasureStatement`.
+
+    Raises:
+        RecordInvalid: one of them is outside its bounds.
+    """
+    said = {
+        "cluster": cluster,
+        "decisions": sorted(set(decisions)),
+        "erased_at": format_time(at),
+        "topic": topic,
+    }
+    try:
+        payload = canonical.dumps(said)
+    except CanonicalError as error:
+        raise RecordInvalid(f"the statement of an erasure cannot be printed: {error}") from error
+    parse_statement(payload)
+    return payload
+
+
+def parse_statement(payload: bytes) -> ErasureStatement:
+    """Read a statement, refusing every spelling but its one.
+
+    Raises:
+        RecordInvalid: not canonical, a missing or unknown field, or out of bounds.
+    """
+    try:
+        statement = ErasureStatement.model_validate_json(payload)
+        one_form = canonical.dumps(statement.model_dump(mode="json"))
+    except (ValidationError, CanonicalError) as error:
+        raise RecordInvalid(
+            "the statement of an erasure breaks its schema; expected that of docs/spec/disclosure.md"
+        ) from error
+    if one_form != payload or list(statement.decisions) != sorted(set(statement.decisions)):
+        raise RecordInvalid(
+            "the statement of an erasure is not in its one form; expected the exact bytes of docs/spec/disclosure.md"
+        )
+    return statement
+
+
+async def state_erasure(payload: bytes, signer: Signer) -> bytes:
+    """Sign a statement; returns its envelope, as it stands on `audit.trust`."""
+    return await dsse.seal(payload, signer, payload_type=PAYLOAD_TYPE)
+
+
+def verify_erasure(envelope: bytes, trust: Trust) -> VerifiedErasure:
+    """Check a statement and hand out what it says.
+
+    Raises:
+        RecordInvalid: the envelope or the statement is not in its one form.
+        SignatureInvalid: the key is no trusted person's, did not sign this, or has not the role.
+    """
+    if len(envelope) > MAX_ENVELOPE_BYTES:
+        raise RecordInvalid(
+            f"got an envelope of {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}"
+        )
+    payload, (signature,) = dsse.parse_envelope(envelope, payload_type=PAYLOAD_TYPE, signatures=1)  # 1
+    said = parse_statement(payload)
+    person = signed_by(PAYLOAD_TYPE, payload, signature, trust)  # 2
+    if DATA_PROTECTION not in person.roles:  # 3
+        raise SignatureInvalid(
+            f"got the statement of an erasure by {person.approver}, whom the trust file gives the roles"
+            f" {', '.join(person.roles)}; expected {DATA_PROTECTION} among them",
+            keyid=person.keyid,
+        )
+    return VerifiedErasure(said, person.approver, sha256(payload).hexdigest())

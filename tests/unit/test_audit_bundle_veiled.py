@@ -1,0 +1,113 @@
+"""Bundles of veiled records: what they hide goes along where it is asked for, and only if it is theirs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from jurat.audit import bundle, bundle_zip, history
+from jurat.audit.disclosure import parse_any, print_disclosures
+from jurat.audit.disclosure_file import print_line
+from jurat.audit.verifier_report import LogVerdict
+from jurat.cli.audit import command
+from jurat.schemas.errors import AuditError
+from tests import bundle_stage as stage
+from tests.golden.audit import sample_log
+from tests.veiled import VeiledLog
+
+LOG = VeiledLog()
+IDS = tuple(LOG.disclosures)
+MAKE = ("bundle", "--input", "log.jsonl", "--output", "b.zip", "--history", "history.jsonl")
+WITNESSED = ("--witness-policy", "policy.txt")
+DISCLOSED = ("--disclosures", "disclosures.jsonl")
+
+
+def made(*, with_disclosures: bool) -> bytes:
+    maker = stage.BundleMaker(sample_log.trust(), stage.POLICY)
+    for entry in LOG.entries:
+        record = parse_any(entry.record.payload).predicate
+        disclosures = LOG.of(record.decision_id) if with_disclosures else None
+        maker.leaf(entry, record, disclosures=disclosures)
+    maker.checkpoint(stage.signed_head(LOG.entries, 0, 5))
+    return maker.made({})[0]
+
+
+DISCLOSING = made(with_disclosures=True)
+FILES = bundle_zip.unpack(DISCLOSING)
+FIRST, SECOND = (name for name in sorted(FILES) if re.search(r"/0-[01]-.*disclosures", name))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "log.jsonl").write_bytes(sample_log.lines(LOG.entries))
+    (tmp_path / "policy.txt").write_bytes(stage.POLICY)
+    (tmp_path / "trust.json").write_bytes(sample_log.golden_files()["trust.json"])
+    head = stage.signed_head(LOG.entries, 0, 5)
+    (tmp_path / "history.jsonl").write_bytes(history.print_line(head) + b"\n")
+    lines = [print_line(name, LOG.disclosures[name]) + b"\n" for name in IDS]
+    (tmp_path / "disclosures.jsonl").write_bytes(b"".join(lines))
+    monkeypatch.setenv("JURAT_KEYS_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_disclosed_or_not_a_record_is_proved() -> None:
+    veiled = made(with_disclosures=False)
+    assert not [name for name in bundle_zip.unpack(veiled) if "disclosures" in name]
+    report = stage.verify(veiled)
+    assert (report.verdict, report.proved, report.withheld) == (LogVerdict.VALID, 5, 5)
+    report = stage.verify(DISCLOSING)
+    assert (report.verdict, report.proved, report.withheld) == (LogVerdict.VALID, 5, 0)
+
+
+def test_disclosures_of_another_record() -> None:
+    def swap(files: stage.Files) -> None:
+        files[FIRST], files[SECOND] = files[SECOND], files[FIRST]
+
+    report = stage.verify(stage.mended(swap, DISCLOSING))
+    assert report.verdict is LogVerdict.INVALID
+    assert report.findings[0].count == 2
+
+
+def test_disclosures_that_say_something_else() -> None:
+    first, *others = LOG.disclosures[IDS[0]]
+    lying = print_disclosures([type(first)(first.salt, first.place, "somebody else"), *others])
+    for data in (lying, print_disclosures(others), b"[]", b"noise"):
+        report = stage.verify(stage.mended(lambda files, data=data: files.update({FIRST: data}), DISCLOSING))
+        assert (report.verdict, report.findings[0].count) == (LogVerdict.INVALID, 1), data
+
+
+def test_disclosures_of_a_record_that_is_not_veiled() -> None:
+    """They say nothing, and are not let pass as if they did."""
+    name = next(name for name in stage.FILES if name.endswith(".dsse.json"))
+    beside = name.replace(".dsse.json", ".disclosures.json")
+    report = stage.verify(stage.mended(lambda files: files.update({beside: b"[]"})))
+    assert report.verdict is LogVerdict.INVALID
+    assert "disclosures beside a record that is not veiled" in str(report.faults[0])
+
+
+def test_what_is_hidden_goes_along_only_where_it_is_asked_for(folder: Path) -> None:
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(command, list(words), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    run(*MAKE, *WITNESSED, *DISCLOSED)
+    assert not [name for name in bundle_zip.unpack((folder / "b.zip").read_bytes()) if "disclosures" in name]
+    assert "veiled and NOT DISCLOSED: 5" in run("verify", "b.zip", *WITNESSED)
+    run(*MAKE, *WITNESSED, *DISCLOSED, "--with-disclosures", "--subject", "#W100")
+    told = json.loads(run("verify", "b.zip", *WITNESSED, "--json"))
+    assert (told["verdict"], told["records"], told["notDisclosed"]) == ("VALID", 3, 0)
+
+
+def test_a_subject_cannot_be_asked_for_where_it_is_hidden(folder: Path) -> None:
+    result = CliRunner().invoke(command, [*MAKE, *WITNESSED, "--subject", "#W100"])
+    assert isinstance(result.exception, AuditError)
+    assert "--subject cannot tell" in result.stderr
+    assert "no record for a bundle" in str(result.exception)
+    assert not (folder / "b.zip").exists()
+    assert bundle.MANIFEST in FILES
