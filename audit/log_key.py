@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from jurat.audit import cosignature, ed25519, mldsa, note
-from jurat.schemas.errors import KeyRejected
+from jurat.schemas.errors import KeyRejected, NoteInvalid
 
 SECRET_SIZE: Final = 32
 _ED25519: Final = b"ed25519"
@@ -53,7 +53,12 @@ class LogKey:
         return ed25519.SigningKey(self._seed(_ED25519, name))
 
     def mldsa(self, name: str) -> mldsa.SigningKey:
-        """The ML-DSA-44 key of a log or a witness, like `ed25519`."""
+        """The ML-DSA-44 key of a log or a witness, like `ed25519`; what it signs has room for names of 255 bytes."""
+        if len(name.encode(errors="replace")) > cosignature.MAX_NAME_BYTES:
+            raise NoteInvalid(
+                f"got the key name {name[:50]!r}... of more than {cosignature.MAX_NAME_BYTES} bytes, expected a shorter"
+                " one"
+            )
         return mldsa.SigningKey(self._seed(_MLDSA44, name))
 
     def mac(self, origin: str, message: bytes) -> bytes:
