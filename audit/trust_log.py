@@ -130,6 +130,10 @@ class TrustLog:
         """The credentials of a key, the newest first."""
         return tuple(reversed(self._of_key.get(keyid, ())))
 
+    def had(self, head: TrustHead) -> bool:
+        """Whether the log had this head."""
+        return head.size < len(self._heads) and self._heads[head.size] == head.sha256
+
     def has(self, digest: str) -> bool:
         """Whether a statement stands in the log."""
         return digest in self._admitted
@@ -182,7 +186,7 @@ class TrustLog:
         if digest in self._admitted:  # 2
             raise StatementInvalid("got a statement that stands in the log already")
         after = made.after  # 3
-        if after.size >= len(self._heads) or self._heads[after.size] != after.sha256:
+        if not self.had(after):
             raise StatementInvalid(
                 f"got a statement made after the head {after.size}:{after.sha256}, which this log never had: statements"
                 " are missing before it, or it is from another log"

@@ -16,7 +16,7 @@ from jurat.audit.credential import AgentCredential
 from jurat.audit.credential_issue import issue, print_request
 from jurat.audit.credential_scope import Limit, Scope
 from jurat.audit.key_store import KeyKind, make_key, retire_key
-from jurat.audit.trust_file import LOG_FILE, write_log
+from jurat.audit.story import printable
 from jurat.audit.trust_log import TrustLog
 from jurat.cli.keys_ceremony import (
     Ceremony,
@@ -27,14 +27,16 @@ from jurat.cli.keys_ceremony import (
     issuers_key,
     members_of,
     request_option,
-    told,
 )
 from jurat.cli.options import connection_options, keys_option
-from jurat.schemas.errors import ConfigurationError, StatementInvalid
+from jurat.schemas.errors import ConfigurationError
 from jurat.streams.kafka import Connection
 from jurat.streams.trust_topic import publish_statements, read_trust
 
 AGENT_DAYS: Final = 90
+
+LIMIT_DIGITS: Final = 16
+"""A canonical integer has no more."""
 
 
 @click.command(name="request")
@@ -93,7 +95,7 @@ def issue_(
         AgentCredential,
         members_of(wanted)
         | ceremony.times(days, until=issuing.expiry)
-        | {"after": log.head, "owner": owner, "scope": scope},
+        | {"after": ceremony.after(log), "owner": owner, "scope": scope},
     )
     signer = issuers_key(ceremony, issuing)
     ceremony.add(asyncio.run(issue(made, [signer])))
@@ -132,7 +134,7 @@ def _scope(
 
 def _limit(text: str) -> Limit:
     path, _equals, most = text.partition("=")
-    if not most.isdecimal():
+    if not most.isdecimal() or len(most) > LIMIT_DIGITS:
         raise click.UsageError(f"got the limit {text!r}, expected one such as context.amount_minor=50000")
     return checked(Limit, {"most": int(most), "of": path})
 
@@ -168,7 +170,7 @@ def publish(connection: Connection, keys: Path | None) -> None:
     ceremony = Ceremony(settings.keys_dir(keys))
     _log, lines = ceremony.read()
     found = asyncio.run(publish_statements(connection, ceremony.root(), lines))
-    write_log(ceremony.folder / LOG_FILE, found.lines)
+    ceremony.take_over(found.log, found.lines)
     _told_head(found.log)
 
 
@@ -183,17 +185,11 @@ def fetch(connection: Connection, keys: Path | None) -> None:
     ceremony = Ceremony(settings.keys_dir(keys))
     found = asyncio.run(read_trust(connection, ceremony.root()))
     found.log.check_met()
-    if (ceremony.folder / LOG_FILE).exists():
-        log, _lines = ceremony.read()
-        mine = [one.statement for one in log.statements if not found.log.has(one.digest)]
-        if mine:
-            raise StatementInvalid(
-                f"the trust log here has {len(mine)} statements that are not on the topic, first: {told(mine[0])};"
-                " publish them: jurat keys publish"
-            )
-    write_log(ceremony.folder / LOG_FILE, found.lines)
+    ceremony.take_over(found.log, found.lines)
     for refused in found.refused:
-        click.echo(f"passed over {refused}", err=True)
+        click.echo(f"passed over {printable(str(refused))}", err=True)
+    if found.refusals > len(found.refused):
+        click.echo(f"passed over {found.refusals} in all; these are the last", err=True)
     _told_head(found.log)
 
 

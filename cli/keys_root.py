@@ -22,6 +22,7 @@ from jurat.cli.keys_ceremony import (
     Ceremony,
     asked_for,
     begin,
+    check_none_yet,
     checked,
     days_option,
     issuer_of,
@@ -29,9 +30,11 @@ from jurat.cli.keys_ceremony import (
     members_of,
     moment_of,
     request_option,
+    shown,
     told,
 )
 from jurat.cli.options import keys_option
+from jurat.schemas.errors import ConfigurationError
 
 ISSUER_DAYS: Final = 365
 
@@ -56,10 +59,17 @@ def root(holders: tuple[str, ...], org: str | None, threshold: int, keys: Path |
         last, _digest = log.root
         if org not in (None, last.org):
             raise click.UsageError(f"got the organisation {org}, but the root here is that of {last.org}")
-        made = Root(after=log.head, keys=keyids, org=last.org, threshold=threshold, version=last.version + 1)
+        after = ceremony.after(log)
+        if any(isinstance(one.statement, Root | Issuer) and one.place > after.size for one in log.statements):
+            raise ConfigurationError(
+                "got a root or an issuer here that is not on the topic, on which the next root has to build; first:"
+                " jurat keys publish"
+            )
+        made = Root(after=after, keys=keyids, org=last.org, threshold=threshold, version=last.version + 1)
         line = asyncio.run(issue(made, ceremony.roots_here(sorted({*keyids, *last.keys}))))
         ceremony.settle(line, max(missing_signatures(last, line), missing_signatures(made, line)))
         return
+    check_none_yet(ceremony)
     if org is None:
         raise click.UsageError("expected --org for the first root")
     first = Root(after=EMPTY_HEAD, keys=keyids, org=org, threshold=threshold, version=1)
@@ -82,13 +92,15 @@ def _root_key(ceremony: Ceremony, holder: str) -> str:
 def sign(file: Path, keys: Path | None) -> None:
     """Sign a statement that waits in FILE with the root keys that are here; with the last signature it is made.
 
-    It is shown first what is signed.
+    It is shown first what is signed, and asked.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
     line = read_root(file)
     statement = parse_payload(opened(line)[0])
-    click.echo(f"{statement.type:10}  {told(statement)}", err=True)
+    click.echo(f"{statement.type:10}  {told(statement)}\n{shown(statement)}", err=True)
+    click.confirm("Sign this?", abort=True, err=True)
     if isinstance(statement, Root) and statement.version == 1:
+        check_none_yet(ceremony)
         line = asyncio.run(countersign(line, ceremony.roots_here(statement.keys)))
         begin(ceremony, statement, line)
         if not missing_signatures(statement, line):
@@ -121,7 +133,7 @@ def issuer(name: str, days: int | None, asked: Path | None, keys: Path | None) -
     last, digest = log.root
     wanted = asked_for(asked, "issuer", name, digest) or ceremony.ask("issuer", name, digest)
     times = ceremony.times(ISSUER_DAYS if days is None else days)
-    made = checked(Issuer, members_of(wanted) | times | {"after": log.head})
+    made = checked(Issuer, members_of(wanted) | times | {"after": ceremony.after(log)})
     line = asyncio.run(issue(made, ceremony.roots_here(last.keys)))
     ceremony.settle(line, missing_signatures(last, line))
 
@@ -147,7 +159,7 @@ def revoke(
     ceremony = Ceremony(settings.keys_dir(keys))
     log, _lines = ceremony.read()
     fields = {
-        "after": log.head,
+        "after": ceremony.after(log),
         "compromised_since": None if since is None else moment_of(since),
         "effective": print_seconds(ceremony.now) if effective is None else moment_of(effective),
         "keyid": keyid,
