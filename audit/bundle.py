@@ -30,6 +30,7 @@ TRUST: Final = "trust.json"
 TRUST_ROOT: Final = "root.json"
 TRUST_LOG: Final = "trust-log.jsonl"
 WITNESS_POLICY: Final = "witness-policy.txt"
+KEYS: Final = "keys/"
 
 MAX_RECORDS: Final = 20_000
 """Two files each, and 8 KB with the proof: what the bounds of the zip file hold."""
@@ -44,7 +45,7 @@ _CONSISTENCY: Final = re.compile(
     rf"checkpoints/(?P<partition>{_NUMBER})-(?P<size1>{_NUMBER})-(?P<size2>{_NUMBER})\.consistency"
 )
 _POLICY: Final = re.compile(r"policies/(?P<digest>[0-9a-f]{64})/(?P<path>.+)")
-_KEY: Final = re.compile(r"keys/z[A-Za-z0-9]{1,100}\.pem")
+_KEY: Final = re.compile(rf"{KEYS}z[A-Za-z0-9]{{1,100}}\.pem")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from jurat.schemas import canonical
 from jurat.schemas.errors import AuditError, CanonicalError, KeyRejected, SignatureInvalid, StatementInvalid
 from jurat.schemas.model import Model
 from jurat.schemas.moments import parse_moment
+from jurat.schemas.shown import first_fault
 
 STATEMENT_TYPE: Final = "application/vnd.jurat.trust-statement.v1+json"
 PROOF_TYPE: Final = "application/vnd.jurat.key-proof.v1+json"
@@ -246,11 +247,7 @@ def parse_payload(payload: bytes) -> Statement:
     try:
         statement = model.model_validate_json(payload)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the whole"
-        raise StatementInvalid(
-            f"the {kind} statement breaks its schema: {where}: {fault['msg'][:300]}"
-        ) from error
+        raise StatementInvalid(f"the {kind} statement breaks its schema: {first_fault(error)}") from error
     if print_payload(statement) != payload:
         raise StatementInvalid(f"the {kind} statement is not in its one form")
     return statement

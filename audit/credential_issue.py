@@ -35,6 +35,7 @@ from jurat.schemas import canonical
 from jurat.schemas.envelope import Signature
 from jurat.schemas.errors import CanonicalError, StatementInvalid
 from jurat.schemas.model import Model
+from jurat.schemas.shown import first_fault
 
 MAX_REQUEST_BYTES: Final = 4_096
 """Some 400 are used."""
@@ -90,7 +91,8 @@ def parse_request(data: bytes) -> KeyRequest:
     try:
         asked = KeyRequest.model_validate(canonical.loads_object(data.removesuffix(b"\n")))
     except (CanonicalError, ValidationError) as error:
-        raise StatementInvalid(f"got what is no request for a credential: {str(error)[:300]}") from error
+        why = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise StatementInvalid(f"got what is no request for a credential: {why}") from error
     if print_request(asked) != data:
         raise StatementInvalid("got a request for a credential in another form than its one form")
     return asked

@@ -16,7 +16,6 @@ from jurat.audit.credential import AgentCredential
 from jurat.audit.credential_issue import issue, print_request
 from jurat.audit.credential_scope import Limit, Scope
 from jurat.audit.key_store import KeyKind, make_key, retire_key
-from jurat.audit.story import printable
 from jurat.audit.trust_log import TrustLog
 from jurat.cli.keys_ceremony import (
     Ceremony,
@@ -30,6 +29,7 @@ from jurat.cli.keys_ceremony import (
 )
 from jurat.cli.options import connection_options, keys_option
 from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.shown import printable
 from jurat.streams.kafka import Connection
 from jurat.streams.trust_topic import publish_statements, read_trust
 

@@ -40,7 +40,6 @@ from jurat.audit.identity import TrustHead
 from jurat.audit.key_files import locked, make_folder, read_bounded, replace_public
 from jurat.audit.key_store import KeyKind, load_key, make_key, names_here, signers_here
 from jurat.audit.keys import Signer
-from jurat.audit.story import printable
 from jurat.audit.trust_file import (
     HEAD_FILE,
     LOG_FILE,
@@ -56,6 +55,7 @@ from jurat.audit.trust_log import TrustLog
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, StatementInvalid
 from jurat.schemas.model import Model
 from jurat.schemas.moments import parse_moment
+from jurat.schemas.shown import first_fault, printable
 
 M = TypeVar("M", bound=Model)
 
@@ -202,9 +202,7 @@ def checked(kind: type[M], fields: Mapping[str, object]) -> M:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the statement"
-        raise ConfigurationError(f"{where}: {fault['msg']}") from error
+        raise ConfigurationError(first_fault(error)) from error
 
 
 def check_none_yet(ceremony: Ceremony) -> None:
