@@ -13,9 +13,9 @@ Keys and witness policy are arguments; nothing in a bundle says what to trust. C
 8. its name is of its place and id, and no other has its id, leaf or number in its chain; those that follow one another
    in a chain are linked, and stand in the log in that order.
 
-A fault does not stop the checks: all are counted. `VERIFY.md` is run by people, and whoever made the bundle wrote
-it: it is told whether it is the text that is written here. Verdicts are those of the log, the worst finding: `UNPROVEN` where
-nothing is wrong, but a record is under no checkpoint that witnesses saw, or no witness policy was given.
+A fault does not stop the checks: all are counted. `VERIFY.md` is run by people, and whoever made the bundle wrote it:
+it is told where it is not the text written here. Verdicts are those of the log, the worst finding: `UNPROVEN`
+where nothing is wrong, but a record is under no checkpoint that witnesses saw, or no witness policy was given.
 
 Specified in `docs/spec/bundle.md`. Not here: whether records are missing, which a bundle cannot tell.
 """
