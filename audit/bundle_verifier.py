@@ -188,6 +188,8 @@ class _Verifying:
                 proved += is_proved
                 if not is_proved:
                     self._unproven(entry.place, "no witnessed checkpoint of the bundle holds it")
+                elif one.standing is Standing.UNPROVEN:
+                    self._unproven(entry.place, "no witness tells when its key signed it")
                 rejudged += one.again == SAME
                 withheld += bool(one.veil)
                 verified.append(_Verified(listed, decision_id, one))
@@ -330,8 +332,6 @@ class _Verifying:
             self._found.add(
                 LogVerdict.SUSPECT, Fault(entry.place, "somebody else may have had its key by then")
             )
-        elif facts.standing is Standing.UNPROVEN:
-            self._unproven(entry.place, "no witness tells when its key signed it")
         return facts
 
     def _check_together(self, verified: list[_Verified]) -> None:

@@ -14,12 +14,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from jurat.audit.credential import MAX_STATEMENT_BYTES
+from jurat.audit.credential import MAX_STATEMENT_BYTES, Root, Statement, parse_payload
+from jurat.audit.credential_issue import opened
 from jurat.audit.identity import TrustHead
 from jurat.audit.key_files import make_folder, read_bounded, replace_public
 from jurat.audit.trust_log import MAX_STATEMENTS, TrustLog
 from jurat.schemas import canonical
-from jurat.schemas.errors import AuditError, CanonicalError, StatementInvalid
+from jurat.schemas.errors import AuditError, CanonicalError, ConfigurationError, StatementInvalid
 
 ROOT_FILE: Final = "root.json"
 LOG_FILE: Final = "trust-log.jsonl"
@@ -32,13 +33,40 @@ MAX_HEAD_BYTES: Final = 200
 """A head takes some 100."""
 
 
+def read_statement(path: Path) -> tuple[bytes, Statement]:
+    """Read a statement, one line; nothing of it is verified.
+
+    Returns:
+        The envelope, and what it says.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+        StatementInvalid: it is no statement in its one form.
+    """
+    line = read_bounded(path, MAX_STATEMENT_BYTES + 1).removesuffix(b"\n")
+    try:
+        return line, parse_payload(opened(line)[0])
+    except AuditError as error:
+        raise StatementInvalid(f"{path} holds no statement of a trust log: {error}") from error
+
+
 def read_root(path: Path) -> bytes:
     """Read a root statement, one line.
 
     Raises:
         ConfigurationError: it cannot be read.
+        StatementInvalid: it is no root statement.
     """
-    return read_bounded(path, MAX_STATEMENT_BYTES + 1).removesuffix(b"\n")
+    try:
+        line, statement = read_statement(path)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{error}; expected the root statement that is trusted, which whoever made the root gives away as"
+            f" {ROOT_FILE}: name it with --trust-root or JURAT_TRUST_ROOT"
+        ) from error
+    if not isinstance(statement, Root):
+        raise StatementInvalid(f"{path}: got a statement of the type {statement.type!r}, expected a root")
+    return line
 
 
 def read_log(path: Path, root: bytes) -> tuple[TrustLog, tuple[bytes, ...]]:

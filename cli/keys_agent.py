@@ -15,7 +15,7 @@ from jurat import settings
 from jurat.audit.credential import AgentCredential
 from jurat.audit.credential_issue import issue, print_request
 from jurat.audit.credential_scope import Limit, Scope
-from jurat.audit.key_store import KeyKind, make_key, retire_key
+from jurat.audit.key_store import KeyKind, load_key, make_key, retire_key
 from jurat.audit.trust_log import TrustLog
 from jurat.cli.keys_ceremony import (
     Ceremony,
@@ -39,7 +39,7 @@ LIMIT_DIGITS: Final = 16
 """A canonical integer has no more."""
 
 
-@click.command(name="request")
+@click.command(name="request", short_help="Ask for a credential for a key that stands here.")
 @click.argument("name")
 @click.option(
     "--kind", type=click.Choice(["agent", "issuer"]), default="agent", show_default=True, help="What NAME is."
@@ -61,7 +61,7 @@ def request_(name: str, kind: str, by: str | None, keys: Path | None) -> None:
     click.echo(print_request(asked), nl=False)
 
 
-@click.command(name="issue")
+@click.command(name="issue", short_help="Issue a credential for an agent.")
 @click.argument("agent")
 @click.option("--issuer", "by", metavar="NAME", help="Who issues it; else the only issuer.")
 @click.option("--owner", required=True, metavar="WHO", help="Who answers for the agent.")
@@ -139,7 +139,7 @@ def _limit(text: str) -> Limit:
     return checked(Limit, {"most": int(most), "of": path})
 
 
-@click.command(name="rotate")
+@click.command(name="rotate", short_help="Make a new key for an agent.")
 @click.argument("agent")
 @keys_option
 def rotate(agent: str, keys: Path | None) -> None:
@@ -148,18 +148,19 @@ def rotate(agent: str, keys: Path | None) -> None:
     The order without a gap: rotate, issue, publish, restart the workers, revoke the old key, publish.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
+    old = load_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret).keyid
     aside = retire_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret)
     keyid, _made = make_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret)
     click.echo(f"made    {agent}  {keyid}")
     click.echo(f"aside   {aside}")
     click.echo(
-        f"next: jurat keys issue {agent} --owner WHO; and the key that is aside, once nothing signs with it:"
-        " jurat keys revoke KEYID --reason rotated",
+        f"next: jurat keys issue {agent} --owner WHO, jurat keys publish, and restart its workers; once witnesses have"
+        f" seen all that the old key stands for: jurat keys revoke {old} --reason rotated --issuer NAME",
         err=True,
     )
 
 
-@click.command(name="publish")
+@click.command(name="publish", short_help="Write the trust log here to Kafka.")
 @keys_option
 @connection_options
 def publish(connection: Connection, keys: Path | None) -> None:
@@ -174,7 +175,7 @@ def publish(connection: Connection, keys: Path | None) -> None:
     _told_head(found.log)
 
 
-@click.command(name="fetch")
+@click.command(name="fetch", short_help="Read the trust log from Kafka.")
 @keys_option
 @connection_options
 def fetch(connection: Connection, keys: Path | None) -> None:

@@ -275,8 +275,8 @@ def issuers_key(ceremony: Ceremony, issuing: Issuer) -> Signer:
     if signer is None:
         here = ", ".join(names_here(ceremony.folder, KeyKind.ISSUER)) or "none"
         raise KeyNotFound(
-            f"the key {issuing.keyid} of the issuer {issuing.name} is not in {ceremony.folder}; issuers' keys here:"
-            f" {here}",
+            f"there is no key {issuing.keyid} of the issuer {issuing.name} in {ceremony.folder} that can be used;"
+            f" issuers' keys here: {here}",
             keyid=issuing.keyid,
         )
     return signer

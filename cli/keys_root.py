@@ -13,11 +13,11 @@ import click
 
 from jurat import settings
 from jurat.audit import did_key, public_key
-from jurat.audit.credential import Issuer, Revocation, Root, parse_payload, print_seconds
-from jurat.audit.credential_issue import countersign, issue, missing_signatures, opened
+from jurat.audit.credential import Issuer, Revocation, Root, print_seconds
+from jurat.audit.credential_issue import countersign, issue, missing_signatures
 from jurat.audit.identity import EMPTY_HEAD
 from jurat.audit.key_store import KeyKind, make_key
-from jurat.audit.trust_file import LOG_FILE, read_root
+from jurat.audit.trust_file import LOG_FILE, read_statement
 from jurat.cli.keys_ceremony import (
     Ceremony,
     asked_for,
@@ -39,7 +39,7 @@ from jurat.schemas.errors import ConfigurationError
 ISSUER_DAYS: Final = 365
 
 
-@click.command(name="root")
+@click.command(name="root", short_help="Make the first root of an organisation, or its next version.")
 @click.argument("holders", nargs=-1, required=True, metavar="NAME|KEYID...")
 @click.option("--org", metavar="NAME", help="The organisation, for the first root.")
 @click.option("--threshold", type=click.IntRange(1), required=True, help="How many of the keys must sign.")
@@ -51,10 +51,13 @@ def root(holders: tuple[str, ...], org: str | None, threshold: int, keys: Path |
     somebody whose key stands elsewhere. The next version wants the signatures of the last one too.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
+    is_first = not (ceremony.folder / LOG_FILE).exists()
+    if is_first:
+        check_none_yet(ceremony)
     keyids = tuple(sorted({_root_key(ceremony, holder) for holder in holders}))
     if threshold > len(keyids):
         raise click.UsageError(f"got a threshold of {threshold} for {len(keyids)} keys")
-    if (ceremony.folder / LOG_FILE).exists():
+    if not is_first:
         log, _lines = ceremony.read()
         last, _digest = log.root
         if org not in (None, last.org):
@@ -69,7 +72,6 @@ def root(holders: tuple[str, ...], org: str | None, threshold: int, keys: Path |
         line = asyncio.run(issue(made, ceremony.roots_here(sorted({*keyids, *last.keys}))))
         ceremony.settle(line, max(missing_signatures(last, line), missing_signatures(made, line)))
         return
-    check_none_yet(ceremony)
     if org is None:
         raise click.UsageError("expected --org for the first root")
     first = Root(after=EMPTY_HEAD, keys=keyids, org=org, threshold=threshold, version=1)
@@ -86,7 +88,7 @@ def _root_key(ceremony: Ceremony, holder: str) -> str:
     return keyid
 
 
-@click.command(name="sign")
+@click.command(name="sign", short_help="Add signatures to a statement that waits for them.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @keys_option
 def sign(file: Path, keys: Path | None) -> None:
@@ -95,8 +97,7 @@ def sign(file: Path, keys: Path | None) -> None:
     It is shown first what is signed, and asked.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
-    line = read_root(file)
-    statement = parse_payload(opened(line)[0])
+    line, statement = read_statement(file)
     click.echo(f"{statement.type:10}  {told(statement)}\n{shown(statement)}", err=True)
     click.confirm("Sign this?", abort=True, err=True)
     if isinstance(statement, Root) and statement.version == 1:
@@ -118,7 +119,7 @@ def sign(file: Path, keys: Path | None) -> None:
         file.unlink(missing_ok=True)
 
 
-@click.command(name="issuer")
+@click.command(name="issuer", short_help="Let somebody issue credentials for agents.")
 @click.argument("name")
 @days_option
 @request_option
@@ -138,7 +139,7 @@ def issuer(name: str, days: int | None, asked: Path | None, keys: Path | None) -
     ceremony.settle(line, missing_signatures(last, line))
 
 
-@click.command(name="revoke")
+@click.command(name="revoke", short_help="Take a key back, and all that stands under it.")
 @click.argument("keyid", metavar="KEYID")
 @click.option("--reason", required=True, metavar="WHY", help="For people.")
 @click.option("--effective", metavar="TIME", help="The last moment at which it counts, RFC 3339; else now.")

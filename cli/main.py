@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "dead-letters": "List, replay and drop inputs that could not be decided.",
     "demo": "See the whole way once.",
     "init": "Write a project with an agent of one's own.",
-    "keys": "Make and list signing keys.",
+    "keys": "Make, trust, credit, revoke and list signing keys.",
     "memory": "Show what agents remember, and make them forget.",
     "notary": "Sign the audit logs.",
     "policy": "Check, test, compare, publish and activate policies.",

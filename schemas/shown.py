@@ -25,4 +25,5 @@ def first_fault(error: ValidationError) -> str:
     """The first place that breaks a schema, and how; the names of members come from outside."""
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(str(part) for part in fault["loc"]) or "the whole"
-    return printable(f"{where[:MAX_FAULT]}: {fault['msg'][:MAX_FAULT]}")
+    what = fault["msg"].removeprefix("Value error, ")
+    return printable(f"{where[:MAX_FAULT]}: {what[:MAX_FAULT]}")

@@ -24,7 +24,7 @@ from jurat.audit.credential import (
 from jurat.audit.credential_issue import issue, opened, request
 from jurat.audit.dsse import print_envelope
 from jurat.audit.key_store import KeyKind, key_file, load_key, make_key
-from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_log, read_root
+from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_log, read_root, read_statement
 from jurat.audit.trust_log import TrustLog
 from jurat.cli import keys_agent
 from jurat.cli.keys import command
@@ -104,7 +104,7 @@ def test_a_signature_that_somebody_made_up_begins_no_log(tmp_path: Path) -> None
     keyids = [jurat(tmp_path / name, "init", "--root", name).split()[-1] for name in ("alice", "bob")]
     jurat(tmp_path / "alice", "root", "alice", keyids[1], "--org", "acme", "--threshold", "2")
     sent = pending(tmp_path / "alice")
-    payload, (true,) = opened(read_root(sent))
+    payload, (true,) = opened(read_statement(sent)[0])
     forged = true.model_copy(update={"sig": bytes(64)})
     sent.write_bytes(print_envelope(payload, payload_type=STATEMENT_TYPE, signatures=[forged]) + b"\n")
     jurat(tmp_path / "bob", "sign", str(sent), answer="y\n", code=1)
@@ -211,6 +211,22 @@ def test_numbers_out_of_all_bounds_are_told(acme: Path) -> None:
     words = ("issue", AGENT, "--owner", "o")
     assert "expected one such as" in jurat(acme, *words, "--limit", f"context.a={'9' * 5_000}", code=2)
     assert "--days" in jurat(acme, *words, "--days", "9999999999", code=2)
+
+
+def test_a_root_that_is_none_is_told_with_its_file(
+    acme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jurat(acme, "issue", AGENT, "--owner", "o")
+    line = (acme / LOG_FILE).read_bytes().split(b"\n")[1]
+    for name, data, said in (
+        ("garbage", b"x", "garbage holds no statement of a trust log"),
+        ("other", line, "other: got a statement of the type 'issuer', expected a root"),
+        ("missing", None, "missing cannot be read.*--trust-root or JURAT_TRUST_ROOT"),
+    ):
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        monkeypatch.setenv("JURAT_TRUST_ROOT", str(tmp_path / name))
+        assert re.search(said, jurat(acme, "list", code=1))
 
 
 def test_an_issuer_that_ended_is_told(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +345,7 @@ def test_what_waits_is_not_in_the_log(acme: Path) -> None:
     before = log_of(acme).head
     assert "1 more signatures" in jurat(acme, "revoke", keyid, "--reason", "lost")
     assert log_of(acme).head == before
-    assert parse_payload(opened(read_root(pending(acme)))[0]).type == "revocation"
+    assert read_statement(pending(acme))[1].type == "revocation"
 
 
 def test_without_a_log_it_is_said_how_to_begin(tmp_path: Path) -> None:
