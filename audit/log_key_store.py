@@ -38,5 +38,8 @@ def load_log_key(folder: Path, name: str, passphrase: bytes | None = None) -> Lo
         KeyRejected: others can read it, or it cannot be read with this passphrase.
     """
     path = log_key_path(folder, name)
-    missing = f"there is no key of the notary or witness {name!r} at {path}; `init` of its command makes it"
+    missing = (
+        f"there is no key of the notary or witness {name!r} at {path}; `jurat notary init`, or `jurat witness init`,"
+        " makes it"
+    )
     return LogKey(read_private(path, passphrase, missing=missing, log=name).seed())

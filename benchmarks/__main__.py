@@ -37,6 +37,7 @@ from benchmarks import (
     retail,
     startup,
     throughput,
+    veiling,
 )
 from benchmarks.stage import BenchmarkFailedError, Stage, middle, new_stage, wanted
 from jurat.schemas.commerce import OrderPlaced
@@ -58,8 +59,9 @@ NAMES: Final = (
     "policies",
     "policies-space",
     "audit",
+    "veiling",
 )
-WITHOUT_BROKER: Final = frozenset({"audit", "policies", "policies-space"})
+WITHOUT_BROKER: Final = frozenset({"audit", "policies", "policies-space", "veiling"})
 BY_NAME_ONLY: Final = ("backlog", "backtest", "disputes")
 """The backlog takes a quarter of an hour, and some ten gigabytes of the broker's disk; the backtest is no part of a
 decision; of the disputes' time most is waiting for a model server."""
@@ -171,6 +173,7 @@ async def measure(session: Session, names: list[str]) -> None:
             restore.report(await restore.measure(session.stage(), entries=size.entries, rounds=size.rounds))
         )
     await _measure_runtime(session, names)
+    await _measure_without_broker(session.size, names)
 
 
 async def _measure_runtime(session: Session, names: list[str]) -> None:
@@ -189,12 +192,6 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
     if "notary" in names:
         signed = await notary.measure(stage(), records=size.entries, rounds=size.rounds)
         _print(notary.report(signed))
-    if "policies" in names:
-        _print(policies.report(policies.measure(rounds=size.judging)))
-    if "policies-space" in names:
-        _print(policies_space.report(policies_space.measure(rounds=size.judging)))
-    if "audit" in names:
-        _print(audit.report(await audit.measure(records=size.records, rounds=size.judging // 2)))
     if "backtest" in names:
         _print(backtest.report(await backtest.measure(stage(), inputs=size.payments)))
     if "disputes" in names:
@@ -202,6 +199,17 @@ async def _measure_runtime(session: Session, names: list[str]) -> None:
         _print(disputes.report(told))
     if "backlog" in names:
         _print(backlog.report(await backlog.measure(stage(), events=size.backlog)))
+
+
+async def _measure_without_broker(size: Size, names: list[str]) -> None:
+    if "policies" in names:
+        _print(policies.report(policies.measure(rounds=size.judging)))
+    if "policies-space" in names:
+        _print(policies_space.report(policies_space.measure(rounds=size.judging)))
+    if "audit" in names:
+        _print(audit.report(await audit.measure(records=size.records, rounds=size.judging // 2)))
+    if "veiling" in names:
+        _print(veiling.report(await veiling.measure(rounds=size.judging)))
 
 
 async def _measure_orders(session: Session, names: list[str]) -> None:

@@ -22,7 +22,7 @@ from jurat.audit.log import Fault, LogEntry, WitnessedHead
 from jurat.audit.merkle import Frontier
 from jurat.audit.record import Statement
 from jurat.audit.verifier import Verifier
-from jurat.cli.disclosed import VEILED, disclosures_option, unveiler
+from jurat.cli.disclosed import ERASED, VEILED, disclosures_option, unveiler
 from jurat.cli.files import read_whole
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
@@ -79,11 +79,13 @@ def command(
     try:
         keys = trusted()
 
-        async def run() -> _Found:
+        async def run() -> tuple[_Found, bool]:
             async with unveiler(source, connect, given=disclosures, trust=keys, only=decision_id) as lifts:
-                return await _find(log_entries(source, connect), Verifier(keys, unveiler=lifts), decision_id)
+                verifier = Verifier(keys, unveiler=lifts)
+                found = await _find(log_entries(source, connect), verifier, decision_id)
+                return found, decision_id in lifts.erased
 
-        found = asyncio.run(run())
+        found, is_erased = asyncio.run(run())
         if witness_policy is not None:
             history = History(
                 tlog_policy.parse(read_whole(witness_policy, at_most=tlog_policy.MAX_POLICY_BYTES))
@@ -104,6 +106,8 @@ def command(
         standing = f"DO NOT RELY ON THIS RECORD: {found.fault.reason}"
     if found.statement.is_veiled:
         click.echo(VEILED)
+        if is_erased:
+            click.echo(ERASED)
     told = story.tell(
         found.entry,
         found.statement,

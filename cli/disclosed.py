@@ -34,6 +34,9 @@ VEILED: Final = (
 )
 """What is said of a record that is shown so."""
 
+ERASED: Final = "It was erased, as a signed statement says: what it hides cannot be read any more."
+"""What is said beside, where that is so."""
+
 disclosures_option = click.option(
     "--disclosures",
     type=LOG_FILE,

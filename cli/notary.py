@@ -21,16 +21,15 @@ from jurat.audit import checkpoint, history, note, tiles, tlog_policy
 from jurat.audit.checkpoint import Checkpoint
 from jurat.audit.log_key_store import init_log_key, load_log_key, log_key_path
 from jurat.audit.note import MAX_NOTE_BYTES
-from jurat.audit.origin import Origin
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES, NONE, TlogPolicy
 from jurat.cli.files import writing
 from jurat.cli.main import LOG_FORMAT
 from jurat.cli.options import DURATION, connection_options, keys_option
-from jurat.schemas.errors import ConfigurationError, LogForked, NoteInvalid
-from jurat.streams import logs, notary_reading, topics
-from jurat.streams.kafka import Connection, admin_client
+from jurat.schemas.errors import ConfigurationError, LogForked, NoteInvalid, PolicyFileInvalid
+from jurat.streams import logs, notary_reading
+from jurat.streams.kafka import Connection
 from jurat.streams.metrics import Meters
-from jurat.streams.notary import NotaryConfig, NotaryWorker
+from jurat.streams.notary import NotaryConfig, NotaryWorker, origins_of
 from jurat.streams.notary_reading import Published
 from jurat.streams.witness_http import witnesses_of
 
@@ -57,7 +56,7 @@ def init(connection: Connection, org: str, keys: Path | None) -> None:
     With JURAT_KEYS_PASSPHRASE set, a new key is encrypted under it.
     """
     folder, secret = settings.keys_dir(keys), settings.keys_passphrase()
-    named = _origins(org, asyncio.run(_cluster_id(connection)), connection)
+    named = asyncio.run(origins_of(connection, org))
     key, made = init_log_key(folder, NAME, secret)
     click.echo(f"{'made' if made else 'kept'}  {log_key_path(folder, NAME)}", err=True)
     if made and secret is None:
@@ -109,9 +108,7 @@ def run(
     is not what it was when it was signed.
     """
     logs.configure(settings.log_format(), level=settings.log_level(), text=LOG_FORMAT)
-    parsed = (
-        TlogPolicy((), {}, {}, NONE) if policy is None else tlog_policy.parse(_read(policy, MAX_POLICY_BYTES))
-    )
+    parsed = TlogPolicy((), {}, {}, NONE) if policy is None else _policy(policy)
     meters = Meters(NAME)
     config = NotaryConfig(
         org=org,
@@ -213,23 +210,16 @@ def _kept(folder: Path) -> Checkpoint | None:
         raise NoteInvalid(f"{place}: {error}") from error
 
 
+def _policy(place: Path) -> TlogPolicy:
+    try:
+        return tlog_policy.parse(_read(place, MAX_POLICY_BYTES))
+    except PolicyFileInvalid as error:
+        raise ConfigurationError(f"the witness policy {place} cannot be used: {error}") from error
+
+
 def _read(place: Path, at_most: int) -> bytes:
     try:
         with place.open("rb") as file:
             return file.read(at_most + 1)
     except OSError as error:
         raise ConfigurationError(f"the file {place} cannot be read: {error}") from error
-
-
-def _origins(org: str, cluster_id: str, connection: Connection) -> tuple[Origin, ...]:
-    topic = connection.topic(topics.AUDIT.name)
-    try:
-        return tuple([Origin(org, cluster_id, topic, number) for number in range(topics.AUDIT.partitions)])
-    except NoteInvalid as error:
-        raise ConfigurationError(f"got the organisation {org!r}: {error}") from error
-
-
-async def _cluster_id(connection: Connection) -> str:
-    async with admin_client(connection) as client:
-        found: str = (await client.describe_cluster())["cluster_id"]
-    return found

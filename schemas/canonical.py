@@ -15,7 +15,7 @@ Specified in `docs/spec/canonical-json.md`. Source: RFC 8785, sections 3.2.2 and
 from __future__ import annotations
 
 import hashlib
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import orjson
 
@@ -104,13 +104,19 @@ def digest(value: object) -> str:
 def _fits(value: object, depth: int) -> bool:
     # The common case, decided without building the path that only an error message needs.
     kind = type(value)
-    if kind is dict:
-        return depth < MAX_DEPTH and _object_fits(value, depth)  # type: ignore[arg-type]  # kind is dict here
-    if kind is list or kind is tuple:
-        return depth < MAX_DEPTH and all(type(item) is str or _fits(item, depth + 1) for item in value)  # type: ignore[attr-defined]  # kind is list or tuple here
+    if kind in _PLAIN:
+        return True
     if kind is int:
         return -MAX_INTEGER <= value <= MAX_INTEGER  # type: ignore[operator]  # kind is int here
-    return kind is str or kind is bool or value is None
+    if depth >= MAX_DEPTH:
+        return False
+    if kind is dict:
+        return _object_fits(value, depth)  # type: ignore[arg-type]  # kind is dict here
+    return (kind is list or kind is tuple) and _list_fits(value, depth)  # type: ignore[arg-type]  # it is here
+
+
+_PLAIN: Final = frozenset((str, bool, type(None)))
+"""Types of values that are inside the profile whatever they are."""
 
 
 def _object_fits(value: dict[object, object], depth: int) -> bool:
@@ -119,12 +125,19 @@ def _object_fits(value: dict[object, object], depth: int) -> bool:
         if type(key) is not str or not key.isascii():
             return False
         kind = type(item)
-        if kind is str or item is None or kind is bool:
+        if kind in _PLAIN:
             continue
         if kind is int:
             if not -MAX_INTEGER <= item <= MAX_INTEGER:  # type: ignore[operator]  # kind is int here
                 return False
         elif not _fits(item, depth + 1):
+            return False
+    return True
+
+
+def _list_fits(value: list[object] | tuple[object, ...], depth: int) -> bool:
+    for item in value:  # noqa: SIM110 - a generator costs more than looking at what a list mostly holds
+        if type(item) not in _PLAIN and not _fits(item, depth + 1):
             return False
     return True
 

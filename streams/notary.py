@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from jurat.audit.origin import Origin
-from jurat.schemas.errors import BrokerUnreachable, LogForked
+from jurat.schemas.errors import BrokerUnreachable, ConfigurationError, LogForked, NoteInvalid
 from jurat.streams import topics
 from jurat.streams.following import Follower
 from jurat.streams.kafka import (
@@ -31,7 +31,8 @@ from jurat.streams.kafka import (
 )
 from jurat.streams.kafka_ending import end_tasks, to_its_end
 from jurat.streams.metrics import PartitionStatus, WorkerStatus
-from jurat.streams.notary_partition import GROUP, NotaryConfig, NotaryPartition
+from jurat.streams.notary_config import NotaryConfig
+from jurat.streams.notary_partition import GROUP, NotaryPartition
 from jurat.streams.patience import Patience
 from jurat.streams.reading import positions_reached
 from jurat.streams.topic_admin import ensure_topics
@@ -55,7 +56,7 @@ class NotaryWorker(ConsumerRebalanceListener):  # type: ignore[misc]  # the clie
         self._connection = connection
         self._config = config
         self._topic = connection.topic(topics.AUDIT.name)
-        self._cluster_id = ""
+        self._origins: dict[int, Origin] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._open: dict[int, NotaryPartition] = {}
@@ -82,11 +83,12 @@ class NotaryWorker(ConsumerRebalanceListener):  # type: ignore[misc]  # the clie
 
         Raises:
             LogForked: a log is not what it was; the others went on until the end.
+            ConfigurationError: the organisation is none.
             JuratError: what ended the notary.
         """
         await ensure_topics(self._connection, [topics.AUDIT, *topics.OF_THE_NOTARY])
-        async with admin_client(self._connection) as client:
-            self._cluster_id = (await client.describe_cluster())["cluster_id"]
+        origins = await origins_of(self._connection, self._config.org)
+        self._origins = {one.partition: one for one in origins}
         consumer = self._consumer = group_consumer(self._connection, group=GROUP)
         async with AsyncExitStack() as clients:
             clients.push_async_callback(self._follower.stop)
@@ -136,7 +138,7 @@ class NotaryWorker(ConsumerRebalanceListener):  # type: ignore[misc]  # the clie
                 notary = self._open.get(partition.partition)
                 if notary is not None:
                     notary.feed([record_of(record) for record in records])
-            for number, notary in self._open.items():
+            for number, notary in list(self._open.items()):
                 if notary.is_restoring and notary.source not in taken and number not in self._paused:
                     notary.reached(await consumer.position(notary.source))
             self._balance_flow(consumer)
@@ -175,7 +177,7 @@ class NotaryWorker(ConsumerRebalanceListener):  # type: ignore[misc]  # the clie
         """Open a log and sign it until it is closed; open it anew after what may pass."""
         patience = Patience()
         loop = asyncio.get_running_loop()
-        origin = Origin(self._config.org, self._cluster_id, self._topic, number)
+        origin = self._origins[number]
         self._forked.pop(number, None)
         while True:
             notary = NotaryPartition(self._connection, self._config, origin)
@@ -235,6 +237,26 @@ class NotaryWorker(ConsumerRebalanceListener):  # type: ignore[misc]  # the clie
             partitions=tuple(partitions),
             heard_at=heard_at(consumer, reading, now),
         )
+
+
+async def origins_of(connection: Connection, org: str) -> tuple[Origin, ...]:
+    """The logs of an audit topic, by partition.
+
+    Args:
+        connection: the cluster and namespace.
+        org: whose they are, a domain name.
+
+    Raises:
+        ConfigurationError: no log is called so.
+        StreamError: the cluster does not answer.
+    """
+    async with admin_client(connection) as client:
+        cluster_id: str = (await client.describe_cluster())["cluster_id"]
+    topic = connection.topic(topics.AUDIT.name)
+    try:
+        return tuple([Origin(org, cluster_id, topic, number) for number in range(topics.AUDIT.partitions)])
+    except NoteInvalid as error:
+        raise ConfigurationError(f"got the organisation {org!r}: {error}", org=org) from error
 
 
 class _Opening:

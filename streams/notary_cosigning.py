@@ -93,8 +93,9 @@ class Cosigning:
         try:
             one.size = await lead(one.witness, one.size)
         except WitnessConflict as error:
+            # The log is read from its beginning for each try, which a witness must not have for the asking.
             one.size = error.size
-            self._leave_out(one, AGAIN_S, str(error))
+            self._leave_out(one, REFUSED_AGAIN_S, f"it said another size while it was led on: {error}")
         except (AuditError, StreamError) as error:
             self._leave_out(one, AGAIN_S, f"it could not be led on from {one.size} leaves: {error}")
         finally:
@@ -128,6 +129,7 @@ class Cosigning:
         for _ in range(2):  # the second time with the size that it named
             old = one.size
             if old > size:
+                one.size = 0  # it is asked anew: what it said may have been wrong
                 self._leave_out(one, 0.0, f"it cosigned {old} leaves, and this log has {size} so far")
                 return ()
             if 0 < old < self._tree.base:

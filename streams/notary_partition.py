@@ -23,21 +23,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from jurat.audit.checkpoint import Checkpoint
 from jurat.audit.log import Fault
-from jurat.audit.log_key import LogKey
 from jurat.audit.notary import Notary, Resume, own_checkpoint, parse_resume, verifiers
 from jurat.audit.origin import Origin
-from jurat.audit.tlog_policy import Party, TlogPolicy
-from jurat.audit.witnessing import Witness
-from jurat.schemas.codec import SchemaIds
-from jurat.schemas.errors import AuditError, LogForked, NoteInvalid, SignatureInvalid
+from jurat.audit.tlog_policy import Party
+from jurat.schemas.errors import AuditError, LogForked, NoteInvalid, Retryable, SignatureInvalid
 from jurat.streams import topics
 from jurat.streams.audit_entries import entry_of
 from jurat.streams.committing import Output, Transactions
@@ -50,7 +47,8 @@ from jurat.streams.kafka import (
     in_our_words,
 )
 from jurat.streams.kafka_ending import end_tasks
-from jurat.streams.metrics import Meters, PartitionStatus
+from jurat.streams.metrics import PartitionStatus
+from jurat.streams.notary_config import NotaryConfig
 from jurat.streams.notary_cosigning import Cosigning
 from jurat.streams.notary_leading import lead
 from jurat.streams.reading import Progress, read_to_end
@@ -70,34 +68,6 @@ MAX_UNPUBLISHED: Final = 100_000
 """Leaves beyond the last checkpoint at which reading waits for publishing: what is read again after a kill."""
 
 LEAD_EVERY_S: Final = 1.0
-
-Clock = Callable[[], int]
-"""Seconds since the Epoch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotaryConfig:
-    """What the logs of a notary have in common.
-
-    Attributes:
-        org: whose logs these are, a domain name.
-        key: the secret that their keys are made of.
-        policy: which witnesses are enough.
-        witnesses: whom to ask, by their names in the policy.
-        clock: the present moment.
-        ids: a Schema Registry's ids, if one is configured.
-        until_idle_s: end when nothing came for this long; None goes on until stopped.
-        meters: what is counted.
-    """
-
-    org: str
-    key: LogKey
-    policy: TlogPolicy
-    witnesses: Sequence[Witness] = ()
-    clock: Clock
-    ids: SchemaIds | None = None
-    until_idle_s: float | None = None
-    meters: Meters
 
 
 class NotaryPartition:
@@ -234,6 +204,7 @@ class NotaryPartition:
 
         Raises:
             LogForked: the log or its checkpoints are not what they were.
+            PartitionFenced: another notary has this log.
             StreamError: Kafka refused.
         """
         notary, loop = self._notary, asyncio.get_running_loop()
@@ -241,6 +212,7 @@ class NotaryPartition:
         try:
             while notary is not None:
                 if self._failure is not None:
+                    await self._check_owner()
                     raise self._failure
                 if leading.done():
                     leading.result()  # a defect: what may happen is told where it happens
@@ -249,6 +221,12 @@ class NotaryPartition:
                 await asyncio.sleep(TICK_S)
         finally:
             await end_tasks([leading])
+
+    async def _check_owner(self) -> None:
+        """Raise `PartitionFenced` where this one was stopped for a while, and another one has signed in its place."""
+        place = (self._offsets[self._base.size], self._base.print(str(self._origin)))
+        with suppress(Retryable):  # not known: then what was seen counts
+            await self._transactions.commit([], {self.source: place})
 
     async def _lead(self) -> None:
         """Look now and then whether a witness is too far behind, and lead it on."""

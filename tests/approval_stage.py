@@ -12,9 +12,10 @@ from typing import Any, cast
 from jurat.agents.agent import Agent
 from jurat.audit.approval import Answer, answer_to
 from jurat.audit.chain import ChainHead
+from jurat.audit.disclosure import parse_any, unveil
 from jurat.audit.ed25519 import SigningKey
 from jurat.audit.keys import PemSigner, Trust, TrustedApprover
-from jurat.audit.record import APPROVAL_OF, DecisionRecord, Outcome, parse
+from jurat.audit.record import APPROVAL_OF, DecisionRecord, Outcome
 from jurat.policies.engine import PolicyEngine
 from jurat.policies.request import Judgement, PolicyRequest
 from jurat.schemas.approvals import ApprovalAnswered, ApprovalRequested
@@ -25,6 +26,7 @@ from jurat.schemas.decision import Verdict
 from jurat.schemas.model import Event
 from jurat.schemas.timers import TimerFired
 from jurat.streams.deciding import Decider
+from jurat.streams.evidence import Vault
 from jurat.streams.kafka import KafkaRecord
 from jurat.streams.state import Entry, PartitionState
 from jurat.streams.verdicted import Verdicted
@@ -85,11 +87,12 @@ class Desk:
     heads: dict[str, ChainHead] = field(default_factory=dict)
     payloads: list[bytes] = field(default_factory=list)
     changelog: list[Entry] = field(default_factory=list)
+    vault: Vault | None = None
 
     @property
     def decider(self) -> Decider:
         made = decider(self.agent, engine=cast("PolicyEngine", self.judge))
-        return replace(made, clock=lambda: self.now, trust=lambda: self.trust)
+        return replace(made, clock=lambda: self.now, trust=lambda: self.trust, vault=self.vault)
 
     async def take(self, record: KafkaRecord) -> tuple[Verdicted, DecisionRecord]:
         """Decide an input; what it says and what its record says agree."""
@@ -98,7 +101,8 @@ class Desk:
         self.heads[record.topic] = self.heads.get(record.topic, ChainHead()).extend(payload)
         self.payloads.append(payload)
         self.changelog += result.changelog
-        said = parse(payload).predicate
+        statement = parse_any(payload)
+        said = (unveil(statement, result.draft.disclosures) if statement.is_veiled else statement).predicate
         assert (result.decision is not None) == said.outcome.has_decision
         assert (result.rejection is not None) == (said.outcome is Outcome.REJECTED)
         return result, said

@@ -53,6 +53,8 @@ def test_a_short_run_prints_every_figure_of_complete_runs(kafka: Kafka) -> None:
         assert "bare loop" in part
         assert re.search(r"ratio \d+\.\d", part)
     assert len(re.findall(r"\d us +-?\d+%", figures["breakdown"])) >= 14
+    assert len(re.findall(r"\d% of the \d+\.\d us of Ed25519 alone$", figures["audit"], re.MULTILINE)) == 3
+    assert len(re.findall(r"^  jurat audit verify --jobs .* MiB$", figures["audit"], re.MULTILINE)) == 3
     after_sales = figures["after-sales"]
     assert "200 requests" in after_sales if DB.is_file() else "SKIPPED" in after_sales
     assert "2000 state entries" in figures["restore"]
@@ -64,6 +66,7 @@ def test_a_short_run_prints_every_figure_of_complete_runs(kafka: Kafka) -> None:
     assert re.findall(r"^ +(\d+) +\d+\.\d\d ", figures["partitions"], re.MULTILINE) == ["1", "4"]
     assert re.search(r"504 policies over 12: \d\.\d\dx$", figures["policies"], re.MULTILINE)
     assert len(re.findall(r"\d\.\d\d$", figures["policies-space"], re.MULTILINE)) == 4
+    assert len(re.findall(r"us: ratio \d\.\d\d$", figures["veiling"], re.MULTILINE)) == 2
     assert re.search(r"100% +0 ", figures["backlog"])
     assert re.search(r"\d times the least$", figures["backlog"])
     assert len(re.findall(r"\d +\d+ MiB$", figures["disputes"], re.MULTILINE)) == 2

@@ -74,11 +74,12 @@ def decisions_of(records: list[KafkaRecord]) -> list[str]:
 
 
 async def tamper(shell: Shell, one: KafkaRecord) -> None:
-    """Write a record of evidence again, with one bit of it changed."""
+    """Write something that is nobody's evidence, and a record of evidence again, with one bit of it changed."""
     assert one.value is not None
     producer = idempotent_producer(shell.connection)
     await producer.start()
     try:
+        await producer.send_and_wait(one.topic, b"made up", key=b"nobody's", partition=one.partition)
         changed = one.value[:-1] + bytes([one.value[-1] ^ 1])
         await producer.send_and_wait(one.topic, changed, key=one.key, partition=one.partition)
     finally:
@@ -106,6 +107,7 @@ async def gone(
     assert "it was erased" in said
     story = await ran(shell, "audit", "show", erased[0])
     assert "It is veiled, and not disclosed here" in story
+    assert "It was erased, as a signed statement says" in story
     assert ANNA not in story
     report = await ran(shell, "policy", "backtest", "shop")
     assert "it is veiled, and not disclosed here" in report

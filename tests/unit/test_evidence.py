@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from jurat.agents.reasoner import ModelCall, ProposalRequest, Spent
+from jurat.audit.approval import check_recorded
 from jurat.audit.chain import ChainHead
 from jurat.audit.disclosure import commitments, parse_any, unveil
 from jurat.audit.keys import Signing
+from jurat.audit.record import Outcome, concluded
 from jurat.audit.subject_keys import (
     KEY_BYTES,
     MAX_CONTENT_BYTES,
@@ -34,6 +36,7 @@ from jurat.streams.kafka import Connection
 from jurat.streams.outputs import Writer
 from jurat.streams.subject_plain import holds, written_by_jurat
 from jurat.streams.verdicted import Verdicted
+from tests.approval_stage import Desk
 from tests.deciding_stage import KEY, PARTITION, Says, decider, failed, fresh_state, record_of
 from tests.deciding_stage import Asked as Calls
 from tests.golden.audit import sample_log
@@ -265,3 +268,18 @@ def test_an_id_in_plain_is_found_in_key_value_and_headers() -> None:
     names = written_by_jurat(["payment-retrier"])
     assert {"audit.decisions", "audit.evidence", "audit.trust", "state.payment-retrier"} <= set(names)
     assert "commerce.payments" not in names
+
+
+async def test_what_people_answered_is_veiled_and_proves_itself_once_unveiled() -> None:
+    desk = Desk(vault=VAULT)
+    request = await desk.escalate()
+    _, record = await desk.grant(request, "alice", why="the customer called")
+    assert record.outcome is Outcome.DECIDED
+    check_recorded(record, desk.trust)
+    payload = desk.payloads[-1]
+    (approval,) = record.approvals
+    for hidden in ("the customer called", approval.sha256, approval.sig, KEY, request.action_sha256):
+        assert hidden.encode() not in payload
+    veiled = parse_any(payload).predicate
+    assert (veiled.approvals[0].approver, veiled.approvals[0].role) == ("alice", approval.role)
+    assert concluded(veiled) == concluded(record) is not None

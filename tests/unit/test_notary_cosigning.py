@@ -150,6 +150,37 @@ async def test_one_that_is_behind_the_base_is_led_and_not_asked() -> None:
     assert await stage.ask() == ["w1"]
 
 
+async def test_one_that_said_a_mad_size_once_is_asked_again() -> None:
+    first = InMemoryWitness("w1")
+    stage, mad = Stage(first).grow(5), WitnessConflict("mad", size=2**63 - 1)
+    answer = first.add_checkpoint
+
+    async def says_so(**_asked: object) -> tuple[NoteSignature, ...]:
+        raise mad
+
+    first.add_checkpoint = says_so  # type: ignore[method-assign]
+    assert await stage.ask() == []
+    first.add_checkpoint = answer  # type: ignore[method-assign]
+    assert await stage.grow(6).ask() == ["w1"]
+
+
+async def test_one_that_contradicts_itself_while_it_is_led_does_not_have_the_log_read_again_at_once() -> None:
+    first = InMemoryWitness("w1")
+    await Stage(first).grow(2).ask()
+    stage = Stage(first).grow(9)
+    stage.tree.forget(7)
+    assert await stage.ask() == []
+    led: list[int] = []
+
+    async def lead(_witness: Witness, size: int) -> int:
+        led.append(size)
+        raise WitnessConflict("another", size=3)
+
+    for _ in range(3):
+        await stage.cosigning.lead(lead)
+    assert led == [2]
+
+
 def test_a_note_has_room_for_so_many() -> None:
     with pytest.raises(ConfigurationError, match="expected at most 49"):
         Stage(*[InMemoryWitness(f"w{number}") for number in range(MAX_WITNESSES + 1)])
