@@ -9,8 +9,6 @@ it holds (`bundle_verifier.py`).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from typing import Final
 from jurat.audit import bundle_zip
 from jurat.audit.checkpoint import HASH_SIZE
 from jurat.audit.tlog_proof import MAX_HASHES
-from jurat.schemas import canonical
+from jurat.schemas import b64, canonical
 from jurat.schemas.errors import BundleInvalid, CanonicalError
 
 FORMAT: Final = "urn:jurat:bundle:v1"
@@ -118,7 +116,7 @@ def consistency_file(partition: int, size1: int, size2: int) -> str:
 
 def print_hashes(hashes: Iterable[bytes]) -> bytes:
     """Print the hashes of a consistency proof."""
-    return b"".join([base64.b64encode(one) + b"\n" for one in hashes])
+    return b"".join([b64.encode(one).encode() + b"\n" for one in hashes])
 
 
 def write(topic: str, records: Iterable[Listed], files: Mapping[str, bytes]) -> bytes:
@@ -235,9 +233,9 @@ def _sorted_out(
 
 def _hashes(name: str, data: bytes) -> tuple[bytes, ...]:
     try:
-        hashes = tuple([base64.b64decode(line, validate=True) for line in data.splitlines()])
-    except (binascii.Error, ValueError) as error:
-        raise BundleInvalid(f"got {name!r} with a line that is not base64") from error
+        hashes = tuple([b64.decode(line) for line in data.decode().splitlines()])
+    except ValueError as error:
+        raise BundleInvalid(f"got {name!r} with a line that is not base64 in its one form") from error
     if len(hashes) > MAX_PROOF_HASHES or any(len(one) != HASH_SIZE for one in hashes):
         raise BundleInvalid(f"got {name!r} with a hash that is not {HASH_SIZE} bytes, or too many")
     if print_hashes(hashes) != data:

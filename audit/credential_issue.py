@@ -8,7 +8,6 @@ Specified in `docs/spec/identity.md`. Pure.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from typing import Final, Literal
 
@@ -31,7 +30,7 @@ from jurat.audit.credential import (
 )
 from jurat.audit.keys import Signer
 from jurat.audit.reasoning import Sha256Hex
-from jurat.schemas import canonical
+from jurat.schemas import b64, canonical
 from jurat.schemas.envelope import Signature
 from jurat.schemas.errors import CanonicalError, StatementInvalid
 from jurat.schemas.model import Model
@@ -71,7 +70,7 @@ async def request(
         parent: digest of the statement under which it shall be issued.
     """
     message = proof_message(kind, keyid=signer.keyid, name=name, parent=parent)
-    proof = base64.b64encode(await signer.sign(message)).decode()
+    proof = b64.encode(await signer.sign(message))
     return KeyRequest(keyid=signer.keyid, name=name, parent=parent, proof=proof, type=kind)
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from jurat.audit import pem, signer_uri
+from jurat.audit import durable, pem, signer_uri
 from jurat.audit.ed25519 import SEED_SIZE, SigningKey
 from jurat.audit.key_files import (
     locked,
@@ -38,7 +38,6 @@ from jurat.audit.key_files import (
     not_writable,
     read_bounded,
     replace_public,
-    sync_folder,
     write_new,
 )
 from jurat.audit.keys import (
@@ -192,9 +191,9 @@ def retire_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None 
         aside = path.with_name(f"{path.name}.{keyid[-12:]}.retired")
         try:
             path.rename(aside)
+            durable.sync_folder(folder)
         except OSError as error:
             raise not_writable(folder, error) from error
-        sync_folder(folder)
         return aside
 
 

@@ -16,8 +16,6 @@ Specified in `docs/spec/log.md`. Source: https://c2sp.org/tlog-checkpoint
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +26,7 @@ from jurat.audit.log_key import LogKey
 from jurat.audit.merkle import Tree
 from jurat.audit.note import Note, Verifier
 from jurat.audit.origin import Origin
+from jurat.schemas import b64
 from jurat.schemas.errors import LogForked, NoteInvalid
 
 CHECKPOINT_LEAVES: Final = 1_000
@@ -51,7 +50,7 @@ class Resume:
 
     def print(self, origin: str) -> str:
         """Print it as the text beside a group's offset: at most 2,964 characters, as the edge has at most 63 hashes."""
-        return f"{origin} {self.size} {base64.b64encode(b''.join(self.edge)).decode()}"
+        return f"{origin} {self.size} {b64.encode(b''.join(self.edge))}"
 
 
 def parse_resume(text: str) -> tuple[str, Resume]:
@@ -62,8 +61,8 @@ def parse_resume(text: str) -> tuple[str, Resume]:
     """
     found = _RESUME.fullmatch(text)
     try:
-        raw = base64.b64decode(found["edge"], validate=True) if found else b""
-    except (binascii.Error, ValueError):
+        raw = b64.decode(found["edge"]) if found else b""
+    except ValueError:
         found = None
     if found is None or len(raw) != HASH_SIZE * int(found["size"]).bit_count():
         raise NoteInvalid(
