@@ -12,8 +12,6 @@ Source: https://c2sp.org/tlog-tiles
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -27,7 +25,7 @@ from jurat.audit.log import Fault, Place, TreeHead
 from jurat.audit.merkle import Tree, record_leaf
 from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.verifier_report import NOT_GIVEN, Check, Findings, LogVerdict, Report
-from jurat.schemas import canonical
+from jurat.schemas import b64, canonical
 from jurat.schemas.errors import AuditError, CanonicalError, KeyNotFound, ProofInvalid, RecordInvalid
 
 Fetch = Callable[[str], bytes]
@@ -146,7 +144,7 @@ def _keyid(entry: bytes) -> str:
                 "payloadType": str(kind),
                 "sig": str(sig),
             }:
-                again = base64.b64encode(binascii.a2b_base64(sig, strict_mode=True)).decode()
+                again = b64.encode(b64.decode(sig))
                 made = record_leaf(keyid=keyid, payload_sha256=digest, payload_type=kind, sig=again)
                 if made == entry and len(bytes.fromhex(digest)) == 32 and digest == digest.lower():
                     return keyid

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
-from jurat.audit import bundle_verifier, story, tlog_policy
+from jurat.audit import bundle_verifier, tlog_policy
 from jurat.audit.bundle_making import BundleMaker
 from jurat.audit.bundle_verifier import BundleReport
 from jurat.audit.bundle_zip import MAX_FILE_BYTES
@@ -37,6 +37,7 @@ from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.policies.folder import digest_of, shipped_bundle, shipped_bundles
 from jurat.schemas.errors import AuditError, ConfigurationError, TopicMissing
+from jurat.schemas.shown import printable
 from jurat.streams.rejudging import Rejudging, bundles_in, bundles_published
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class _Taking:
         self._maker.leaf(entry, record if self._wanted(record) else None, disclosures=disclosed)
 
     def _leave_out(self, place: Place, why: str) -> None:
-        click.echo(f"jurat: left out: {place}: {story.printable(why)}", err=True)
+        click.echo(printable(f"jurat: left out: {place}: {why}"), err=True)
         self.unread += 1
 
 
@@ -236,10 +237,12 @@ def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
     if report.withheld:
         click.echo(f"  veiled and NOT DISCLOSED: {report.withheld}; what is in them was not checked")
     for found in report.findings:
-        click.echo(f"  {found.verdict.value} ({found.count}): {story.printable(str(found.first))}")
+        click.echo(f"  {found.verdict.value} ({found.count}): {printable(str(found.first))}")
     for fault in report.faults[1:SHOWN_FAULTS]:
-        click.echo(f"    also: {story.printable(str(fault))}")
+        click.echo(f"    also: {printable(str(fault))}")
     for head in report.heads:
         at = "no witness asked for" if head.time is None else f"witnessed at {moment_of(head.time)}"
         click.echo(f"  latest checkpoint: {head.partition}:{head.size}:{head.root.hex()}, {at}")
+    if not report.is_recipe:
+        click.echo("  VERIFY.md in it is not what this release writes: read it before you run any of it")
     click.echo("  A bundle does not show whether anything was left out of it: that takes the whole log.")

@@ -33,6 +33,7 @@ from jurat.cli.files import writing
 from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError
+from jurat.schemas.shown import printable
 from jurat.streams import topics
 from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
@@ -152,7 +153,7 @@ class _Read:
 
     def leave_out(self, place: object, why: str) -> None:
         """An entry cannot be printed, or a filter cannot tell."""
-        click.echo(f"jurat: left out: {place}: {why}", err=True)
+        click.echo(printable(f"jurat: left out: {place}: {why}"), err=True)
         self.left_out += 1
 
 
@@ -179,7 +180,7 @@ async def _replay(
             if not wanted.is_everything:
                 read.leave_out(entry.place, "no record, so that no filter can tell")
                 continue
-            click.echo(f"jurat: unreadable: {entry.place}: its payload is no record", err=True)
+            click.echo(printable(f"jurat: unreadable: {entry.place}: its payload is no record"), err=True)
         elif statement.is_veiled and wanted.subject is not None:
             read.leave_out(entry.place, "it is veiled and not disclosed, so that --subject cannot tell")
             continue

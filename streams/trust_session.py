@@ -150,7 +150,7 @@ class SessionKeeper:
         """Who signs the next record.
 
         Raises:
-            CredentialInvalid: there is no session, or a key above it was revoked.
+            CredentialInvalid: there is no session, it is over, or a key above it was revoked.
         """
         session = self._held()
         return Signing(session.signer, Identity(credential=session.digest, trust=self._read.log.head))
@@ -179,6 +179,12 @@ class SessionKeeper:
         if self._session is None:
             raise CredentialInvalid(
                 f"the agent {self._agent.name} has no session, expected a worker that started"
+            )
+        if self._clock().timestamp() > self._session.expiry:
+            # A machine that slept: timers stood still, the day went on. What it signs would never be valid.
+            raise CredentialInvalid(
+                f"the session of {self._agent.name} is over and was not renewed: nothing more is signed under it. Start"
+                " the worker again"
             )
         return self._session
 
@@ -236,7 +242,7 @@ class SessionKeeper:
             )
         taken = self._read.log.credentials_of(key.keyid)
         if not taken:
-            told = "; ".join(map(str, self._read.refused[-1:])) or "it was not read"
+            told = str(self._read.refused[-1]) if self._read.refused else "it was not read"
             raise CredentialInvalid(f"the session of {self._agent.name} was not taken: {told}")
         self._session = _Session(
             signer=key,

@@ -255,12 +255,14 @@ def recipe() -> list[str]:
     return re.findall(r"```sh\n(.*?)```", stage.FILES[bundle.RECIPE].decode(), re.DOTALL)
 
 
-def run_recipe(folder: Path, record: str | None = None) -> subprocess.CompletedProcess[str]:
+def run_recipe(
+    folder: Path, record: str | None = None, *, shell: str = "sh"
+) -> subprocess.CompletedProcess[str]:
     script = "\n".join(recipe())
     if record is not None:
         script = re.sub(r"^record=.*$", f"record={record}", script, flags=re.MULTILINE)
     return subprocess.run(
-        ["sh", "-eu", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+        [shell, "-eu", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=60
     )
 
 
@@ -311,6 +313,24 @@ def test_the_recipe_finds_what_was_changed(
     (file,) = folder.glob(f"decisions/0-0-{what}")
     file.write_bytes(change(file.read_bytes()))
     assert run_recipe(folder).returncode != 0
+
+
+@with_tools
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("number", ["x[$(touch taken)0]", "00", "1 0", ""])
+def test_a_number_of_a_proof_is_no_command(tmp_path: Path, shell: str, number: str) -> None:
+    """Some shells evaluate what stands in a variable in arithmetic."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    folder = unpacked(tmp_path)
+    (file,) = folder.glob("decisions/0-0-*.tlog-proof")
+    good = file.read_bytes()
+    for old, new in ((b"index 0\n", f"index {number}\n"), (b"\n3\n", f"\n{number}\n")):
+        file.write_bytes(good.replace(old, new.encode(), 1))
+        done = run_recipe(folder, shell=shell)
+        assert done.returncode != 0
+        assert "No numbers" in done.stderr
+        assert not (folder / "taken").exists()
 
 
 @with_tools

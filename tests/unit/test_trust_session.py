@@ -12,6 +12,7 @@ import pytest
 
 from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.catalogue import AGENTS
+from jurat.audit.credential import MAX_STATEMENT_BYTES
 from jurat.audit.credential_scope import Limit, Scope
 from jurat.audit.identity import Identity
 from jurat.audit.record import DecisionRecord, Outcome
@@ -24,7 +25,7 @@ from jurat.schemas.errors import (
     KeyNotFound,
     StatementInvalid,
 )
-from jurat.streams import trust_session
+from jurat.streams import trust_session, trust_topic
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.trust_session import SessionKeeper, _check_covers, _Session, needs
 from jurat.streams.worker_config import PinnedSession
@@ -136,6 +137,26 @@ def test_a_topic_without_the_trusted_root_is_not_believed() -> None:
     with pytest.raises(StatementInvalid, match="does not hold the root"):
         newer._credential()
     assert made._credential()[1] == stage.agent
+
+
+def test_a_session_that_ended_while_the_machine_slept_signs_nothing() -> None:
+    stage = settled()
+    made = in_session(stage)
+    made._clock = lambda: NOW + timedelta(hours=20)
+    made.now()
+    made._clock = lambda: NOW + timedelta(hours=20, seconds=1)
+    for signs in (made.now, lambda: made.permits(stage.record())):
+        with pytest.raises(CredentialInvalid, match="is over"):
+            signs()
+
+
+def test_what_was_refused_last_is_told() -> None:
+    made = keeper(settled())
+    for number in range(2 * trust_topic.MAX_REFUSED_TOLD):
+        hear(made, b"%d" % number)
+    assert made._read.refusals == len(made._read.refused) * 2
+    hear(made, b"x" * (MAX_STATEMENT_BYTES + 1))
+    assert "at most" in str(made._read.refused[-1])
 
 
 def test_without_a_session_nothing_is_signed() -> None:
