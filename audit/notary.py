@@ -17,6 +17,7 @@ Specified in `docs/spec/log.md`. Source: https://c2sp.org/tlog-checkpoint
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,41 +39,54 @@ is without proof, the third how long a dead notary goes unnoticed."""
 MAX_REMEMBERED: Final = 10_000
 """Checkpoints that it knows to be its own: some hours of them, in two megabytes. What is smaller cannot be told."""
 
-_RESUME: Final = re.compile(r"(?P<origin>[^ ]{1,255}) (?P<size>0|[1-9][0-9]{0,18}) (?P<edge>[A-Za-z0-9+/=]*)")
+_RESUME: Final = re.compile(
+    r"(?P<origin>[^ ]{1,255}) [0-9]{1,19} (?P<size>[0-9]{1,19}) (?P<edge>[A-Za-z0-9+/=]*) [A-Za-z0-9+/]{43}="
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Where a notary goes on reading: so many leaves stand before it, and their edge (`Tree.edge`)."""
+    """Where a notary goes on reading.
+
+    Attributes:
+        size: how many leaves stand before it.
+        edge: of their tree (`Tree.edge`).
+        offset: of the partition.
+    """
 
     size: int = 0
     edge: tuple[bytes, ...] = ()
+    offset: int = 0
 
-    def print(self, origin: str) -> str:
-        """Print it as the text beside a group's offset: at most 2,964 characters, as the edge has at most 63 hashes."""
-        return f"{origin} {self.size} {b64.encode(b''.join(self.edge))}"
+    def print(self, origin: str, key: LogKey) -> str:
+        """Print it as the text beside a group's offset: at most 3,029 characters, as the edge has at most 63 hashes."""
+        text = f"{origin} {self.offset} {self.size} {b64.encode(b''.join(self.edge))}"
+        return f"{text} {b64.encode(key.mac(origin, text.encode()))}"
 
 
-def parse_resume(text: str) -> tuple[str, Resume]:
+def parse_resume(text: str, *, offset: int, key: LogKey) -> tuple[str, Resume]:
     """Read what `Resume.print` prints: the log's name, and where its notary goes on.
 
+    Args:
+        text: as it stands beside the offset.
+        offset: the group's.
+        key: the secret of the notary.
+
     Raises:
-        NoteInvalid: it is not of that form.
+        NoteInvalid: it is not of that form, not of this offset, or not of this key.
     """
     found = _RESUME.fullmatch(text)
-    try:
-        raw = b64.decode(found["edge"]) if found else b""
-    except ValueError:
-        found = None
-    if found is None or len(raw) != HASH_SIZE * int(found["size"]).bit_count():
-        raise NoteInvalid(
-            f"got {text[:60]!r} beside a notary's offset, expected a log, a size and the edge of its tree"
-        )
-    edge = tuple([raw[at : at + HASH_SIZE] for at in range(0, len(raw), HASH_SIZE)])
-    resume = Resume(checkpoint.parse_size(found["size"]), edge)
-    if resume.print(found["origin"]) != text:
-        raise NoteInvalid("got base64 in another spelling than its one beside a notary's offset")
-    return found["origin"], resume
+    if found is not None:
+        with suppress(ValueError, NoteInvalid):
+            size, raw = checkpoint.parse_size(found["size"]), b64.decode(found["edge"])
+            edge = tuple([raw[at : at + HASH_SIZE] for at in range(0, len(raw), HASH_SIZE)])
+            resume = Resume(size, edge, offset)
+            if len(raw) == HASH_SIZE * size.bit_count() and resume.print(found["origin"], key) == text:
+                return found["origin"], resume
+    raise NoteInvalid(
+        f"got {text[:60]!r} beside a notary's offset {offset}, expected a log, this offset, a size and the edge of its"
+        " tree, with this notary's own code over them"
+    )
 
 
 class Notary:

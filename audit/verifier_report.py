@@ -63,7 +63,7 @@ TITLES: Final[Mapping[Check, str]] = {
     Check.SIGNATURE: "every record is signed by a trusted key",
     Check.FORM: "every record is in its one form and does not contradict itself",
     Check.AGENT: "the key speaks for the agent, the envelope for the chain",
-    Check.CHAIN: "seq and prev follow, and a chain stands in one partition",
+    Check.CHAIN: "seq and prev follow, a chain stands in one partition, inputs are of one cluster",
     Check.ONCE: "no input has two records",
     Check.APPROVALS: "approvals prove themselves, and policies were told of no other",
     Check.STANDING: "keys held when witnesses saw the record",

@@ -142,6 +142,12 @@ class Witness:
             head = checkpoint.parse(parsed.text)
         except NoteInvalid as error:
             raise WitnessRefused(str(error), status=HTTPStatus.BAD_REQUEST) from error
+        if len(head.origin.encode()) > cosignature.MAX_NAME_BYTES:
+            raise WitnessRefused(
+                f"got an origin of more than {cosignature.MAX_NAME_BYTES} bytes, for which an ML-DSA-44 cosignature has"
+                " no room",
+                status=HTTPStatus.BAD_REQUEST,
+            )
         if asked.old_size > head.size:
             raise WitnessRefused(
                 f"got the old size {asked.old_size}, expected at most the checkpoint's {head.size}",

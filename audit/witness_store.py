@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from hashlib import sha256
@@ -62,6 +63,7 @@ class WitnessStore:
                 f"the witness's folder {self._folder} cannot be used: {error}; name another one with --data"
             ) from error
         try:
+            self._check_mode(self._descriptor)
             self._lock(self._descriptor)
             self._clear()
             for path in sorted(self._folder.glob(f"*{_STATE}")):
@@ -143,6 +145,13 @@ class WitnessStore:
                 "got something to keep for a folder that nobody holds, expected it entered"
             )
         durable.put(path, data, mode=_FILE_MODE)
+
+    def _check_mode(self, descriptor: int) -> None:
+        if sys.platform != "win32" and os.fstat(descriptor).st_mode & stat.S_IWOTH:
+            raise ConfigurationError(
+                f"everybody may write to the witness's folder {self._folder}, and so put an old state in its place;"
+                " expected one of its own: chmod o-w"
+            )
 
     def _lock(self, descriptor: int) -> None:
         if sys.platform == "win32":

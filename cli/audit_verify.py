@@ -245,6 +245,7 @@ async def _verify(
             witnessed=None if seen is None else seen.heads,
             rejudge=rejudge,
             unveiler=lifts,
+            with_inputs=live is not None or beside.inputs is not None,
         )
         for fault in () if seen is None else seen.faults:
             verifier.fault(fault.place, fault.reason, fault.check)

@@ -37,10 +37,11 @@ def notary_of(
     witnesses: tuple[InMemoryWitness, ...] = (),
     until_idle_s: float | None = None,
     org: str = ORG,
+    key: LogKey = KEY,
 ) -> NotaryWorker:
     config = NotaryConfig(
         org=org,
-        key=KEY,
+        key=key,
         policy=policy,
         witnesses=witnesses,
         clock=lambda: TIME,
@@ -77,11 +78,11 @@ async def trees(shell: Shell) -> dict[int, Tree]:
     return found
 
 
-async def policy_for(shell: Shell, key: LogKey) -> TlogPolicy:
+async def policy_for(shell: Shell, key: LogKey, *, org: str = ORG) -> TlogPolicy:
     async with admin_client(shell.connection) as client:
         cluster_id = (await client.describe_cluster())["cluster_id"]
     topic = shell.connection.topic(topics.AUDIT.name)
-    names = [str(Origin(ORG, cluster_id, topic, number)) for number in range(topics.AUDIT.partitions)]
+    names = [str(Origin(org, cluster_id, topic, number)) for number in range(topics.AUDIT.partitions)]
     lines = [f"log {vkey}\n" for name in names for vkey in key.log_vkeys(name)]
     return tlog_policy.parse("".join([*lines, "quorum none\n"]).encode())
 
@@ -91,8 +92,8 @@ async def heads_of(shell: Shell, policy: TlogPolicy) -> list[WitnessedHead]:
     read, heads = History(policy), []
     async for signed in history(shell.connection):
         head = read.add(signed)
-        assert head is not None
-        heads.append(head)
+        if head is not None:
+            heads.append(head)
     return heads
 
 
@@ -118,7 +119,8 @@ async def behind_the_offset(shell: Shell) -> int:
         found = await client.list_consumer_group_offsets(
             shell.connection.group("notary"), partitions=[source]
         )
-    return parse_resume(found[source].metadata)[1].size
+    at = found[source]
+    return parse_resume(at.metadata, offset=at.offset, key=KEY)[1].size
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ async def test_whoever_goes_on_signs_the_same_history(
     await dies(shell, monkeypatch, when, witness)
     assert [head.size for head in witness.seen.values()] == [7], "it has cosigned what may not be published"
     await write(shell, range(7, 9))
-    await notary_of(shell, policy=policy, witnesses=(witness,), until_idle_s=1.0).run()
+    await notary_of(shell, policy=policy, witnesses=(witness,), until_idle_s=0.2).run()
     heads = await heads_of(shell, policy)
     check(heads, await trees(shell))
     assert [head.size for head in heads] == ([7, 9] if when == "after" else [9])

@@ -148,6 +148,9 @@ def test_an_input_without_a_record(folder: Path) -> None:
 
 
 def test_what_cannot_be_read_is_told(folder: Path) -> None:
+    (folder / "inputs.jsonl").write_bytes(b"")
+    result = run("log.jsonl", "--inputs", "inputs.jsonl")
+    assert (result.exit_code, "UNPROVEN: 2, the first: no inputs of the chain" in result.output) == (2, True)
     (folder / "inputs.jsonl").write_bytes(b'{"agent":"x"}\n')
     result = run("log.jsonl", "--inputs", "inputs.jsonl")
     assert (result.exit_code, "input manifest inputs.jsonl" in result.output) == (2, True)
