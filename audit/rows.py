@@ -121,7 +121,9 @@ def row(entry: LogEntry, record: DecisionRecord | None) -> Row:
         "topic": entry.topic,
         "partition": entry.partition,
         "offset": entry.offset,
-        "kafka_time": print_moment(_EPOCH + timedelta(milliseconds=max(_MIN_MS, min(entry.timestamp_ms, _MAX_MS)))),
+        "kafka_time": print_moment(
+            _EPOCH + timedelta(milliseconds=max(_MIN_MS, min(entry.timestamp_ms, _MAX_MS)))
+        ),
         "chain": entry.record.chain,
         "keyid": entry.record.signatures[0].keyid,
         "payload_sha256": sha256(entry.record.payload).hexdigest(),

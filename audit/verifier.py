@@ -258,7 +258,9 @@ class Verifier:
         inputs = self._inputs
         if inputs is not None:  # 15
             for name in sorted(self._chains.names() - self._ends.keys()):
-                reason = f"no inputs of the chain {name} were given, so nobody knows whether each has a record"
+                reason = (
+                    f"no inputs of the chain {name} were given, so nobody knows whether each has a record"
+                )
                 self._findings.add(LogVerdict.UNPROVEN, Fault(Place(), reason, Check.INPUTS.value))
         given = {check for check, is_given in self._given.items() if is_given}
         return Report(

@@ -161,7 +161,9 @@ async def test_a_subject_is_erased_and_the_proofs_hold(veiling: Veiling, tmp_pat
     said_of = await ran(other, "subject", "erase", ANNA, "--as", "dora")
     assert f"other master keys were in use here as well ({load_master(shell.master).name})" in said_of
     assert "nothing was left to erase; nothing was written" in said_of
-    assert "nothing was left" in await ran(shell, "subject", "erase", os.fsdecode(b"\xff c-7"), "--as", "dora")
+    assert "nothing was left" in await ran(
+        shell, "subject", "erase", os.fsdecode(b"\xff c-7"), "--as", "dora"
+    )
     said_of = await ran(shell, "subject", "erase", ANNA, "--as", "dora")
     assert "other master keys" not in said_of
     assert f"erased {EACH} keys" in said_of
