@@ -148,7 +148,7 @@ class Notary:
         Args:
             now: monotonic seconds.
         """
-        if not self.is_restored or not self.tree.size:
+        if not self.is_restored:
             return False
         if self._published_at is None:
             return True

@@ -30,7 +30,7 @@ from jurat.audit.selection import Selection
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES
 from jurat.cli.audit_selection import selection_options
 from jurat.cli.bundles import bundle_folder
-from jurat.cli.disclosed import disclosures_option, unveiler
+from jurat.cli.disclosed import Hidden, disclosures_option, unveiler
 from jurat.cli.files import read_whole, writing
 from jurat.cli.log_entries import LOG_FILE, Connect, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
@@ -111,7 +111,8 @@ def command(
         async with unveiler(source, connect, given=disclosures, trust=keys) as lifts:
             taking = _Taking(maker, wanted, lifts, with_disclosures=with_disclosures)
             await taking.read(source, checkpoints, connect)
-            return taking.unread
+            taking.hidden.tell()
+            return taking.unread + taking.hidden.withheld
 
     unread = asyncio.run(take())
     policies, missing = asyncio.run(
@@ -137,7 +138,8 @@ class _Taking:
     """Reads the log, and then its checkpoints.
 
     Attributes:
-        unread: how many entries are no records, or hide whether they are asked for.
+        hidden: records that hide whether they are asked for.
+        unread: how many entries are no records.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class _Taking:
         self._wanted = wanted
         self._lifts = lifts
         self._with_disclosures = with_disclosures
+        self.hidden = Hidden()
         self.unread = 0
 
     async def read(self, source: Path | None, checkpoints: Path | None, connect: Connect) -> None:
@@ -170,7 +173,7 @@ class _Taking:
             self._maker.leaf(entry, None)
             return
         if statement.is_veiled and self._wanted.subject is not None:
-            self._leave_out(entry.place, "it is veiled and not disclosed, so that --subject cannot tell")
+            self.hidden.add(statement, self._lifts)
             self._maker.leaf(entry, None)
             return
         record = statement.predicate

@@ -36,7 +36,7 @@ from jurat.cli.bundles import bundle_folder
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
-from jurat.cli.options import connect_options
+from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
 from jurat.schemas.shown import printable
@@ -247,8 +247,10 @@ async def _verify(
             unveiler=lifts,
             with_inputs=live is not None or beside.inputs is not None,
         )
-        for fault in () if seen is None else seen.faults:
-            verifier.fault(fault.place, fault.reason, fault.check)
+        if seen is not None:
+            verifier.add_history(seen.history)
+            for fault in seen.faults:
+                verifier.fault(fault.place, fault.reason, fault.check)
         await _add_decisions(verifier, beside, agents)
         await verify_all(
             raw_entries(file, connect),
@@ -330,6 +332,10 @@ def _print_report(report: Report) -> None:
         click.echo(f"  decision events checked: {report.decisions}")
     if report.witnessed is not None:
         click.echo(f"  records under a witnessed checkpoint: {report.witnessed}")
+    if report.witnessed_until is not None:
+        click.echo(
+            f"  the latest checkpoint of each log: witnessed at {moment_of(report.witnessed_until)} or later"
+        )
     _print_evaluated(report)
     _print_inputs(report)
     if report.veiled.veiled:
