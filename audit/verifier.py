@@ -222,8 +222,8 @@ class Verifier:
         goes_on = end is not None
         if end not in (None, held.first):
             raise RecordInvalid(
-                f"got inputs of {held.chain} from the offset {held.first}, expected them from {end}, where the ones before"
-                " ended: a stretch is missing, repeated or out of order"
+                f"got inputs of {held.chain} from the offset {held.first}, expected them from {end}, where the ones"
+                " before ended: a stretch is missing, repeated or out of order"
             )
         self._ends[held.chain] = held.end
         told, missing = self._chains.missing(held)

@@ -1,8 +1,8 @@
 """The verifier's checks of one chain against its earlier records. Pure.
 
-The checks, by their numbers in `verifier.py`: 7. the chain stays in one partition, `seq` and `prev` follow, and its inputs
-are of the log's cluster; 8. no input of it was recorded before; 12. what decides again follows an escalation that
-nothing concluded; 15. every input has a record. Memory: two bits for each input.
+The checks, by their numbers in `verifier.py`: 7. the chain stays in one partition, `seq` and `prev` follow, and its
+inputs are of the log's cluster; 8. no input of it was recorded before; 12. what decides again follows an escalation
+that nothing concluded; 15. every input has a record. Memory: two bits for each input.
 
 Not here: what one record says (`verifier_record.py`), budgets (`usage.py`).
 """

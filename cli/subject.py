@@ -167,8 +167,8 @@ def _print(kept: Kept) -> None:
         click.echo(f"{decision}  {pieces} pieces of evidence")
     if kept.other_masters:
         click.echo(
-            f"other master keys were in use here as well ({', '.join(kept.other_masters)}): what is sealed under them is"
-            f" not seen; do the same with the file of each in {settings.SUBJECT_KEYS}"
+            f"other master keys were in use here as well ({', '.join(kept.other_masters)}): what is sealed under them"
+            f" is not seen; do the same with the file of each in {settings.SUBJECT_KEYS}"
         )
 
 

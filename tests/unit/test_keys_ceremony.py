@@ -23,7 +23,7 @@ from jurat.audit.credential import (
 )
 from jurat.audit.credential_issue import issue, opened, request
 from jurat.audit.dsse import print_envelope
-from jurat.audit.key_store import KeyKind, key_file, load_key, make_key
+from jurat.audit.key_store import KeyKind, key_file, load_key, make_key, reference_file
 from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_log, read_root, read_statement
 from jurat.audit.trust_log import TrustLog
 from jurat.cli import keys_agent
@@ -324,6 +324,13 @@ def test_a_key_is_rotated_without_a_gap(acme: Path) -> None:
     assert re.search(rf"{new} .*until .* here", table)
     jurat(acme, "revoke", old, "--reason", "rotated", "--issuer", "payments")
     assert re.search(rf"{old} .*revoked", jurat(acme, "list"))
+
+
+def test_a_key_in_a_service_is_rotated_there(acme: Path) -> None:
+    reference = reference_file(acme, AGENT, KeyKind.AGENT)
+    reference.write_text('{"keyid":"did:key:z6Mk","uri":"hv:x"}\n', encoding="utf-8")
+    assert "make the new one there" in jurat(acme, "rotate", AGENT, code=1)
+    assert reference.exists()
 
 
 def test_a_stolen_key_is_revoked(acme: Path) -> None:
