@@ -236,8 +236,9 @@ def test_an_issuer_that_ended_is_told(acme: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_next_root_wants_the_old_and_the_new(acme: Path) -> None:
-    jurat(acme, "root", "bob", "carol", "dave", "--threshold", "3")
+    assert str(acme / ROOT_FILE) in jurat(acme, "root", "bob", "carol", "dave", "--threshold", "3")
     log = log_of(acme)
+    assert read_statement(acme / ROOT_FILE)[1] == log.root[0]
     assert (log.root[0].version, log.root[0].threshold, log.head.size) == (2, 3, 3)
     said = jurat(acme, "root", "bob", "--threshold", "1", "--org", "other", code=2)
     assert "the root here is that of acme" in said
