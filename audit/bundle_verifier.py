@@ -10,8 +10,8 @@ Keys and witness policy are arguments; nothing in a bundle says what to trust. C
 6. each record's proof is of it, at its place, under a checkpoint of the bundle;
 7. each record holds by itself: signature, form, agent, approvals, the key's standing at the earliest moment at which
    the quorum had seen it, and its policies say the same again, where they are there;
-8. its name is of its place and id, and no other has its id, leaf or number in its chain; those that follow one another
-   in a chain are linked, and stand in the log in that order.
+8. its name is of its place and id, its inputs are of the checkpoints' cluster, and no other has its id, leaf or number
+   in its chain; those that follow one another in a chain are linked, and stand in the log in that order.
 
 A fault does not stop the checks: all are counted. `VERIFY.md` is run by people, and whoever made the bundle wrote it:
 it is told where it is not the text written here. Verdicts are those of the log, the worst finding: `UNPROVEN`
@@ -32,6 +32,7 @@ from typing import Final
 from jurat.audit import bundle, did_key, dsse, tlog_proof
 from jurat.audit.bundle import Bundle, Listed
 from jurat.audit.bundle_recipe import recipe
+from jurat.audit.bundle_report import BundleReport
 from jurat.audit.disclosure import Disclosure, parse_any, parse_disclosures
 from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.history import History
@@ -44,7 +45,7 @@ from jurat.audit.standing import Standing
 from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.trust_log import TrustLog
 from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge
-from jurat.audit.verifier_report import Finding, Findings, LogVerdict
+from jurat.audit.verifier_report import Findings, LogVerdict
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import AuditError, BundleInvalid, ChainBroken, NoteInvalid, ProofInvalid
 
@@ -57,56 +58,6 @@ Digest = Callable[[Files], str]
 
 Rejudging = Callable[[Mapping[str, Files]], Rejudge]
 """What evaluates policies again, made of bundles by digest; the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class BundleReport:
-    """What a bundle is worth.
-
-    Attributes:
-        records: how many it holds.
-        proved: how many of them are in the log, under a checkpoint that the quorum saw.
-        rejudged: of how many the policies said the same again.
-        withheld: how many are veiled and not disclosed: what they hide was not checked.
-        is_recipe: whether `VERIFY.md` is word for word what this release writes.
-        findings: what was found, the worst first; none where it is valid.
-        faults: what does not hold, the first of it.
-        heads: by partition, the latest checkpoint that the quorum saw.
-    """
-
-    records: int
-    proved: int
-    rejudged: int
-    withheld: int
-    is_recipe: bool
-    findings: tuple[Finding, ...]
-    faults: tuple[Fault, ...]
-    heads: tuple[WitnessedHead, ...]
-
-    @property
-    def verdict(self) -> LogVerdict:
-        """The worst of the findings."""
-        return self.findings[0].verdict if self.findings else LogVerdict.VALID
-
-    def to_json(self) -> dict[str, object]:
-        """The report as JSON types."""
-        return {
-            "verdict": self.verdict.value,
-            "records": self.records,
-            "proved": self.proved,
-            "evaluatedAgain": self.rejudged,
-            "notDisclosed": self.withheld,
-            "recipeIsKnown": self.is_recipe,
-            "findings": [
-                {"verdict": one.verdict.value, "count": one.count, "first": str(one.first)}
-                for one in self.findings
-            ],
-            "faults": [{"place": str(fault.place), "reason": fault.reason} for fault in self.faults],
-            "heads": [
-                {"partition": head.partition, "size": head.size, "root": head.root.hex(), "time": head.time}
-                for head in self.heads
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +113,7 @@ class _Verifying:
         self._faults: list[Fault] = []
         self._disclosures: dict[str, bytes] = {}
         self._heads: dict[tuple[int, int], WitnessedHead] = {}
+        self._cluster: str | None = None
         self._places = {(place[0], signed): place for place, signed in held.checkpoints.items()}
 
     def fault(self, place: Place, reason: str) -> None:
@@ -222,9 +174,10 @@ class _Verifying:
                 name = bundle.checkpoint_file(partition, size)
                 if head is None:
                     raise NoteInvalid(f"{name}: got a checkpoint that too few witnesses signed")
-                topic = parse_origin(signed.partition(b"\n")[0].decode()).topic
-                if (head.partition, head.size, topic) != (partition, size, self._held.topic):
+                named = parse_origin(signed.partition(b"\n")[0].decode())
+                if (head.partition, head.size, named.topic) != (partition, size, self._held.topic):
                     raise NoteInvalid(f"{name}: got a checkpoint of another log or size than its name says")
+                self._cluster = named.cluster_id  # of all of them, as a history is of one log
                 self._heads[partition, size] = head
                 if before is not None and before.partition == partition:
                     self._check_tied(before, head)
@@ -339,7 +292,13 @@ class _Verifying:
         leaves: set[tuple[int, int]] = set()
         chains: dict[str, list[_Verified]] = {}
         for one in verified:
+            self._cluster = self._cluster or one.facts.clusters[0]
             with self._at(one.listed):
+                if one.facts.clusters != (self._cluster,):
+                    raise BundleInvalid(
+                        f"got a record about inputs of the cluster {' and '.join(one.facts.clusters)}, expected"
+                        f" {self._cluster}, whose log it is"
+                    )
                 leaf = (one.listed.partition, one.listed.index)
                 if one.decision_id in ids or leaf in leaves:
                     raise BundleInvalid("got a record whose decision id or leaf another one has")

@@ -82,6 +82,13 @@ _WHOSE = {
     KeyKind.ROOT: "root key holder",
     KeyKind.LOG: "notary or witness",
 }
+_MADE = {
+    KeyKind.AGENT: "jurat keys request",
+    KeyKind.APPROVER: "jurat keys init --approver",
+    KeyKind.ISSUER: "jurat keys request --kind issuer",
+    KeyKind.ROOT: "jurat keys init --root",
+    KeyKind.LOG: "jurat notary init, or jurat witness init,",
+}
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -211,7 +218,12 @@ def load_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None = 
             read_bounded(reference, MAX_REFERENCE_BYTES), where=str(reference), secret=passphrase
         )
     path = key_file(folder, name, kind)
-    return _load(path, passphrase, missing=f"there is no key of {_WHOSE[kind]} {name!r} at {path}", name=name)
+    return _load(
+        path,
+        passphrase,
+        missing=f"there is no key of {_WHOSE[kind]} {name!r} at {path}; {_MADE[kind]} makes one",
+        name=name,
+    )
 
 
 def names_here(folder: Path, kind: KeyKind) -> tuple[str, ...]:

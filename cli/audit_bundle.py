@@ -20,7 +20,7 @@ import orjson
 
 from jurat.audit import bundle_verifier, tlog_policy
 from jurat.audit.bundle_making import BundleMaker
-from jurat.audit.bundle_verifier import BundleReport
+from jurat.audit.bundle_report import BundleReport
 from jurat.audit.bundle_zip import MAX_FILE_BYTES
 from jurat.audit.disclosure import parse_any
 from jurat.audit.disclosure_reader import Unveiler

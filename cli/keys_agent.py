@@ -15,7 +15,7 @@ from jurat import settings
 from jurat.audit.credential import AgentCredential
 from jurat.audit.credential_issue import issue, print_request
 from jurat.audit.credential_scope import Limit, Scope
-from jurat.audit.key_store import KeyKind, load_key, make_key, retire_key
+from jurat.audit.key_store import KeyKind, load_key, make_key, reference_file, retire_key
 from jurat.audit.trust_log import TrustLog
 from jurat.cli.keys_ceremony import (
     Ceremony,
@@ -148,6 +148,12 @@ def rotate(agent: str, keys: Path | None) -> None:
     The order without a gap: rotate, issue, publish, restart the workers, revoke the old key, publish.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
+    reference = reference_file(ceremony.folder, agent, KeyKind.AGENT)
+    if reference.exists():
+        raise ConfigurationError(
+            f"the key of {agent} is in a service or device, as {reference} says: make the new one there, and write its"
+            " id and URI into that file"
+        )
     old = load_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret).keyid
     aside = retire_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret)
     keyid, _made = make_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret)

@@ -140,9 +140,14 @@ class Ceremony:
             log, lines = self.read()
             made = log.add(line)
             write_log(self.folder / LOG_FILE, (*lines, line))
-            if isinstance(made.statement, Root) and settings.trust_root_file() is None:
-                write_root(self.folder / ROOT_FILE, line)
-        self._told(made.statement, made.digest)
+        self.told(made.statement, made.digest)
+        if isinstance(made.statement, Root):
+            self.trusts(line)
+
+    def trusts(self, root: bytes) -> None:
+        """Write a root to be trusted from now on."""
+        write_root(self.folder / ROOT_FILE, root)
+        click.echo(f"trust       {self.folder / ROOT_FILE}  (public; give it to workers and auditors)")
 
     def take_over(self, found: TrustLog, lines: Iterable[bytes]) -> None:
         """Put what stands on the topic in place of the log here, which must hold nothing else.
@@ -174,7 +179,8 @@ class Ceremony:
         self.add(line)
         waiting.unlink(missing_ok=True)
 
-    def _told(self, statement: Statement, digest: str) -> None:
+    def told(self, statement: Statement, digest: str) -> None:
+        """Tell what was made."""
         click.echo(f"{statement.type:10}  {told(statement)}  {digest}")
 
 
@@ -227,9 +233,8 @@ def begin(ceremony: Ceremony, first: Root, line: bytes) -> None:
     if not lacking:
         TrustLog(line).add(line)
         write_log(ceremony.folder / LOG_FILE, (line,))
-        write_root(ceremony.folder / ROOT_FILE, line)
-        click.echo(f"root        {told(first)}  {digest_of(print_payload(first))}")
-        click.echo(f"trust       {ceremony.folder / ROOT_FILE}  (public; give it to workers and auditors)")
+        ceremony.told(first, digest_of(print_payload(first)))
+        ceremony.trusts(line)
         return
     waiting = ceremony.folder / f"{digest_of(print_payload(first))[:16]}.pending.json"
     replace_public(waiting, line + b"\n")

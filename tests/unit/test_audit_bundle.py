@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from jurat.audit.log import LogEntry
 from jurat.audit.record import Outcome, build, parse
 from jurat.audit.verifier_report import LogVerdict
 from jurat.policies.folder import digest_of, read_folder, shipped_bundle
+from jurat.schemas.decision import decision_id_at
 from jurat.schemas.errors import BundleInvalid, PolicyFileInvalid, ProofInvalid
 from jurat.streams.rejudging import Rejudging
 from tests import bundle_stage as stage
@@ -119,6 +121,23 @@ def test_two_histories_of_one_chain() -> None:
     assert "twice" in str(report.faults[0])
 
 
+def test_a_record_of_another_clusters_log() -> None:
+    """Clusters may share keys and names of topics: a trial's records are none of the shop's."""
+    log = sample_log.log(2)
+    other = sample_log.record("after-sales", offset=7, outcome=Outcome.DECIDED)
+    moved = other.inputs[0].model_copy(
+        update={"uri": other.inputs[0].uri.replace(sample_log.CLUSTER, "trial")}
+    )
+    name = decision_id_at("after-sales", "trial", topic=sample_log.INPUT_TOPIC, partition=0, offset=7)
+    other = other.model_copy(update={"inputs": (moved,), "decision_id": name})
+    payload = build(other, *sample_log.subject_of(other, 7))
+    trial = sample_log.sign(other, payload, by=sample_log.signer("after-sales"), at=(0, 1))
+    for policy in (stage.POLICY, None):
+        report = stage.verify(stage.bundle_of([log[0], trial], sizes={0: (2,)}), policy=policy)
+        assert report.verdict is LogVerdict.INVALID
+        assert "inputs of the cluster trial" in str(report.faults[0])
+
+
 def test_policies_are_those_of_their_digest_and_are_evaluated_again() -> None:
     """The shop's own bundle, on a decision that it judged; then on a record that says something else."""
     files, faults = read_folder(shipped_bundle("shop"))
@@ -149,7 +168,7 @@ def test_policies_are_those_of_their_digest_and_are_evaluated_again() -> None:
 
 def evaluated_log(digest: str, *, policies: tuple[str, ...] | None = None) -> list[LogEntry]:
     """One record, with what the shop's engine really said; or as if other policies had."""
-    result, record, _ = asyncio.run(ended(decider()))
+    result, record, _ = asyncio.run(ended(replace(decider(), cluster_id=sample_log.CLUSTER)))
     assert record.policy is not None
     assert record.policy.digest == digest
     payload = result.draft.finish(sample_log.ChainHead())

@@ -100,9 +100,17 @@ def test_an_unreadable_payload_still_has_its_place() -> None:
     assert made["chain"] == RECORD.chain
 
 
-def test_a_timestamp_that_no_calendar_has_does_not_end_the_reading() -> None:
-    entry = LogEntry(ENTRY.topic, 0, 0, 2**62, ENTRY.record)
-    assert row(entry, RECORD)["kafka_time"] == "9999-12-31T00:00:00.000000Z"
+@pytest.mark.parametrize(
+    ("timestamp_ms", "told"),
+    [
+        (2**62, "9999-12-31T00:00:00.000000Z"),
+        (-(2**63), "0001-01-01T00:00:00.000000Z"),
+        (-1, "1969-12-31T23:59:59.999000Z"),
+    ],
+)
+def test_a_timestamp_that_no_calendar_has_does_not_end_the_reading(timestamp_ms: int, told: str) -> None:
+    entry = LogEntry(ENTRY.topic, 0, 0, timestamp_ms, ENTRY.record)
+    assert row(entry, RECORD)["kafka_time"] == told
 
 
 def test_the_proposal_that_became_the_decision_is_told() -> None:

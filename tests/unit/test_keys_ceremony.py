@@ -23,7 +23,7 @@ from jurat.audit.credential import (
 )
 from jurat.audit.credential_issue import issue, opened, request
 from jurat.audit.dsse import print_envelope
-from jurat.audit.key_store import KeyKind, key_file, load_key, make_key
+from jurat.audit.key_store import KeyKind, key_file, load_key, make_key, reference_file
 from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_log, read_root, read_statement
 from jurat.audit.trust_log import TrustLog
 from jurat.cli import keys_agent
@@ -236,8 +236,9 @@ def test_an_issuer_that_ended_is_told(acme: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_next_root_wants_the_old_and_the_new(acme: Path) -> None:
-    jurat(acme, "root", "bob", "carol", "dave", "--threshold", "3")
+    assert str(acme / ROOT_FILE) in jurat(acme, "root", "bob", "carol", "dave", "--threshold", "3")
     log = log_of(acme)
+    assert read_statement(acme / ROOT_FILE)[1] == log.root[0]
     assert (log.root[0].version, log.root[0].threshold, log.head.size) == (2, 3, 3)
     said = jurat(acme, "root", "bob", "--threshold", "1", "--org", "other", code=2)
     assert "the root here is that of acme" in said
@@ -324,6 +325,13 @@ def test_a_key_is_rotated_without_a_gap(acme: Path) -> None:
     assert re.search(rf"{new} .*until .* here", table)
     jurat(acme, "revoke", old, "--reason", "rotated", "--issuer", "payments")
     assert re.search(rf"{old} .*revoked", jurat(acme, "list"))
+
+
+def test_a_key_in_a_service_is_rotated_there(acme: Path) -> None:
+    reference = reference_file(acme, AGENT, KeyKind.AGENT)
+    reference.write_text('{"keyid":"did:key:z6Mk","uri":"hv:x"}\n', encoding="utf-8")
+    assert "make the new one there" in jurat(acme, "rotate", AGENT, code=1)
+    assert reference.exists()
 
 
 def test_a_stolen_key_is_revoked(acme: Path) -> None:

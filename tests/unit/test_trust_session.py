@@ -113,13 +113,17 @@ def test_the_newest_credential_that_holds_now_is_taken() -> None:
     org.add(signed(second, ISSUER))
     assert keeper(stage)._credential()[1] == second
     assert keeper(stage, now=NOW + timedelta(days=11))._credential()[1] == stage.agent
-    for now in (NOW + timedelta(days=81), NOW - timedelta(hours=2)):
-        with pytest.raises(KeyNotFound, match="jurat keys issue after-sales"):
+    for now, why in (
+        (NOW + timedelta(days=81), r"ended \d+ s ago, by the clock here"),
+        (NOW - timedelta(hours=2), "begins 3600 s from now, by the clock here"),
+    ):
+        with pytest.raises(KeyNotFound, match=f"{why}; issue one: jurat keys issue after-sales"):
             keeper(stage, now=now)._credential()
-    with pytest.raises(KeyNotFound):
-        keeper(stage, holder="stranger")._credential()
+    for holder, why in (("stranger", "has none at all"), (ISSUER, "is no key of this agent")):
+        with pytest.raises(KeyNotFound, match=why):
+            keeper(stage, holder=holder)._credential()
     org.add(signed(org.revocation(ISSUER, effective=at(days=30)), "alice", "bob"))
-    with pytest.raises(KeyNotFound):
+    with pytest.raises(KeyNotFound, match="the issuer credential of payments is revoked"):
         keeper(stage)._credential()
 
 
