@@ -82,6 +82,7 @@ class _Swapper:
         return self._with(one, place, key=Kind.TEXT, sha256=Kind.DIGEST)
 
     def reasoner(self, place: str, one: ReasonerUsed) -> ReasonerUsed:
+        own = self._in(one, place, parameters_sha256=Kind.DIGEST)
         tools = []
         for number, tool in enumerate(one.tools):
             here = f"{place}/tools/{number}"
@@ -89,7 +90,7 @@ class _Swapper:
                 tool, here, name=Kind.TEXT, arguments_sha256=Kind.DIGEST, result_sha256=Kind.DIGEST
             )
             tools.append(tool.model_copy(update=told | {"call": self._call(here, tool.call)}))
-        return one.model_copy(update={"tools": tuple(tools)}) if tools else one
+        return one.model_copy(update=own | {"tools": tuple(tools)})
 
     def proposal(self, place: str, one: ProposalJudged) -> ProposalJudged:
         told = self._in(one, place, parameters=Kind.OBJECT)
@@ -116,7 +117,13 @@ class _Swapper:
     def _call(self, place: str, one: ModelAsked | None) -> ModelAsked | None:
         if one is None:
             return None
-        return self._with(one, f"{place}/call", prompt_sha256=Kind.DIGEST, response_sha256=Kind.DIGEST)
+        return self._with(
+            one,
+            f"{place}/call",
+            parameters_sha256=Kind.DIGEST,
+            prompt_sha256=Kind.DIGEST,
+            response_sha256=Kind.DIGEST,
+        )
 
     def _texts(self, place: str, texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple([self._swap(f"{place}/{n}", Kind.TEXT, text) for n, text in enumerate(texts)])

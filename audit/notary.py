@@ -6,7 +6,7 @@ Rules upheld here:
 2. it never signs a smaller tree than it signed before;
 3. a checkpoint with its key's signature that it did not make is a fork: `LogForked`, for whoever runs it to end;
 4. a checkpoint is due after a second with new leaves, at once with 1,000 of them, and after 30 s without any, so that
-   one sees that the notary lives;
+   one sees that the notary lives; an empty log has one a second after it was opened: a log that is hidden has none;
 5. memory: 64 bytes for each leaf beyond the base, the size from which on it proves; whoever runs it moves the base on.
 
 Not here: Kafka (`jurat.streams.notary`), witnesses, the clock (a parameter).
@@ -125,6 +125,7 @@ class Notary:
         self._own: dict[int, bytes] = {} if last is None else {last.size: last.root}
         self._own_since = self.published
         self._published_at: float | None = None
+        self._empty_since: float | None = None
         self._check_restored()
 
     def append(self, leaf: bytes) -> None:
@@ -151,7 +152,9 @@ class Notary:
         if not self.is_restored:
             return False
         if self._published_at is None:
-            return True
+            if self._empty_since is None:
+                self._empty_since = now
+            return self.tree.size > 0 or now - self._empty_since >= CHECKPOINT_S
         new, since_s = self.tree.size - self.published, now - self._published_at
         return new >= CHECKPOINT_LEAVES or since_s >= (CHECKPOINT_S if new else IDLE_S)
 

@@ -25,6 +25,7 @@ from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.keys import Signer, Trust
 from jurat.audit.record import Time, format_time
 from jurat.schemas import canonical
+from jurat.schemas.envelope import Signature
 from jurat.schemas.errors import CanonicalError, RecordInvalid, SignatureInvalid
 from jurat.schemas.model import Identifier, Model
 
@@ -118,6 +119,23 @@ async def state_erasure(payload: bytes, signer: Signer) -> bytes:
     return await dsse.seal(payload, signer, payload_type=PAYLOAD_TYPE)
 
 
+def check_form(envelope: bytes) -> tuple[ErasureStatement, bytes, Signature]:
+    """Read the envelope of a statement; whose it is, is not looked at.
+
+    Returns:
+        The statement, its bytes, and the signature.
+
+    Raises:
+        RecordInvalid: the envelope or the statement is not in its one form.
+    """
+    if len(envelope) > MAX_ENVELOPE_BYTES:
+        raise RecordInvalid(
+            f"got an envelope of {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}"
+        )
+    payload, (signature,) = dsse.parse_envelope(envelope, payload_type=PAYLOAD_TYPE, signatures=1)
+    return parse_statement(payload), payload, signature
+
+
 def verify_erasure(envelope: bytes, trust: Trust) -> VerifiedErasure:
     """Check a statement and hand out what it says.
 
@@ -125,12 +143,7 @@ def verify_erasure(envelope: bytes, trust: Trust) -> VerifiedErasure:
         RecordInvalid: the envelope or the statement is not in its one form.
         SignatureInvalid: the key is no trusted person's, did not sign this, or has not the role.
     """
-    if len(envelope) > MAX_ENVELOPE_BYTES:
-        raise RecordInvalid(
-            f"got an envelope of {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}"
-        )
-    payload, (signature,) = dsse.parse_envelope(envelope, payload_type=PAYLOAD_TYPE, signatures=1)  # 1
-    said = parse_statement(payload)
+    said, payload, signature = check_form(envelope)  # 1
     person = signed_by(PAYLOAD_TYPE, payload, signature, trust)  # 2
     if DATA_PROTECTION not in person.roles:  # 3
         raise SignatureInvalid(

@@ -7,7 +7,7 @@ there, and that is no error. Not here: what a disclosure proves (`jurat.audit.di
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from jurat.audit.disclosure_file import MAX_LINE_BYTES, parse_line, print_line
 from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust
 from jurat.audit.record import Statement
-from jurat.audit.subject_erasure import verify_erasure
+from jurat.audit.subject_erasure import check_form, verify_erasure
 from jurat.cli.files import lines
 from jurat.cli.log_entries import LOG_FILE, Connect
 from jurat.schemas.errors import AuditError, ConfigurationError, DisclosureInvalid
@@ -121,7 +121,8 @@ async def unveiler(
 async def export_disclosures(connection: Connection, decisions: Iterable[str], file: IO[bytes]) -> None:
     """Write the disclosures of these decisions, as far as they stand, and the statements of erasures.
 
-    Statements are written as they stand: who reads the file verifies them.
+    Statements are written as they stand, whoever signed them: who reads the file verifies them. What stands in their
+    place and is none is left out, or nobody could read the file.
 
     Raises:
         ConfigurationError: the master key is not known or cannot be used.
@@ -142,7 +143,9 @@ async def export_disclosures(connection: Connection, decisions: Iterable[str], f
     finally:
         evidence.close()
     async for envelope in read_statements(connection):
-        file.write(envelope + b"\n")
+        with suppress(AuditError):
+            check_form(envelope)
+            file.write(envelope + b"\n")
 
 
 class _File:

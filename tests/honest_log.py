@@ -26,6 +26,7 @@ from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import StandingOf
 from jurat.audit.verifier_report import Report
 from jurat.policies import shipped_bundle
+from jurat.schemas.decision import decision_id_at
 from jurat.streams.rejudging import Rejudging, bundles_in
 from tests.golden.audit import sample_log
 from tests.past_log import PastLog
@@ -91,6 +92,19 @@ def rechained(
 def changed(number: int, **update: Any) -> Callable[[int, DecisionRecord], DecisionRecord]:
     """Another value for fields of one record."""
     return lambda at, record: record.model_copy(update=update) if at == number else record
+
+
+def elsewhere(at: int, one: DecisionRecord) -> DecisionRecord:
+    """The other agent's records as they stand on another cluster: coordinates, ids and names but for the cluster's."""
+    if one.agent != OTHER:
+        return one
+    at_home, away = f"//{sample_log.CLUSTER}/", "//AAAAAAAAAAAAAAAAAAAAAA/"
+    moved = tuple([read.model_copy(update={"uri": read.uri.replace(at_home, away)}) for read in one.inputs])
+    where = parse_uri(moved[0].uri)
+    name = decision_id_at(
+        one.agent, where.cluster_id, topic=where.topic, partition=where.partition, offset=where.offset
+    )
+    return one.model_copy(update={"inputs": moved, "decision_id": name})
 
 
 def record(entry: LogEntry) -> DecisionRecord:

@@ -19,10 +19,10 @@ from tests.golden.audit import sample_log
 
 AGENT = "after-sales"
 CALL = ModelAsked(
-    model="gpt-test", parameters_sha256="01" * 32, prompt_sha256="11" * 32, response_sha256="21" * 32
+    model="gpt-test", parameters_sha256="0b" * 32, prompt_sha256="11" * 32, response_sha256="21" * 32
 )
-PERSONAL = ("c-secret-7", "#W-secret", "request-secret", "secret words", "12e3secret")
-"""Strings of `full_record` that must not be left in it."""
+PERSONAL = ("c-secret-7", "#W-secret", "request-secret", "secret words", "12e3secret", "0b" * 32)
+"""Strings of `full_record` that must not be left in it; the last is the digest of what is sent beside a prompt."""
 
 
 def salts(seed: int = 0) -> Callable[[int], bytes]:
@@ -65,7 +65,7 @@ def full_record(*, offset: int = 0, head: ChainHead | None = None) -> DecisionRe
                 name="openai",
                 deterministic=False,
                 model="gpt-test",
-                parameters_sha256="01" * 32,
+                parameters_sha256="0b" * 32,
                 tools=(
                     ToolAnswered(
                         name="find c-secret-7", arguments_sha256="51" * 32, result_sha256="61" * 32, call=CALL

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jurat.audit.coordinates import Coordinates, parse_uri
+from jurat.audit.coordinates import Coordinates
 from jurat.audit.input_manifest import InputsHeld
 from jurat.audit.keys import TrustedKey
 from jurat.audit.log import LogEntry, WitnessedHead
@@ -139,19 +139,6 @@ def another_action(at: int, one: DecisionRecord) -> DecisionRecord:
     return one.model_copy(update={"proposals": (*one.proposals[:-1], done)})
 
 
-def elsewhere(at: int, one: DecisionRecord) -> DecisionRecord:
-    """The other agent's records as they stand on another cluster: coordinates, ids and names but for the cluster's."""
-    if one.agent != OTHER:
-        return one
-    at_home, away = f"//{sample_log.CLUSTER}/", "//AAAAAAAAAAAAAAAAAAAAAA/"
-    moved = tuple([read.model_copy(update={"uri": read.uri.replace(at_home, away)}) for read in one.inputs])
-    where = parse_uri(moved[0].uri)
-    name = decision_id_at(
-        one.agent, where.cluster_id, topic=where.topic, partition=where.partition, offset=where.offset
-    )
-    return one.model_copy(update={"inputs": moved, "decision_id": name})
-
-
 REWRITTEN = rechained(LOG, changed(1, code="jurat 6.6.6"))
 
 ATTACKS: dict[str, Attack] = {
@@ -195,7 +182,7 @@ ATTACKS: dict[str, Attack] = {
         "outside",
     ),
     "splice a whole chain of another cluster": Attack(
-        rechained(LOG, elsewhere), INVALID, Check.CHAIN, "expected all of", inputs=INPUTS
+        rechained(LOG, honest_log.elsewhere), INVALID, Check.CHAIN, "expected all of", inputs=INPUTS
     ),
     "cut the tail": Attack(without(OWN - 1), INVALID, Check.WITNESSED, "cut off", heads=HEADS),
     "cut the tail and drop checkpoints": Attack(
