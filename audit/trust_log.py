@@ -163,7 +163,7 @@ class TrustLog:
             for one in self._admitted.values()
             if isinstance(session := one.statement, SessionCredential)
         ]
-        return Trust((*pinned.keys, *sessions), pinned.approvers)
+        return Trust((*pinned.keys, *sessions), pinned.approvers, self.head.size)
 
     def add(self, statement: bytes) -> Admitted:
         """Take the next statement.
