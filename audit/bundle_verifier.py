@@ -177,7 +177,7 @@ class _Verifying:
                 with self._at(listed):  # a record is looked at, whatever its proof is worth
                     is_proved = is_witnessed and self._check_proof(listed, entry.leaf())  # 6
                 at = self._seen_at(listed, sizes) if is_proved else None
-                one = self._check_record(examiner, entry, at)  # 7
+                one = self._check_record(examiner, entry, at, is_proved=is_proved)  # 7
                 proved += is_proved
                 if not is_proved:
                     self._unproven(entry.place, "no witnessed checkpoint of the bundle holds it")
@@ -295,7 +295,7 @@ class _Verifying:
         own = sizes[listed.partition]
         return self._heads[listed.partition, own[bisect_right(own, listed.index)]].time
 
-    def _check_record(self, examiner: Examiner, entry: LogEntry, at: int | None) -> Facts:
+    def _check_record(self, examiner: Examiner, entry: LogEntry, at: int | None, *, is_proved: bool) -> Facts:
         examined, _ = examiner.examine(entry, witnessed_at=at)
         facts = examined.facts
         if facts is None:
@@ -307,7 +307,7 @@ class _Verifying:
             self._found.add(
                 LogVerdict.SUSPECT, Fault(entry.place, "somebody else may have had its key by then")
             )
-        elif facts.standing is Standing.UNPROVEN:
+        elif facts.standing is Standing.UNPROVEN and is_proved:
             self._unproven(entry.place, "no witness tells when its key signed it")
         return facts
 

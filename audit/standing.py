@@ -29,7 +29,6 @@ from jurat.audit.record import DecisionRecord, Outcome
 from jurat.audit.usage import value_at
 from jurat.schemas.errors import CredentialInvalid
 
-
 NEWER = "get a newer one: jurat keys fetch, or --trust-log FILE"
 """What helps where the trust log at hand is older than a record."""
 

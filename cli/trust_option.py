@@ -52,8 +52,8 @@ class Trusted:
         """
         return self.under(self.statements())
 
-    async def live(self, connect: Callable[[], Connection]) -> Statements | None:
-        """Like `statements`, with the topic of trust in place of the key folder's file.
+    async def beside(self, source: Path | None, connect: Callable[[], Connection]) -> Statements | None:
+        """Like `statements`, for a log: beside the topic, the topic of trust stands in place of the key folder's file.
 
         Ask once it is known how far the log is read: a record may know of statements up to the moment of its signature.
         Statements of the key folder that stand on the topic no more, or not yet, are not forgotten.
@@ -64,7 +64,7 @@ class Trusted:
                 not.
         """
         root = self._root()
-        if root is None or self.trust_log is not None:
+        if root is None or source is not None or self.trust_log is not None:
             return self.statements()
         from jurat.streams.trust_topic import read_trust  # noqa: PLC0415 - Kafka, which files do not need
 

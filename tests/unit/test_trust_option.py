@@ -104,10 +104,14 @@ def test_a_trust_log_that_is_older_than_the_records_is_said(folder: Path, stage:
     under = ("--trust-root", str(folder / ROOT_FILE), "--trust-log", str(folder / LOG_FILE))
     write_log(folder / LOG_FILE, stage.org.lines[:3])
     report = verify(folder, *under)
-    assert report["verdict"] == "INVALID", "a key without a credential is anybody's, whatever the record claims"
+    assert report["verdict"] == "INVALID", (
+        "a key without a credential is anybody's, whatever the record claims"
+    )
     reason = report["firstFault"]["reason"]
     assert "no session credential in the trust log of 3 statements" in reason
-    assert "claims to know 4 statements of it: get a newer one: jurat keys fetch, or --trust-log FILE" in reason
+    assert (
+        "claims to know 4 statements of it: get a newer one: jurat keys fetch, or --trust-log FILE" in reason
+    )
     assert "trust file" not in reason
 
 
@@ -143,7 +147,7 @@ def test_the_topic_of_trust_is_read_where_the_log_is_kafkas(
     trusted, connect = Trusted(None, folder / ROOT_FILE, None), lambda: Connection("127.0.0.1:1")
 
     def size() -> int:
-        found = asyncio.run(trusted.live(connect))
+        found = asyncio.run(trusted.beside(None, connect))
         assert found is not None
         assert found[1].head.size == len(found[2])
         return len(found[2])
@@ -164,8 +168,8 @@ def test_the_topic_of_trust_is_read_where_the_log_is_kafkas(
     assert forked.org.lines[:4] == before
     on_topic[:] = forked.org.lines
     with pytest.raises(StatementInvalid, match="expected one to begin with the other"):
-        asyncio.run(trusted.live(connect))
+        asyncio.run(trusted.beside(None, connect))
     on_topic.clear()
     (folder / LOG_FILE).unlink()
     with pytest.raises(StatementInvalid, match="does not hold the root"):
-        asyncio.run(trusted.live(connect))
+        asyncio.run(trusted.beside(None, connect))
