@@ -85,8 +85,10 @@ class _Swapper:
         tools = []
         for number, tool in enumerate(one.tools):
             here = f"{place}/tools/{number}"
-            digests = self._in(tool, here, arguments_sha256=Kind.DIGEST, result_sha256=Kind.DIGEST)
-            tools.append(tool.model_copy(update=digests | {"call": self._call(here, tool.call)}))
+            told = self._in(
+                tool, here, name=Kind.TEXT, arguments_sha256=Kind.DIGEST, result_sha256=Kind.DIGEST
+            )
+            tools.append(tool.model_copy(update=told | {"call": self._call(here, tool.call)}))
         return one.model_copy(update={"tools": tuple(tools)}) if tools else one
 
     def proposal(self, place: str, one: ProposalJudged) -> ProposalJudged:

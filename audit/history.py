@@ -85,6 +85,20 @@ class History:
         self.latest[named.partition] = seen
         return seen
 
+    def missing(self) -> tuple[Origin, ...]:
+        """The logs of this topic that the policy names and of which no checkpoint came; even an empty one has one."""
+        if self._log is None:
+            return ()
+        named = [
+            origin.parse(name) for name in sorted(self._named - self._last.keys()) if origin.is_one(name)
+        ]
+        return tuple([one for one in named if (one.org, one.cluster_id, one.topic) == self._log])
+
+    def witnessed_until(self) -> int | None:
+        """How recent all of it is: the earliest of the times of the logs' latest witnessed heads; None without any."""
+        times = [head.time for head in self.latest.values() if head.time is not None]
+        return min(times) if times and len(times) == len(self.latest) else None
+
     def _check_log(self, named: Origin) -> None:
         log = (named.org, named.cluster_id, named.topic)
         self._log = self._log or log

@@ -125,12 +125,14 @@ class Trust:
     """The keys that are trusted; an agent or a person may have several, a key has one of them.
 
     Attributes:
-        statements: how many the trust log has that gives keys their credentials; None where all keys are pinned.
+        keys: of agents, workers' sessions and who publishes policies.
+        approvers: of people who approve.
+        statements: how many the trust log has from which sessions come; None where keys are pinned alone.
     """
 
     keys: tuple[TrustedKey, ...]
     approvers: tuple[TrustedApprover, ...] = ()
-    statements: int | None = None
+    statements: int | None = field(default=None, compare=False)
     by_keyid: dict[str, TrustedKey] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -154,7 +156,10 @@ class Trust:
         if key is None:
             where = "is not in the trust file"
             if self.statements is not None:
-                where = f"has no session credential in the trust log of {self.statements} statements"
+                where = (
+                    f"has no credential among the {self.statements} statements of the trust log; a session that began"
+                    " later is in a newer one: jurat keys fetch, or --trust-log FILE"
+                )
             raise KeyNotFound(f"the key {keyid[:100]!r} {where}", keyid=keyid[:100])
         if key.purpose is not purpose:
             raise KeyNotFound(

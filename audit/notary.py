@@ -16,8 +16,6 @@ Specified in `docs/spec/log.md`. Source: https://c2sp.org/tlog-checkpoint
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from jurat.audit.log_key import LogKey
 from jurat.audit.merkle import Tree
 from jurat.audit.note import Note, Verifier
 from jurat.audit.origin import Origin
+from jurat.schemas import b64
 from jurat.schemas.errors import LogForked, NoteInvalid
 
 CHECKPOINT_LEAVES: Final = 1_000
@@ -61,9 +60,8 @@ class Resume:
 
     def print(self, origin: str, key: LogKey) -> str:
         """Print it as the text beside a group's offset: at most 3,029 characters, as the edge has at most 63 hashes."""
-        edge = base64.b64encode(b"".join(self.edge)).decode()
-        text = f"{origin} {self.offset} {self.size} {edge}"
-        return f"{text} {base64.b64encode(key.mac(origin, text.encode())).decode()}"
+        text = f"{origin} {self.offset} {self.size} {b64.encode(b''.join(self.edge))}"
+        return f"{text} {b64.encode(key.mac(origin, text.encode()))}"
 
 
 def parse_resume(text: str, *, offset: int, key: LogKey) -> tuple[str, Resume]:
@@ -79,8 +77,8 @@ def parse_resume(text: str, *, offset: int, key: LogKey) -> tuple[str, Resume]:
     """
     found = _RESUME.fullmatch(text)
     if found is not None:
-        with suppress(binascii.Error, NoteInvalid):
-            size, raw = checkpoint.parse_size(found["size"]), base64.b64decode(found["edge"], validate=True)
+        with suppress(ValueError, NoteInvalid):
+            size, raw = checkpoint.parse_size(found["size"]), b64.decode(found["edge"])
             edge = tuple([raw[at : at + HASH_SIZE] for at in range(0, len(raw), HASH_SIZE)])
             resume = Resume(size, edge, offset)
             if len(raw) == HASH_SIZE * size.bit_count() and resume.print(found["origin"], key) == text:
@@ -150,7 +148,7 @@ class Notary:
         Args:
             now: monotonic seconds.
         """
-        if not self.is_restored or not self.tree.size:
+        if not self.is_restored:
             return False
         if self._published_at is None:
             return True

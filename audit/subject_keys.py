@@ -146,6 +146,11 @@ class MasterKey:
         """Tell whether a data key was wrapped under this master key, as far as it says so itself."""
         return wrapped[1 : 1 + _MASTER_BYTES] == self._name
 
+    @property
+    def name(self) -> str:
+        """What this master key is called in what it wraps: 16 hex digits, which tell nothing of it."""
+        return self._name.hex()
+
     def unwrap(self, wrapped: bytes, name: SubjectKeyName) -> bytes:
         """Open a data key.
 
@@ -171,6 +176,11 @@ class MasterKey:
     def _cipher(self, name: SubjectKeyName) -> AESGCM:
         # A key for each subject: random nonces are safe for 2**32 uses of one key, which decisions may outnumber.
         return AESGCM(_derived(self.secret, _WRAP + name.handle.encode()))
+
+
+def wrapped_under(wrapped: bytes) -> str:
+    """The name of the master key under which a data key was wrapped, as far as it says so itself; "" if it is none."""
+    return wrapped[1 : 1 + _MASTER_BYTES].hex() if len(wrapped) == _WRAPPED_BYTES else ""
 
 
 def seal(content: bytes, data_key: bytes, key: EvidenceKey, *, handle: str, nonce: bytes) -> bytes:

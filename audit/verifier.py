@@ -9,7 +9,7 @@ Checks, for each entry in the order of the log:
 5. the payload is a record in its one form and does not contradict itself; a veiled one is unveiled where its
    disclosures are at hand, which must be its own, and where not, 9, 11, 13 and 14 look at it as far as it shows;
 6. the record is of the agent that the key speaks for, and of the chain that the envelope names;
-7. the chain stays in one partition, and `seq` and `prev` follow;
+7. the chain stays in one partition, `seq` and `prev` follow, and its inputs are of the log's cluster;
 8. no input of this chain was recorded before;
 9. its approvals prove themselves, and the policies were told of no other;
 10. the key held when witnesses saw the record, and for what it says (`standing.py`);
@@ -19,8 +19,8 @@ Checks, for each entry in the order of the log:
 14. what its policies were told was used of budgets is what the earlier records took within their windows;
 15. its input is remembered.
 
-At the end, 2, 3: every head was met; 13: decision events and records have each other; 15: every input has a record.
-Where what a check needs beside the log was not given, the report says so.
+At the end, 2, 3: every head was met; 13: decision events and records have each other; 15: every input has a record, and
+of every chain the inputs are known. Where what a check needs beside the log was not given, the report says so.
 
 Nothing ends the reading: everything is counted, and the first finding of each verdict is named. Memory: at most two
 bits per input, the right edge of each tree, what budgets' windows hold and the heads, beside the ledger of decisions
@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 
 from jurat.audit import standing as standings
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
+from jurat.audit.history import History
 from jurat.audit.input_manifest import InputsHeld
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
@@ -57,6 +58,7 @@ from jurat.audit.verifier_report import (
     InputsChecked,
     LogVerdict,
     Report,
+    no_checkpoint,
     not_run,
 )
 from jurat.schemas.errors import AuditError, RecordInvalid, UsageWrong
@@ -85,6 +87,7 @@ class Verifier:
         rejudge: evaluates policies again; None where none are given.
         standing: what signatures are worth.
         unveiler: lifts the veils of veiled records; by default, no disclosures are at hand.
+        with_inputs: whether inputs are compared, even where none turn up.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Verifier:
         rejudge: Rejudge | None = None,
         standing: StandingOf = standings.standing,
         unveiler: Unveiler | None = None,
+        with_inputs: bool = False,
     ) -> None:
         noted = tuple(tree_heads)
         seen = None if witnessed is None else tuple(witnessed)
@@ -114,6 +118,7 @@ class Verifier:
             Check.DECISIONS: ledger is not None,
         }
         self._topic: str | None = None
+        self._until: int | None = None
         self._partitions: dict[int, _Partition] = {}
         self._chains = Chains()
         self._usage = UsageLedger()
@@ -122,7 +127,7 @@ class Verifier:
         self._outcomes: Counter[str] = Counter()
         self._agents: Counter[str] = Counter()
         self._not_evaluated: Counter[str] = Counter()
-        self._inputs: InputsChecked | None = None
+        self._inputs = InputsChecked() if with_inputs else None
         self._ends: dict[str, int] = {}
 
     @property
@@ -196,15 +201,30 @@ class Verifier:
         """Note something that does not hold; also for entries that could not be read at all."""
         self._findings.add(LogVerdict.INVALID, Fault(place, reason, check))
 
+    def add_history(self, history: History) -> None:
+        """Note what a history of checkpoints, all read, says of the logs as a whole."""
+        self._until = history.witnessed_until()
+        for named in history.missing():  # 3
+            self._findings.add(LogVerdict.INCOMPLETE, no_checkpoint(named))
+
     def add_inputs(self, held: InputsHeld) -> None:
         """Compare inputs with the records, which were all added: 15.
 
         Args:
             held: a stretch of the inputs that an agent has ended with: all of them, up to what it committed, have a
-                record.
+                record. Those of one partition follow one another.
+
+        Raises:
+            RecordInvalid: it does not begin where the one before it ended: inputs may be missing between, or twice.
         """
         known = self._inputs or InputsChecked()
-        goes_on = self._ends.get(held.chain) == held.first
+        end = self._ends.get(held.chain)
+        goes_on = end is not None
+        if end not in (None, held.first):
+            raise RecordInvalid(
+                f"got inputs of {held.chain} from the offset {held.first}, expected them from {end}, where the ones"
+                " before ended: a stretch is missing, repeated or out of order"
+            )
         self._ends[held.chain] = held.end
         told, missing = self._chains.missing(held)
         self._inputs = InputsChecked(
@@ -245,6 +265,12 @@ class Verifier:
                 LogVerdict.UNPROVEN, Fault(Place(), "the log is empty: there is nothing to prove")
             )
         inputs = self._inputs
+        if inputs is not None:  # 15
+            for name in sorted(self._chains.names() - self._ends.keys()):
+                reason = (
+                    f"no inputs of the chain {name} were given, so nobody knows whether each has a record"
+                )
+                self._findings.add(LogVerdict.UNPROVEN, Fault(Place(), reason, Check.INPUTS.value))
         given = {check for check, is_given in self._given.items() if is_given}
         return Report(
             records=self._records,
@@ -258,6 +284,7 @@ class Verifier:
             decisions=None if self._ledger is None else self._ledger.events,
             not_run=not_run(given | ({Check.INPUTS} if inputs is not None else set())),
             witnessed=None if self._times is None else self._covered,
+            witnessed_until=self._until,
             evaluated=Evaluated(same=self._same, not_evaluated=dict(sorted(self._not_evaluated.items())))
             if Check.EVALUATED in given
             else None,

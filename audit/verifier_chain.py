@@ -1,8 +1,8 @@
 """The verifier's checks of one chain against its earlier records. Pure.
 
-The checks, by their numbers in `verifier.py`: 7. the chain stays in one partition, and `seq` and `prev` follow; 8. no
-input of it was recorded before; 12. what decides again follows an escalation that nothing concluded; 15. every input
-has a record. Memory: two bits for each input.
+The checks, by their numbers in `verifier.py`: 7. the chain stays in one partition, `seq` and `prev` follow, and its
+inputs are of the log's cluster; 8. no input of it was recorded before; 12. what decides again follows an escalation
+that nothing concluded; 15. every input has a record. Memory: two bits for each input.
 
 Not here: what one record says (`verifier_record.py`), budgets (`usage.py`).
 """
@@ -105,6 +105,7 @@ class Chains:
 
     def __init__(self) -> None:
         self._chains: dict[str, Chain] = {}
+        self._cluster: str | None = None
 
     def follow(self, partition: int, facts: Facts) -> Chain:
         """Go on with the chain of a record: 7.
@@ -116,6 +117,12 @@ class Chains:
         if chain is None:
             chain = self._chains[facts.chain] = Chain(partition)
         chain.follow(partition, facts)
+        self._cluster = self._cluster or facts.clusters[0]
+        if facts.clusters != (self._cluster,):
+            raise ChainBroken(
+                f"got a record about inputs of the cluster {' and '.join(facts.clusters)}, expected all of"
+                f" {self._cluster}: chains of another cluster's log bear the same names"
+            )
         return chain
 
     def conclude(self, facts: Facts) -> None:
@@ -155,6 +162,10 @@ class Chains:
                     if len(told) < MAX_TOLD:
                         told.append(offset)
         return told, count
+
+    def names(self) -> set[str]:
+        """The names of chains that have a record."""
+        return set(self._chains)
 
     def has(self, name: str) -> bool:
         """Whether a chain of this name has a record."""

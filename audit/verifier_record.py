@@ -89,6 +89,7 @@ class Facts(NamedTuple):
 
     Attributes:
         digest: hex SHA-256 of its payload.
+        clusters: ids of the Kafka clusters that its inputs stand on, each once.
         partition: the number of its first input's partition.
         offset: of its first input.
         about: the chain and offset of the escalated input that it decides again, and the URI.
@@ -106,6 +107,7 @@ class Facts(NamedTuple):
     seq: int
     prev: str
     digest: str
+    clusters: tuple[str, ...]
     partition: int
     offset: int
     about: tuple[str, int, str] | None
@@ -240,6 +242,7 @@ class Examiner:
             record.seq,
             record.prev,
             digest,
+            tuple(sorted({at.cluster_id, *(parse_uri(one.uri).cluster_id for one in record.inputs[1:])})),
             at.partition,
             at.offset,
             about,
@@ -263,7 +266,7 @@ def _older(entry: LogEntry, trust: Trust) -> str:
         return ""
     if told is None or told.trust.size <= trust.statements:
         return ""
-    return f"; the record claims to know {told.trust.size} statements of it: {standings.NEWER}"
+    return f"; the record claims to know {told.trust.size} statements"
 
 
 def _check_agent(entry: LogEntry, record: DecisionRecord, key: TrustedKey) -> None:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
-from jurat.audit import bundle, bundle_verifier, story
+from jurat.audit import bundle, bundle_verifier
 from jurat.audit.bundle_making import BundleMaker
-from jurat.audit.bundle_verifier import BundleReport
+from jurat.audit.bundle_report import BundleReport
 from jurat.audit.bundle_zip import MAX_FILE_BYTES
 from jurat.audit.disclosure import parse_any
 from jurat.audit.disclosure_reader import Unveiler
@@ -32,13 +32,14 @@ from jurat.audit.tlog_policy import MAX_POLICY_BYTES
 from jurat.cli.audit_selection import selection_options
 from jurat.cli.audit_witnessed import read_policy
 from jurat.cli.bundles import bundle_folder
-from jurat.cli.disclosed import disclosures_option, unveiler
+from jurat.cli.disclosed import Hidden, disclosures_option, unveiler
 from jurat.cli.files import read_whole, writing
 from jurat.cli.log_entries import LOG_FILE, Connect, begun, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.policies.folder import digest_of, shipped_bundle, shipped_bundles
 from jurat.schemas.errors import AuditError, ConfigurationError, TopicMissing
+from jurat.schemas.shown import printable
 from jurat.streams.rejudging import Rejudging, bundles_in, bundles_published
 
 if TYPE_CHECKING:
@@ -118,11 +119,12 @@ def command(
             async with unveiler(source, connect, given=disclosures, trust=keys) as lifts:
                 taking = _Taking(maker, wanted, lifts, with_disclosures=with_disclosures)
                 await taking.read(entries)
+                taking.hidden.tell()
         if maker.has_policy:
             async with aclosing(checkpoints_of(checkpoints, connect)) as notes:
                 async for one in notes:
                     maker.checkpoint(one)
-        return maker, keys, taking.unread
+        return maker, keys, taking.unread + taking.hidden.withheld
 
     maker, keys, unread = asyncio.run(take())
     policies, missing = asyncio.run(
@@ -162,7 +164,8 @@ class _Taking:
     """Reads the log.
 
     Attributes:
-        unread: how many entries are no records, or hide whether they are asked for.
+        hidden: records that hide whether they are asked for.
+        unread: how many entries are no records.
     """
 
     def __init__(
@@ -172,6 +175,7 @@ class _Taking:
         self._wanted = wanted
         self._lifts = lifts
         self._with_disclosures = with_disclosures
+        self.hidden = Hidden()
         self.unread = 0
 
     async def read(self, entries: AsyncIterator[LogEntry | Fault]) -> None:
@@ -190,7 +194,7 @@ class _Taking:
             self._maker.leaf(entry, None)
             return
         if statement.is_veiled and self._wanted.subject is not None:
-            self._leave_out(entry.place, "it is veiled and not disclosed, so that --subject cannot tell")
+            self.hidden.add(statement, self._lifts)
             self._maker.leaf(entry, None)
             return
         record = statement.predicate
@@ -199,7 +203,7 @@ class _Taking:
         self._maker.leaf(entry, record if self._wanted(record) else None, disclosures=disclosed)
 
     def _leave_out(self, place: Place, why: str) -> None:
-        click.echo(f"jurat: left out: {place}: {story.printable(why)}", err=True)
+        click.echo(printable(f"jurat: left out: {place}: {why}"), err=True)
         self.unread += 1
 
 
@@ -261,10 +265,12 @@ def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
     if report.withheld:
         click.echo(f"  veiled and NOT DISCLOSED: {report.withheld}; what is in them was not checked")
     for found in report.findings:
-        click.echo(f"  {found.verdict.value} ({found.count}): {story.printable(str(found.first))}")
+        click.echo(f"  {found.verdict.value} ({found.count}): {printable(str(found.first))}")
     for fault in report.faults[1:SHOWN_FAULTS]:
-        click.echo(f"    also: {story.printable(str(fault))}")
+        click.echo(f"    also: {printable(str(fault))}")
     for head in report.heads:
         at = "no witness asked for" if head.time is None else f"witnessed at {moment_of(head.time)}"
         click.echo(f"  latest checkpoint: {head.partition}:{head.size}:{head.root.hex()}, {at}")
+    if not report.is_recipe:
+        click.echo("  VERIFY.md in it is not what this release writes: read it before you run any of it")
     click.echo("  A bundle does not show whether anything was left out of it: that takes the whole log.")

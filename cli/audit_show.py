@@ -30,6 +30,7 @@ from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, begun,
 from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, LogForked, ProofInvalid
+from jurat.schemas.shown import printable
 
 _PLAIN_FILE = click.Path(path_type=Path, dir_okay=False)
 _HOLDS = "the signature, the record's form, and its chain up to here hold"
@@ -101,10 +102,10 @@ def command(
         if found.head is not None:
             asyncio.run(_check_head(log_entries(source, connect), found.head))
     except (LogForked, ProofInvalid) as error:
-        click.echo(f"jurat: DO NOT RELY ON THIS LOG: {error}", err=True)
+        click.echo(printable(f"jurat: DO NOT RELY ON THIS LOG: {error}"), err=True)
         ctx.exit(1)
     except JuratError as error:
-        click.echo(f"jurat: {error}", err=True)
+        click.echo(printable(f"jurat: {error}"), err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
     standing, code = _worth(found, is_witnessed=seen is not None)
     if found.statement.is_veiled:

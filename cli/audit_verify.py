@@ -19,7 +19,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jurat.audit import export, story
+from jurat.audit import export
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
 from jurat.audit.keys import Trust
@@ -36,9 +36,10 @@ from jurat.cli.bundles import bundle_folder
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, begun, export_lines, raw_entries
-from jurat.cli.options import connect_options
+from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
+from jurat.schemas.shown import printable
 from jurat.streams import topics
 from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
@@ -174,7 +175,7 @@ def command(
                 )
             )
     except JuratError as error:
-        click.echo(f"jurat: could not tell: {error}", err=True)
+        click.echo(printable(f"jurat: could not tell: {error}"), err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
     _finish(ctx, report, as_json=as_json)
 
@@ -250,7 +251,10 @@ async def _verify(
             witnessed=None if seen is None else seen.heads,
             rejudge=rejudge,
             unveiler=lifts,
+            with_inputs=live is not None or beside.inputs is not None,
         )
+        if seen is not None:
+            verifier.add_history(seen.history)
         for fault in faults:
             verifier.fault(fault.place, fault.reason, fault.check)
         await verify_all(
@@ -322,12 +326,10 @@ def _print_report(report: Report) -> None:
     click.echo(f"{report.verdict.value}: {report.records} records")
     for found in report.findings:
         if found.verdict is LogVerdict.INVALID:
-            click.echo(f"  first fault: {story.printable(str(found.first))}")
+            click.echo(f"  first fault: {printable(str(found.first))}")
             click.echo(f"  faults: {found.count}")
         else:
-            click.echo(
-                f"  {found.verdict.value}: {found.count}, the first: {story.printable(str(found.first))}"
-            )
+            click.echo(f"  {found.verdict.value}: {found.count}, the first: {printable(str(found.first))}")
     for name, counts in (("outcomes", report.outcomes), ("agents", report.agents)):
         if counts:
             click.echo(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in counts.items()))
@@ -335,6 +337,10 @@ def _print_report(report: Report) -> None:
         click.echo(f"  decision events checked: {report.decisions}")
     if report.witnessed is not None:
         click.echo(f"  records under a witnessed checkpoint: {report.witnessed}")
+    if report.witnessed_until is not None:
+        click.echo(
+            f"  the latest checkpoint of each log: witnessed at {moment_of(report.witnessed_until)} or later"
+        )
     _print_evaluated(report)
     _print_inputs(report)
     if report.veiled.veiled:
@@ -355,7 +361,7 @@ def _print_evaluated(report: Report) -> None:
     if evaluated is not None:
         click.echo(f"  policies evaluated again, with the same verdict: {evaluated.same}")
         for why, count in evaluated.not_evaluated.items():
-            click.echo(f"  policies not evaluated again: {count}, as {story.printable(why)}")
+            click.echo(f"  policies not evaluated again: {count}, as {printable(why)}")
 
 
 def _print_inputs(report: Report) -> None:

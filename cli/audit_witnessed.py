@@ -25,10 +25,11 @@ from jurat.schemas.errors import AuditError, PolicyFileInvalid
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
-    """The heads, and the checkpoints that do not hold."""
+    """The heads, the checkpoints that do not hold, and the history that they were read by."""
 
     heads: tuple[WitnessedHead, ...]
     faults: tuple[Fault, ...]
+    history: History
 
 
 def read_policy(file: Path) -> TlogPolicy:
@@ -79,4 +80,4 @@ async def witnessed_heads(policy: Path, checkpoints: Path | None, connect: Conne
                 continue
             if head is not None:
                 heads.append(head)
-    return Witnessed(tuple(heads), tuple(faults))
+    return Witnessed(tuple(heads), tuple(faults), known)

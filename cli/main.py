@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "dead-letters": "List, replay and drop inputs that could not be decided.",
     "demo": "See the whole way once.",
     "init": "Write a project with an agent of one's own.",
-    "keys": "Make and list signing keys.",
+    "keys": "Make, trust, credit, revoke and list signing keys.",
     "memory": "Show what agents remember, and make them forget.",
     "notary": "Sign the audit logs.",
     "policy": "Check, test, compare, publish and activate policies.",
@@ -102,12 +102,15 @@ def main() -> None:
     if any(words[: len(names)] == names for names in SERVERS):
         # Importing it takes a second or two: until it stops by itself, there is nothing yet that must be ended.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from jurat.schemas.errors import JuratError  # noqa: PLC0415 - a fifth of a second, with the handler in place
+    # A fifth of a second, with the handler in place.
+    from jurat.schemas.errors import JuratError  # noqa: PLC0415
+    from jurat.schemas.shown import printable  # noqa: PLC0415
 
     try:
         entry(prog_name="jurat")
     except JuratError as error:
-        click.echo(f"jurat: {error}", err=True)
+        # Our own messages may have lines; what they quote steers no terminal.
+        click.echo("\n".join(map(printable, f"jurat: {error}".split("\n"))), err=True)
         sys.exit(1)
     except BrokenPipeError:
         # The reader of our output went away: end quietly, and keep Python's own flush at exit from complaining.

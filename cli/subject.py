@@ -8,6 +8,7 @@ who may; what is not erased, as it is not jurat's or not kept under keys, is tol
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +21,12 @@ from jurat.agents.catalogue import AGENTS
 from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.key_store import TRUST_FILE, load_approver, load_trust
 from jurat.audit.keys import PemSigner
-from jurat.audit.story import printable
 from jurat.audit.subject_file import init_master
 from jurat.audit.subject_keys import MasterKey
 from jurat.cli.options import connection_options, keys_option
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected, TopicMissing
+from jurat.schemas.shown import printable
 from jurat.streams import topics
 from jurat.streams.forget_desk import ask_to_forget
 from jurat.streams.kafka import Connection
@@ -70,9 +71,8 @@ def show(connection: Connection, subject: str, *, in_plain: bool) -> None:
 
     `jurat audit show` tells what one of them says.
     """
-    if not subject:
-        raise click.UsageError("got an empty ID, expected the key of events")
-    kept = asyncio.run(kept_of(connection, [_master().handle(subject)]))
+    _check_ids([subject])
+    kept = asyncio.run(kept_of(connection, _master(), [as_sealed(subject)]))
     _print(kept)
     if not kept.decisions:
         click.echo(
@@ -93,8 +93,8 @@ def erase_(connection: Connection, subjects: tuple[str, ...], name: str, keys: P
 
     Your key must be trusted with the role data-protection. It may be run again: what is erased already stays erased.
     """
-    if len(subjects) > MAX_SUBJECTS:
-        raise click.UsageError(f"got {len(subjects)} subjects, expected at most {MAX_SUBJECTS} at once")
+    _check_ids(subjects)
+    subjects = tuple([as_sealed(subject) for subject in subjects])
     master, signer = _master(), _signer(name, keys)
     with ExitStack() as stack:
         registry = settings.schema_registry()
@@ -149,10 +149,27 @@ async def _erase(
     return await erase(connection, master, subjects, signer=signer, at=at), asked
 
 
+def _check_ids(subjects: Sequence[str]) -> None:
+    if len(subjects) > MAX_SUBJECTS:
+        raise click.UsageError(f"got {len(subjects)} subjects, expected at most {MAX_SUBJECTS} at once")
+    if not all(subjects):
+        raise click.UsageError("got an empty ID, expected the key of events")
+
+
+def as_sealed(subject: str) -> str:
+    """The ID as workers file it: of a key that is no UTF-8, which a shell hands over byte by byte, its text."""
+    return subject.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _print(kept: Kept) -> None:
     for decision in kept.decisions:
         pieces = sum(1 for key in kept.evidence if key.startswith(f"{decision}/"))
         click.echo(f"{decision}  {pieces} pieces of evidence")
+    if kept.other_masters:
+        click.echo(
+            f"other master keys were in use here as well ({', '.join(kept.other_masters)}): what is sealed under them"
+            f" is not seen; do the same with the file of each in {settings.SUBJECT_KEYS}"
+        )
 
 
 def _master() -> MasterKey:

@@ -16,7 +16,13 @@ from typing import Final
 
 from jurat.audit.keys import Signer
 from jurat.audit.subject_erasure import MAX_DECISIONS, RECORD_KEY, state_erasure, statement_of
-from jurat.audit.subject_keys import MasterKey, SubjectKeyName, parse_evidence_key, parse_subject_key
+from jurat.audit.subject_keys import (
+    MasterKey,
+    SubjectKeyName,
+    parse_evidence_key,
+    parse_subject_key,
+    wrapped_under,
+)
 from jurat.schemas.errors import BrokerUnreachable, DisclosureInvalid, TopicMissing
 from jurat.streams import topics
 from jurat.streams.kafka import Connection, in_our_words, stop_quietly, transactional_producer
@@ -33,6 +39,10 @@ TRANSACTION_S: Final = 60.0
 tombstones. The client tries for ever."""
 
 
+MAX_MASTERS: Final = 16
+"""Master keys that are told apart: an operator ever has a few."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What stands of a subject.
@@ -40,10 +50,13 @@ class Kept:
     Attributes:
         keys: the record keys of their data keys, sorted by decision.
         evidence: the record keys of what these open, sorted.
+        other_masters: names of other master keys under which data keys were wrapped, sorted: what they hide of
+            these subjects cannot be told.
     """
 
     keys: tuple[SubjectKeyName, ...]
     evidence: tuple[str, ...]
+    other_masters: tuple[str, ...] = ()
 
     @property
     def decisions(self) -> tuple[str, ...]:
@@ -64,23 +77,29 @@ class Erased:
     statements: int
 
 
-async def kept_of(connection: Connection, handles: Iterable[str]) -> Kept:
+async def kept_of(connection: Connection, master: MasterKey, subjects: Iterable[str]) -> Kept:
     """What stands of these subjects now.
 
     Args:
         connection: the cluster and namespace.
-        handles: of the subjects.
+        master: the master key, which knows their handles.
+        subjects: their ids.
 
     Raises:
         StreamError: Kafka refused.
     """
-    wanted = frozenset(handles)
+    wanted = frozenset(master.handle(subject) for subject in subjects)
     named: dict[SubjectKeyName, None] = {}
+    others: set[str] = set()
     try:
         async with aclosing(replay(connection, [connection.topic(topics.SUBJECT_KEYS.name)])) as records:
             async for record in records:
                 name = _subject_key(record.key)
-                if name is None or name.handle not in wanted:
+                if name is None:
+                    continue
+                if len(others) < MAX_MASTERS:
+                    others.add(wrapped_under(record.value or b""))
+                if name.handle not in wanted:
                     continue
                 if record.value is None:
                     named.pop(name, None)
@@ -97,7 +116,8 @@ async def kept_of(connection: Connection, handles: Iterable[str]) -> Kept:
                     evidence[key] = None
     except TopicMissing:
         return Kept((), ())  # no worker veils its records here
-    return Kept(tuple(sorted(named, key=lambda name: name.decision_id)), tuple(sorted(evidence)))
+    keys = tuple(sorted(named, key=lambda name: name.decision_id))
+    return Kept(keys, tuple(sorted(evidence)), tuple(sorted(others - {"", master.name})))
 
 
 def _subject_key(key: bytes | None) -> SubjectKeyName | None:
@@ -133,7 +153,7 @@ async def erase(
     Raises:
         StreamError: Kafka refused; what was not committed stands as before, and may be erased again.
     """
-    kept = await kept_of(connection, [master.handle(subject) for subject in subjects])
+    kept = await kept_of(connection, master, subjects)
     if not kept.decisions:
         return Erased(kept, 0)
     await ensure_topics(connection, [topics.TRUST])

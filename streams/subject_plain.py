@@ -28,13 +28,13 @@ async def in_plain(connection: Connection, subject: str, names: Iterable[str]) -
 
     Args:
         connection: the cluster and namespace.
-        subject: the id, at least one character.
+        subject: the id, at least one character; bytes that are no UTF-8 as a shell hands them over.
         names: topics, without namespace.
 
     Raises:
         StreamError: Kafka refused.
     """
-    wanted, found = subject.encode(), dict[str, int]()
+    wanted, found = subject.encode(errors="surrogateescape"), dict[str, int]()
     for name in names:
         try:
             async with aclosing(replay(connection, [connection.topic(name)])) as records:

@@ -81,7 +81,8 @@ def rechained(
         head = heads.get(record.chain, ChainHead())
         record = record.model_copy(update={"seq": head.next_seq, "prev": head.prev})
         subject = statement.subject[0]
-        payload = build(record, subject.name, subject.digest.sha256)
+        name = record.decision_id if record.outcome.has_decision else record.inputs[0].uri
+        payload = build(record, name, subject.digest.sha256)
         heads[record.chain] = head.extend(payload)
         made.append(resigned(entry, by=record.agent, payload=payload))
     return made

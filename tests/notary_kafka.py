@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from jurat.audit import tlog_policy
+from jurat.audit import checkpoint, note, tlog_policy
 from jurat.audit.history import History, WitnessedHead
 from jurat.audit.log import LogEntry
 from jurat.audit.log_key import LogKey
@@ -90,9 +90,11 @@ async def policy_for(shell: Shell, key: LogKey, *, org: str = ORG) -> TlogPolicy
 async def heads_of(shell: Shell, policy: TlogPolicy) -> list[WitnessedHead]:
     """The history, read as an auditor reads it."""
     read, heads = History(policy), []
+    named = {party.key.name for party in policy.logs}
     async for signed in history(shell.connection):
         head = read.add(signed)
-        if head is not None:
+        if checkpoint.parse(note.parse(signed).text).origin in named:
+            assert head is not None
             heads.append(head)
     return heads
 

@@ -28,6 +28,7 @@ from jurat.streams.past_decisions import past_decision, place_of, read
 from jurat.streams.state import PartitionState
 from jurat.streams.tables import Tables
 from tests.deciding_stage import Asked
+from tests.golden.audit import sample_log
 
 BEGIN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 STEP = timedelta(seconds=1)
@@ -85,7 +86,7 @@ class PastLog:
             reasoner=self.reasoner,
             engine=self.engine,
             tables=cast("Tables", HeldTables(self.held)),
-            cluster_id="cluster",
+            cluster_id=sample_log.CLUSTER,
             clock=lambda: BEGIN + len(self.made) * STEP,
             code="jurat test",
         )

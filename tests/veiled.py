@@ -68,7 +68,7 @@ def full_record(*, offset: int = 0, head: ChainHead | None = None) -> DecisionRe
                 parameters_sha256="01" * 32,
                 tools=(
                     ToolAnswered(
-                        name="quote", arguments_sha256="51" * 32, result_sha256="61" * 32, call=CALL
+                        name="find c-secret-7", arguments_sha256="51" * 32, result_sha256="61" * 32, call=CALL
                     ),
                 ),
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -35,13 +36,15 @@ OURS = (topics.AUDIT.name, topics.EVIDENCE.name, topics.SUBJECT_KEYS.name, topic
 class Veiling(Shell):
     """A user's shell with a master key of subjects."""
 
+    file: str = "subjects.key"
+
     @property
     def environment(self) -> dict[str, str]:
         return super().environment | {"JURAT_SUBJECT_KEYS": str(self.master)}
 
     @property
     def master(self) -> Path:
-        return self.keys / "subjects.key"
+        return self.keys / self.file
 
 
 @pytest.fixture
@@ -152,7 +155,17 @@ async def test_a_subject_is_erased_and_the_proofs_hold(veiling: Veiling, tmp_pat
         assert f"{name}  0 records with the ID in plain" in plain
     assert f"{topics.decisions(AGENT).name}  {EACH} records with the ID in plain" in plain
 
+    # Under another master key nothing of hers is found, which must not pass for erased.
+    other = Veiling(shell.connection, shell.keys, "other.key")
+    await ran(other, "subject", "init")
+    said_of = await ran(other, "subject", "erase", ANNA, "--as", "dora")
+    assert f"other master keys were in use here as well ({load_master(shell.master).name})" in said_of
+    assert "nothing was left to erase; nothing was written" in said_of
+    assert "nothing was left" in await ran(
+        shell, "subject", "erase", os.fsdecode(b"\xff c-7"), "--as", "dora"
+    )
     said_of = await ran(shell, "subject", "erase", ANNA, "--as", "dora")
+    assert "other master keys" not in said_of
     assert f"erased {EACH} keys" in said_of
     assert "nothing was left to erase" in await ran(shell, "subject", "erase", ANNA, "--as", "dora")
     (statement,) = await read(shell, topics.TRUST.name)

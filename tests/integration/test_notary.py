@@ -56,9 +56,9 @@ IDLE_S = 0.2
 
 
 @asynccontextmanager
-async def witnessed(folder: Path, logs: bytes) -> AsyncIterator[Path]:
+async def witnessed(folder: Path, logs: str) -> AsyncIterator[Path]:
     """Two witnesses over HTTP, and the policy that wants both."""
-    lines, known = logs.decode(), tlog_policy.parse(logs + b"quorum none\n").logs
+    lines, known = logs, tlog_policy.parse(f"{logs}quorum none\n".encode()).logs
     async with AsyncExitStack() as stack:
         for name in ("one.example", "two.example"):
             key = LogKey(merkle.leaf_hash(name.encode()))
@@ -79,7 +79,7 @@ async def test_what_workers_wrote_is_signed_and_witnessed_across_kills_and_besid
     shell: Shell, tmp_path: Path
 ) -> None:
     await ensure_topics(shell.connection, [topics.AUDIT, topics.PAYMENTS, *topics.OF_THE_NOTARY])
-    logs = shell.run("notary", "init", "--org", ORG).stdout
+    logs = await asyncio.to_thread(jurat, shell, "init", "--org", ORG)
     began = int(time.time())
     async with witnessed(tmp_path, logs) as file:
         policy = tlog_policy.parse(file.read_bytes())
@@ -152,9 +152,12 @@ async def _files_verify(shell: Shell, folder: Path, policy: TlogPolicy, found: d
         await asyncio.to_thread(jurat, shell, "tiles", "--output", str(folder / "tiles"))
 
 
-def jurat(shell: Shell, *words: str) -> None:
-    """`jurat notary` in this process: starting another one takes longer than what it does."""
-    CliRunner().invoke(command, words, env=shell.environment, catch_exceptions=False, standalone_mode=False)
+def jurat(shell: Shell, *words: str) -> str:
+    """What `jurat notary` prints, in this process: starting another one takes longer than what it does."""
+    done = CliRunner().invoke(
+        command, words, env=shell.environment, catch_exceptions=False, standalone_mode=False
+    )
+    return done.stdout
 
 
 def _head(place: Path) -> Checkpoint:

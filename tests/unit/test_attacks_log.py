@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jurat.audit.coordinates import Coordinates
+from jurat.audit.coordinates import Coordinates, parse_uri
 from jurat.audit.input_manifest import InputsHeld
 from jurat.audit.keys import TrustedKey
 from jurat.audit.log import LogEntry, WitnessedHead
@@ -22,6 +22,7 @@ from jurat.audit.verifier_report import Check, LogVerdict
 from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import SignatureInvalid
 from tests import honest_log
+from tests.golden.audit import sample_log
 from tests.honest_log import (
     AGENT,
     OTHER,
@@ -97,7 +98,7 @@ def below(size: int) -> tuple[WitnessedHead, ...]:
 
 def about(one: DecisionRecord, offset: int) -> DecisionRecord:
     """The same decision about another input."""
-    at = Coordinates("cluster", honest_log.TOPIC, 0, offset)
+    at = Coordinates(sample_log.CLUSTER, honest_log.TOPIC, 0, offset)
     name = decision_id_at(AGENT, at.cluster_id, topic=at.topic, partition=0, offset=offset)
     first = one.inputs[0].model_copy(update={"uri": at.uri()})
     return one.model_copy(update={"inputs": (first,), "decision_id": name})
@@ -136,6 +137,19 @@ def another_action(at: int, one: DecisionRecord) -> DecisionRecord:
         return one
     done = one.proposals[-1].model_copy(update={"action": "close_dispute"})
     return one.model_copy(update={"proposals": (*one.proposals[:-1], done)})
+
+
+def elsewhere(at: int, one: DecisionRecord) -> DecisionRecord:
+    """The other agent's records as they stand on another cluster: coordinates, ids and names but for the cluster's."""
+    if one.agent != OTHER:
+        return one
+    at_home, away = f"//{sample_log.CLUSTER}/", "//AAAAAAAAAAAAAAAAAAAAAA/"
+    moved = tuple([read.model_copy(update={"uri": read.uri.replace(at_home, away)}) for read in one.inputs])
+    where = parse_uri(moved[0].uri)
+    name = decision_id_at(
+        one.agent, where.cluster_id, topic=where.topic, partition=where.partition, offset=where.offset
+    )
+    return one.model_copy(update={"inputs": moved, "decision_id": name})
 
 
 REWRITTEN = rechained(LOG, changed(1, code="jurat 6.6.6"))
@@ -179,6 +193,9 @@ ATTACKS: dict[str, Attack] = {
         INVALID,
         Check.AGENT,
         "outside",
+    ),
+    "splice a whole chain of another cluster": Attack(
+        rechained(LOG, elsewhere), INVALID, Check.CHAIN, "expected all of", inputs=INPUTS
     ),
     "cut the tail": Attack(without(OWN - 1), INVALID, Check.WITNESSED, "cut off", heads=HEADS),
     "cut the tail and drop checkpoints": Attack(

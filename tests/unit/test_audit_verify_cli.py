@@ -82,6 +82,25 @@ def found(*words: str, expect: int) -> dict[str, Any]:
     return report
 
 
+def test_a_log_of_which_there_is_no_checkpoint_was_left_out(folder: Path) -> None:
+    """A whole partition that is hidden, with its checkpoints: nothing that is left tells of it but the policy."""
+    kept = [entry for entry in LOG if entry.partition == 0]
+    (folder / "log.jsonl").write_bytes(printed(kept))
+    (folder / "checkpoints.jsonl").write_bytes(checkpoints(kept, BOTH))
+    report = found(expect=1)
+    assert report["verdict"] == "INCOMPLETE"
+    (finding,) = report["findings"]
+    assert finding["check"] == Check.WITNESSED
+    assert finding["first"]["partition"] == 1
+    assert "a whole partition was left out" in finding["first"]["reason"]
+
+
+def test_how_recent_it_is_is_told(folder: Path) -> None:
+    assert found(expect=0)["witnessedUntil"] == BOTH[1][1]
+    (folder / "checkpoints.jsonl").write_bytes(checkpoints(LOG, BOTH[:1]))
+    assert found(expect=2)["witnessedUntil"] is None
+
+
 def test_everything_is_checked(folder: Path) -> None:
     report = found("--inputs", "inputs.jsonl", "--policies", "shop", expect=0)
     assert (report["verdict"], report["witnessed"]) == ("VALID", len(LOG))
@@ -151,6 +170,12 @@ def test_an_input_without_a_record(folder: Path) -> None:
 
 
 def test_what_cannot_be_read_is_told(folder: Path) -> None:
+    (folder / "inputs.jsonl").write_bytes(b"")
+    result = run("log.jsonl", "--inputs", "inputs.jsonl")
+    assert (
+        result.exit_code,
+        "UNPROVEN: 2, the first: the whole log: no inputs of the chain" in result.output,
+    ) == (2, True)
     (folder / "inputs.jsonl").write_bytes(b'{"agent":"x"}\n')
     result = run("log.jsonl", "--inputs", "inputs.jsonl")
     assert (result.exit_code, "input manifest inputs.jsonl" in result.output) == (2, True)

@@ -15,7 +15,7 @@ from jurat.audit.input_manifest import (
     stretches,
 )
 from jurat.audit.verifier import Verifier
-from jurat.audit.verifier_report import InputsChecked
+from jurat.audit.verifier_report import Check, InputsChecked, LogVerdict
 from jurat.schemas.errors import RecordInvalid
 from tests import honest_log
 
@@ -97,3 +97,29 @@ def test_stretches_of_a_partition_are_counted_once() -> None:
     # Kafka deleted the first two; of the others three never got a record.
     assert report.inputs == InputsChecked(partitions=1, inputs=7, missing=3, deleted=2, open=3)
     assert "[6, 7, 8]" in report.findings[0].first.reason
+
+
+@pytest.mark.parametrize("again", [(4, 9), (0, 4), (2, 6), (6, 9)])
+def test_stretches_follow_one_another(again: tuple[int, int]) -> None:
+    """The same again, one from before, one that overlaps, and one after a gap in which an input may be hidden."""
+    verifier = Verifier(honest_log.trust())
+    at = {"agent": honest_log.AGENT, "topic": honest_log.TOPIC, "partition": 0}
+    for first, end in ((2, 4), (4, 5)):
+        for one in stretches(range(first, end), first=first, end=end, **at):  # type: ignore[arg-type]  # as above
+            verifier.add_inputs(one)
+    with pytest.raises(RecordInvalid, match="expected them from 5"):
+        verifier.add_inputs(InputsHeld(**at, first=again[0], end=again[1], offsets=()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_chain_whose_inputs_nobody_gave_is_unproven(known: int) -> None:
+    """Whoever deletes an agent's consumer group, or leaves its lines out of a manifest, does not get a valid log."""
+    verifier = Verifier(honest_log.trust(), with_inputs=True)
+    for entry in honest_log.entries():
+        verifier.add(entry)
+    for one in honest_log.inputs()[:known]:
+        verifier.add_inputs(one)
+    report = verifier.report()
+    assert (report.verdict, report.findings[0].count) == (LogVerdict.UNPROVEN, 2 - known)
+    assert "no inputs of the chain after-sales/" in report.findings[0].first.reason
+    assert Check.INPUTS not in report.not_run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from jurat.cli.audit_replay import command as replay
 from jurat.cli.audit_show import command as show
 from jurat.cli.audit_verify import command as verify
 from jurat.cli.main import entry
+from jurat.cli.subject import as_sealed
 from jurat.cli.subject import command as subject
 from jurat.schemas.errors import (
     ConfigurationError,
@@ -31,6 +33,7 @@ from jurat.schemas.errors import (
     KeyNotFound,
     KeyRejected,
 )
+from jurat.streams.evidence import subject_of
 from tests.golden.audit import sample_log
 from tests.veiled import VeiledLog
 
@@ -103,7 +106,7 @@ def test_replay_lists_veiled_records(tmp_path: Path) -> None:
     assert all(name in done.output for name in IDS)
     done = ran(replay, "--input", log, "--subject", "#W100")
     assert done.exit_code == 1
-    assert done.output.count("it is veiled and not disclosed, so that --subject cannot tell") == 5
+    assert "5 records are veiled and not disclosed, so that --subject cannot tell" in done.output
     same = ("--output", str(tmp_path / "x"), "--disclosures", str(tmp_path / "x"))
     assert "got the same file for two of" in ran(replay, "--input", log, *same).output
 
@@ -176,3 +179,14 @@ def test_who_may_not_erase_erases_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_command_is_listed() -> None:
     assert "subject" in ran(entry, "--help").output
+
+
+@pytest.mark.parametrize("command", [("show", ""), ("erase", "c-7", "", "--as", "dora")])
+def test_an_empty_id_is_refused(command: tuple[str, ...]) -> None:
+    told = ran(subject, *command, "--bootstrap-servers", "127.0.0.1:1")
+    assert (told.exit_code, "got an empty ID" in told.output) == (2, True)
+
+
+def test_an_id_that_is_no_utf8_is_the_one_that_workers_file() -> None:
+    key = b"\xff c-7 \xc3\xa9"
+    assert as_sealed(os.fsdecode(key)) == subject_of(key, "dec_1") == "\ufffd c-7 \xe9"

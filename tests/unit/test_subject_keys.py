@@ -17,6 +17,7 @@ from jurat.audit.subject_keys import (
     parse_evidence_key,
     parse_subject_key,
     seal,
+    wrapped_under,
 )
 from jurat.schemas.errors import DisclosureInvalid
 
@@ -40,6 +41,8 @@ def test_a_data_key_opens_under_its_master_and_its_name() -> None:
     wrapped = MASTER.wrap(DATA, NAME, nonce=NONCE)
     assert DATA not in wrapped
     assert MASTER.unwrap(wrapped, NAME) == DATA
+    assert wrapped_under(wrapped) == MASTER.name != OTHER.name
+    assert wrapped_under(wrapped[:-1]) == ""
     others = (
         (OTHER, wrapped, NAME),
         (MASTER, wrapped, SubjectKeyName(MASTER.handle("c-8"), DECISION)),

@@ -43,7 +43,8 @@ def test_init_prints_lines_that_a_policy_takes(tmp_path: Path) -> None:
     assert [party.key.kind for party in policy.witnesses.values()] == [0x04, 0x06]
     assert {party.key.name for party in policy.witnesses.values()} == {NAME}
     with pytest.raises(ConfigurationError, match="key name"):
-        call("init", "--name", "two words", "--keys", str(tmp_path))
+        call("init", "--name", "two words", "--keys", str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists(), "no key is made for what is no name"
 
 
 @pytest.mark.parametrize("text", ["", "quorum none\n", "log nonsense\nquorum none\n"])
