@@ -22,7 +22,7 @@ from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Purpose, Trust
 from jurat.audit.trust_file import LOG_FILE, read_log
 from jurat.audit.trust_log import TrustLog
-from jurat.schemas.errors import AuditError, ConfigurationError, StatementInvalid
+from jurat.schemas.errors import ConfigurationError, StatementInvalid
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -47,7 +47,7 @@ class Trusted:
         """The trusted keys, by files alone.
 
         Raises:
-            ConfigurationError: a file cannot be read, or is no root.
+            ConfigurationError: a file cannot be read.
             AuditError: one is not of its form.
         """
         return self.under(self.statements())
@@ -63,7 +63,7 @@ class Trusted:
             StatementInvalid: the topic does not hold the root, or each of topic and key folder has what the other has
                 not.
         """
-        root = self._root()
+        root = settings.trust_root(self.trust_root)
         if root is None or source is not None or self.trust_log is not None:
             return self.statements()
         from jurat.streams.trust_topic import read_trust  # noqa: PLC0415 - Kafka, which files do not need
@@ -92,7 +92,7 @@ class Trusted:
 
     def statements(self) -> Statements | None:
         """What the files say; None where no root is named."""
-        root = self._root()
+        root = settings.trust_root(self.trust_root)
         if root is None:
             return None
         path = self.trust_log or settings.keys_dir() / LOG_FILE
@@ -106,22 +106,10 @@ class Trusted:
 
     def of_bundle(self) -> tuple[Trust, bytes | None]:
         """The trusted keys, and the root by which a bundle's own trust log is judged, where no other log was named."""
-        root = self._root()
+        root = settings.trust_root(self.trust_root)
         if root is None or self.trust_log is not None:
             return self(), None
         return self._pinned(), root
-
-    def _root(self) -> bytes | None:
-        root = settings.trust_root(self.trust_root)
-        if root is not None:
-            try:
-                TrustLog(root)
-            except AuditError as error:
-                raise ConfigurationError(
-                    f"got {settings.trust_root_file(self.trust_root)} to trust, expected a root statement, as `jurat"
-                    f" keys root` writes it: {error}"
-                ) from error
-        return root
 
     def _pinned(self) -> Trust:
         """What counts beside a root."""

@@ -213,6 +213,8 @@ def test_show_says_of_a_record_what_verify_says_of_its_log(folder: Path) -> None
     theft = settled.org.revocation(identity.AGENT, compromised_since=identity.at(hours=1))
     settled.org.add(identity.signed(theft, identity.ISSUER))
     verify = ("verify", "log.jsonl", "--trust-root", "root.json")
+    one_log = [line for line in stage.POLICY.splitlines(keepends=True) if b"audit.decisions/1+" not in line]
+    (folder / "policy.txt").write_bytes(b"".join(one_log))
     cases = [
         (identity.t(minutes=5), WITNESSED, 0, "Verified now: ", "VALID:"),
         (identity.t(hours=1.5), WITNESSED, 1, "\nSUSPECT: the signature", "SUSPECT:"),
@@ -272,7 +274,7 @@ NOT_AN_EXPORT = "is not an export of the audit log: its first line begins with"
             ("verify", "log.jsonl", "--decisions", "log.jsonl"),
             "log.jsonl is not an export of decision events: its first line begins with",
         ),
-        (("verify", "b.zip", "--trust-root", "trust.json"), "got trust.json to trust, expected a root"),
+        (("verify", "b.zip", "--trust-root", "trust.json"), "trust.json holds no statement of a trust log"),
         (("verify", "b.zip", "--witness-policy", "trust.json"), "trust.json: line 1: got a line that begins"),
         (
             (
