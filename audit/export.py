@@ -9,6 +9,7 @@ Specified in `docs/spec/log-export.md`.
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -26,6 +27,24 @@ _ENTRY_FIELDS = frozenset(
     {"chain", "offset", "partition", "payload", "payloadType", "signatures", "timestampMs", "topic", _SEAL}
 )
 _DECISION_FIELDS = frozenset({"offset", "partition", "topic", "value", _SEAL})
+
+
+class Kind(NamedTuple):
+    """What a file is, by its first line: one of the two marks is there, whichever bit of the line was changed.
+
+    Attributes:
+        what: in words.
+        start: how lines begin.
+        member: what each has further on, and no line of another kind.
+    """
+
+    what: str
+    start: bytes
+    member: bytes
+
+
+ENTRIES = Kind("an export of the audit log", b'{"chain":', b'"timestampMs":')
+DECISIONS = Kind("an export of decision events", b'{"lineSha256":', b'"value":')
 
 
 def print_entry(entry: LogEntry) -> bytes:

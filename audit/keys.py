@@ -158,7 +158,7 @@ class Trust:
             if self.statements is not None:
                 where = (
                     f"has no credential among the {self.statements} statements of the trust log; a session that began"
-                    " later is in a newer one: jurat keys fetch"
+                    " later is in a newer one: jurat keys fetch, or --trust-log FILE"
                 )
             raise KeyNotFound(f"the key {keyid[:100]!r} {where}", keyid=keyid[:100])
         if key.purpose is not purpose:

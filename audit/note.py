@@ -134,7 +134,10 @@ def verify(data: bytes, known: Iterable[Verifier]) -> tuple[Note, tuple[Verifier
         name = (line.name, line.key_id)
         key = keys.get(name)
         if key is not None:
-            key.check(note.text, line.signature)
+            try:
+                key.check(note.text, line.signature)
+            except SignatureInvalid as error:
+                raise SignatureInvalid(f"the signature line of {line.name[:100]!r}: {error}") from error
             signed[name] = key
     if not signed:
         raise SignatureInvalid("got a note that no known key has signed")

@@ -29,7 +29,6 @@ from jurat.audit.record import DecisionRecord, Outcome
 from jurat.audit.usage import value_at
 from jurat.schemas.errors import CredentialInvalid
 
-
 class Standing(StrEnum):
     """What a signature is worth that nothing speaks against.
 
@@ -105,7 +104,7 @@ def _check_identity(grant: Grant, record: DecisionRecord) -> None:
     if size >= len(grant.heads):
         raise CredentialInvalid(
             f"got a record that knows {size} statements of the trust log, but the log here has {len(grant.heads) - 1}:"
-            " its end was cut off, or it is an old copy; a newer one: jurat keys fetch"
+            " its end was cut off, or it is an old copy; get a newer one: jurat keys fetch, or --trust-log FILE"
         )
     if named.trust.sha256 != grant.heads[size]:
         raise CredentialInvalid(

@@ -93,7 +93,10 @@ def read_log(path: Path, root: bytes) -> tuple[TrustLog, tuple[bytes, ...]]:
             log.add(line)
         except AuditError as error:
             raise StatementInvalid(f"{path}, line {number}: {error}", line=number) from error
-    log.check_met()
+    try:
+        log.check_met()
+    except StatementInvalid as error:
+        raise StatementInvalid(f"{path}: {error}") from error
     return log, lines
 
 

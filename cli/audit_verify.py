@@ -24,7 +24,7 @@ from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
-from jurat.audit.log import Place, TreeHead, parse_tree_head
+from jurat.audit.log import Fault, Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
 from jurat.audit.verifier_report import LogVerdict, Report
@@ -35,7 +35,7 @@ from jurat.cli.audit_witnessed import Witnessed, witnessed_heads
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
-from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
+from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, begun, export_lines, raw_entries
 from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
@@ -146,7 +146,7 @@ def command(
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
             ctx.exit(EXIT_CODES[found.verdict])
-        keys = trusted()
+        keys = trusted.under(asyncio.run(trusted.beside(file, connect)))
         noted = tuple(parse_tree_head(head) for head in heads)
         if file is not None and file.is_dir():
             _check_alone(
@@ -165,7 +165,7 @@ def command(
                 _verify(
                     file,
                     connect,
-                    keys,
+                    (trusted, keys),
                     (noted, witnessed),
                     beside=beside,
                     rejudge=rejudge,
@@ -221,7 +221,7 @@ def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> 
 async def _verify(
     file: Path | None,
     connect: Connect,
-    trust: Trust,
+    trust: tuple[Trusted, Trust],
     heads: tuple[tuple[TreeHead, ...], Witnessed | None],
     *,
     beside: _Beside,
@@ -230,16 +230,22 @@ async def _verify(
     jobs: int,
     told: Callable[[int], None],
 ) -> Report:
-    agents = sorted({key.agent for key in trust.keys})
+    trusted, keys = trust
+    agents = sorted({key.agent for key in keys.keys})
     # Before the log: what was committed by now has its record in what is read from here on.
     live = beside.live_inputs
     ended = [] if live is None else await ended_inputs(live, agents)
     checks_decisions = beside.decisions is not None or beside.live_decisions is not None
     noted, seen = heads
     ledger = DecisionLedger() if checks_decisions else None
-    async with lifting as lifts:
+    faults = [] if seen is None else list(seen.faults)
+    if ledger is not None:
+        faults += await _add_decisions(ledger, beside, agents)
+    async with lifting as lifts, begun(raw_entries(file, connect)) as entries:
+        if file is None:  # again: records up to the end that is fixed now may know of more statements
+            keys = trusted.under(await trusted.beside(file, connect))
         verifier = Verifier(
-            trust,
+            keys,
             tree_heads=noted,
             ledger=ledger,
             witnessed=None if seen is None else seen.heads,
@@ -249,14 +255,13 @@ async def _verify(
         )
         if seen is not None:
             verifier.add_history(seen.history)
-            for fault in seen.faults:
-                verifier.fault(fault.place, fault.reason, fault.check)
-        await _add_decisions(verifier, beside, agents)
+        for fault in faults:
+            verifier.fault(fault.place, fault.reason, fault.check)
         await verify_all(
-            raw_entries(file, connect),
+            entries,
             verifier,
             jobs=jobs if lifts.disclosed is None else 1,  # disclosures do not travel to other processes
-            trust=trust,
+            trust=keys,
             rejudge=rejudge,
             from_topic=file is None,
             told=told,
@@ -267,16 +272,15 @@ async def _verify(
     return verifier.report()
 
 
-async def _add_decisions(verifier: Verifier, beside: _Beside, agents: Iterable[str]) -> None:
-    ledger = verifier.ledger
-    if ledger is None:
-        return
+async def _add_decisions(ledger: DecisionLedger, beside: _Beside, agents: Iterable[str]) -> list[Fault]:
+    """Remember the decision events; what is none comes back."""
+    faults: list[Fault] = []
     if beside.decisions is not None:
-        for number, line in lines(beside.decisions):
+        for number, line in export_lines(beside.decisions, export.DECISIONS):
             try:
                 topic, partition, offset, value = export.parse_decision(line, number)
             except AuditError as error:
-                verifier.fault(Place(line=number), f"decision export: {error}")
+                faults.append(Fault(Place(line=number), f"decision export: {error}"))
                 continue
             ledger.add_event(Place(topic, partition, offset, number), value)
     if beside.live_decisions is not None:
@@ -288,6 +292,7 @@ async def _add_decisions(verifier: Verifier, beside: _Beside, agents: Iterable[s
                     ledger.add_event(
                         Place(record.topic, record.partition, record.offset), record.value or b""
                     )
+    return faults
 
 
 async def _held(beside: _Beside, ended: Iterable[Ended]) -> AsyncGenerator[InputsHeld, None]:

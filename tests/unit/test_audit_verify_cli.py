@@ -146,7 +146,10 @@ def test_history_rewritten_with_the_stolen_key_of_the_log(folder: Path) -> None:
     assert "rewritten or forked" in found(expect=1)["firstFault"]["reason"]
     # Another log's key is not known to the policy at all.
     (folder / "checkpoints.jsonl").write_bytes(checkpoints(REWRITTEN, BOTH, key=LogKey(bytes(32))))
-    assert "a checkpoint does not hold" in found(expect=1)["firstFault"]["reason"]
+    assert (
+        "checkpoint 1 of checkpoints.jsonl does not hold: got a checkpoint of 'audit."
+        in (found(expect=1)["firstFault"]["reason"])
+    )
 
 
 def test_a_tail_that_was_cut_off(folder: Path) -> None:
