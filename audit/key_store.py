@@ -76,19 +76,14 @@ MAX_TRUST_BYTES = 2_000_000
 """Holds `MAX_TRUSTED_KEYS` entries."""
 
 _WHOSE = {
-    KeyKind.AGENT: "agent",
-    KeyKind.APPROVER: "approver",
-    KeyKind.ISSUER: "issuer",
-    KeyKind.ROOT: "root key holder",
-    KeyKind.LOG: "notary or witness",
+    KeyKind.AGENT: ("agent", "jurat keys request"),
+    KeyKind.APPROVER: ("approver", "jurat keys init --approver"),
+    KeyKind.ISSUER: ("issuer", "jurat keys request --kind issuer"),
+    KeyKind.ROOT: ("root key holder", "jurat keys init --root"),
+    KeyKind.LOG: ("notary or witness", "its init command"),
 }
-_MADE = {
-    KeyKind.AGENT: "jurat keys request",
-    KeyKind.APPROVER: "jurat keys init --approver",
-    KeyKind.ISSUER: "jurat keys request --kind issuer",
-    KeyKind.ROOT: "jurat keys init --root",
-    KeyKind.LOG: "jurat notary init, or jurat witness init,",
-}
+"""Whose a key is, and what makes one."""
+
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -114,7 +109,7 @@ def approver_path(folder: Path, name: str) -> Path:
 
 def key_file(folder: Path, name: str, kind: KeyKind) -> Path:
     """Where a private key stands."""
-    return folder / f"{check_agent(name, what=_WHOSE[kind])}.{kind}.pem"
+    return folder / f"{check_agent(name, what=_WHOSE[kind][0])}.{kind}.pem"
 
 
 def reference_file(folder: Path, name: str, kind: KeyKind) -> Path:
@@ -218,10 +213,11 @@ def load_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None = 
             read_bounded(reference, MAX_REFERENCE_BYTES), where=str(reference), secret=passphrase
         )
     path = key_file(folder, name, kind)
+    whose, made = _WHOSE[kind]
     return _load(
         path,
         passphrase,
-        missing=f"there is no key of {_WHOSE[kind]} {name!r} at {path}; {_MADE[kind]} makes one",
+        missing=f"there is no key of {whose} {name!r} at {path}; {made} makes one",
         name=name,
     )
 

@@ -102,13 +102,13 @@ def main() -> None:
     if any(words[: len(names)] == names for names in SERVERS):
         # Importing it takes a second or two: until it stops by itself, there is nothing yet that must be ended.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # A fifth of a second, with the handler in place.
-    from jurat.schemas.errors import JuratError  # noqa: PLC0415
-    from jurat.schemas.shown import printable  # noqa: PLC0415
+    from jurat.schemas.errors import JuratError  # noqa: PLC0415 - a fifth of a second, with the handler in place
 
     try:
         entry(prog_name="jurat")
     except JuratError as error:
+        from jurat.schemas.shown import printable  # noqa: PLC0415 - loads what most commands need, but not all
+
         # Our own messages may have lines; what they quote steers no terminal.
         click.echo("\n".join(map(printable, f"jurat: {error}".split("\n"))), err=True)
         sys.exit(1)
