@@ -224,7 +224,7 @@ class Examiner:
             wrong.append((Check.STANDING.value, str(error)))
         if self._rejudge is not None:
             try:
-                again = VEILED if statement.is_veiled else check_again(record, self._rejudge)  # 11
+                again = self._again(statement, self._rejudge)  # 11
             except AuditError as error:
                 wrong.append((Check.EVALUATED.value, str(error)))
         at, request = parse_uri(record.inputs[0].uri), concluded(record)
@@ -254,6 +254,18 @@ class Examiner:
             again,
             veil,
         )
+
+    @staticmethod
+    def _again(statement: Statement, rejudge: Rejudge) -> str | None:
+        record = statement.predicate
+        if statement.is_veiled:
+            return VEILED if was_judged(record) else None
+        return check_again(record, rejudge)
+
+
+def was_judged(record: DecisionRecord) -> bool:
+    """Whether policies judged what became the decision: a veiled record shows that too."""
+    return record.policy is not None and bool(record.proposals) and not is_unjudged(record)
 
 
 def _older(entry: LogEntry, trust: Trust) -> str:
@@ -288,9 +300,10 @@ def check_again(record: DecisionRecord, rejudge: Rejudge) -> str | None:
     Raises:
         RecordInvalid: they say something else than the record.
     """
-    used, verdict = record.policy, _VERDICTS.get(record.outcome)
-    if used is None or verdict is None or not record.proposals or is_unjudged(record):
+    used = record.policy
+    if used is None or not was_judged(record):
         return None
+    verdict = _VERDICTS[record.outcome]
     chosen = record.proposals[0 if verdict is Verdict.DENY else -1]
     said = rejudge(used.digest, used.input)
     if isinstance(said, Again):

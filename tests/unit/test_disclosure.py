@@ -32,6 +32,7 @@ from jurat.audit.record import GENESIS, MAX_PAYLOAD_BYTES, Outcome, build, parse
 from jurat.audit.subject_erasure import MAX_DECISIONS, PAYLOAD_TYPE, statement_of
 from jurat.audit.subject_keys import MAX_CONTENT_BYTES, MasterKey
 from jurat.audit.verifier import LogVerdict, Report, Verifier
+from jurat.audit.verifier_record import VEILED
 from jurat.schemas import canonical
 from jurat.schemas.errors import DisclosureInvalid, RecordInvalid
 from tests.golden.audit import sample_log
@@ -70,7 +71,7 @@ def test_a_veiled_record_holds_nothing_personal_and_unveils_to_what_it_was() -> 
 def test_no_digest_of_a_personal_value_is_left() -> None:
     payload, disclosures = veiled_payload()
     digests = [one.value for one in disclosures if isinstance(one.value, str) and len(one.value) == 64]
-    assert len(digests) >= 9  # input, subject, context, approval, two calls and a tool
+    assert len(digests) >= 12  # input, subject, context, approval, what was asked for, a tool, two calls
     assert not [digest for digest in digests if digest.encode() in payload]
 
 
@@ -244,6 +245,17 @@ def test_after_an_erasure_the_proofs_hold_and_nothing_is_withheld() -> None:
     report = verified(log, Unveiler(log, erased=gone[:1]))
     assert report.veiled == VeilCounts(disclosed=3, erased=1, withheld=1)
     assert report.to_json()["veiled"] == {"disclosed": 3, "erased": 1, "withheld": 1}
+
+
+def test_of_what_is_not_disclosed_only_what_policies_judged_counts_as_not_judged_again() -> None:
+    """The log's last two are rejected and skipped: no policies were ever asked about them."""
+    log = VeiledLog()
+    verifier = Verifier(sample_log.trust(), rejudge=lambda _digest, _input: "unknown")
+    for entry in log.entries:
+        verifier.add(entry)
+    evaluated = verifier.report().evaluated
+    assert evaluated is not None
+    assert evaluated.not_evaluated == {VEILED: 3}
 
 
 def test_disclosures_of_another_record_make_a_log_invalid() -> None:
