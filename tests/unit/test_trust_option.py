@@ -109,9 +109,7 @@ def test_a_trust_log_that_is_older_than_the_records_is_said(folder: Path, stage:
     )
     reason = report["firstFault"]["reason"]
     assert "no credential among the 3 statements of the trust log" in reason
-    assert (
-        "jurat keys fetch, or --trust-log FILE; the record claims to know 4 statements" in reason
-    )
+    assert "jurat keys fetch, or --trust-log FILE; the record claims to know 4 statements" in reason
     assert "trust file" not in reason
 
 
