@@ -29,6 +29,7 @@ from jurat.audit.record import DecisionRecord, Outcome
 from jurat.audit.usage import value_at
 from jurat.schemas.errors import CredentialInvalid
 
+
 class Standing(StrEnum):
     """What a signature is worth that nothing speaks against.
 
