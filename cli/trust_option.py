@@ -22,7 +22,7 @@ from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Purpose, Trust
 from jurat.audit.trust_file import LOG_FILE, read_log
 from jurat.audit.trust_log import TrustLog
-from jurat.schemas.errors import ConfigurationError, StatementInvalid
+from jurat.schemas.errors import ConfigurationError, StatementInvalid, StreamError
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -68,7 +68,11 @@ class Trusted:
             return self.statements()
         from jurat.streams.trust_topic import read_trust  # noqa: PLC0415 - Kafka, which files do not need
 
-        found = await read_trust(connect(), root)
+        try:
+            found = await read_trust(connect(), root)
+        except StreamError as error:
+            hint = f"{error}; to trust a file in place of the topic, name it: --trust-log FILE"
+            raise type(error)(hint, **error.details) from error
         here = settings.keys_dir() / LOG_FILE
         if not here.exists():
             found.log.check_met()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ from click.testing import CliRunner
 from jurat.audit import export
 from jurat.audit.identity import EMPTY_HEAD
 from jurat.audit.keys import Purpose, Trust, TrustedApprover, TrustedKey, print_trust
+from jurat.audit.record import parse
 from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, write_log, write_root
 from jurat.audit.trust_log import TrustLog
+from jurat.cli import audit_bundle, audit_verify, log_entries
 from jurat.cli.audit import command
+from jurat.cli.audit_examining import Raw, RawLine
 from jurat.cli.trust_option import Trusted
-from jurat.schemas.errors import StatementInvalid
+from jurat.schemas.errors import StatementInvalid, TopicMissing
 from jurat.streams import trust_topic
 from jurat.streams.kafka import Connection
 from jurat.streams.trust_topic import TrustRead
@@ -171,3 +174,51 @@ def test_the_topic_of_trust_is_read_where_the_log_is_kafkas(
     (folder / LOG_FILE).unlink()
     with pytest.raises(StatementInvalid, match="does not hold the root"):
         asyncio.run(trusted.beside(None, connect))
+
+    async def no_topic(connection: Connection, root: bytes) -> TrustRead:
+        raise TopicMissing("there is no such topic", topics=["audit.trust"])
+
+    monkeypatch.setattr(trust_topic, "read_trust", no_topic)
+    with pytest.raises(TopicMissing, match="--trust-log FILE"):
+        asyncio.run(trusted.beside(None, connect))
+
+
+def test_the_topic_of_trust_is_read_once_the_end_of_the_log_is_known(
+    folder: Path, stage: Settled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker begins while a verification runs: its session is read, as its records are."""
+    order: list[str] = []
+
+    async def read_topic(connection: Connection, root: bytes) -> TrustRead:
+        order.append("trust")
+        found = TrustRead(TrustLog(root))
+        for line in stage.org.lines if "log" in order else stage.org.lines[:3]:
+            found.log.add(line)
+            found.lines.append(line)
+        return found
+
+    async def read_log(source: Path | None, connect: object) -> AsyncGenerator[Raw, None]:
+        order.append("log")
+        for number, line in enumerate((folder / "audit.jsonl").read_bytes().splitlines(keepends=True), 1):
+            yield RawLine(number, line)
+
+    monkeypatch.setattr(trust_topic, "read_trust", read_topic)
+    for module in (audit_verify, log_entries):
+        monkeypatch.setattr(module, "raw_entries", read_log)
+    monkeypatch.setenv("JURAT_TRUST_ROOT", str(folder / ROOT_FILE))
+    at = ("--bootstrap-servers", "127.0.0.1:1")
+    done = CliRunner().invoke(command, ["verify", "--json", *at])
+    assert json.loads(done.stdout)["verdict"] == "UNPROVEN", done.output
+    assert order == ["trust", "log", "trust"]
+    order.clear()
+    decision = parse(log_of(stage)[1].record.payload).predicate.decision_id
+    told = CliRunner().invoke(command, ["show", decision, *at])
+    assert (told.exit_code, "UNPROVEN: " in told.output, order) == (2, True, ["log", "trust"])
+    order.clear()
+
+    async def no_policies(connection: Connection, trust: Trust) -> dict[str, Mapping[str, bytes]]:
+        raise TopicMissing("there is no such topic")
+
+    monkeypatch.setattr(audit_bundle, "bundles_published", no_policies)
+    made = CliRunner().invoke(command, ["bundle", "--output", str(folder / "b.zip"), *at])
+    assert (made.exit_code, order) == (0, ["log", "trust"]), made.output
