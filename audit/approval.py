@@ -35,6 +35,7 @@ from jurat.schemas.decision import decision_id_at
 from jurat.schemas.envelope import Signature
 from jurat.schemas.errors import CanonicalError, KeyNotFound, RecordInvalid, SignatureInvalid
 from jurat.schemas.model import Model
+from jurat.schemas.shown import first_fault
 
 MAX_WHY_CHARS: Final = 500
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
@@ -207,7 +208,7 @@ def parse_statement(payload: bytes) -> ApprovalStatement:
         statement = ApprovalStatement.model_validate_json(payload)
         printed = canonical.dumps(statement.model_dump(mode="json", by_alias=True))
     except (ValidationError, CanonicalError) as error:
-        why = _first_fault(error) if isinstance(error, ValidationError) else str(error)
+        why = first_fault(error) if isinstance(error, ValidationError) else str(error)
         raise RecordInvalid(f"the statement of the approval breaks its schema: {why}") from error
     if printed != payload:
         raise RecordInvalid(
@@ -342,8 +343,3 @@ def _told_to_policies(record: DecisionRecord) -> set[str]:
     context = record.policy.input.get("context") if record.policy is not None else None
     told = context.get("approvals", []) if isinstance(context, dict) else []
     return {str(role) for role in told} if isinstance(told, list) else set()
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"

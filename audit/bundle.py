@@ -9,8 +9,6 @@ it holds (`bundle_verifier.py`).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from typing import Final
 from jurat.audit import bundle_zip
 from jurat.audit.checkpoint import HASH_SIZE
 from jurat.audit.tlog_proof import MAX_HASHES
-from jurat.schemas import canonical
+from jurat.schemas import b64, canonical
 from jurat.schemas.errors import BundleInvalid, CanonicalError
 
 FORMAT: Final = "urn:jurat:bundle:v1"
@@ -30,6 +28,7 @@ TRUST: Final = "trust.json"
 TRUST_ROOT: Final = "root.json"
 TRUST_LOG: Final = "trust-log.jsonl"
 WITNESS_POLICY: Final = "witness-policy.txt"
+KEYS: Final = "keys/"
 
 MAX_RECORDS: Final = 20_000
 """Two files each, and 8 KB with the proof: what the bounds of the zip file hold."""
@@ -44,7 +43,7 @@ _CONSISTENCY: Final = re.compile(
     rf"checkpoints/(?P<partition>{_NUMBER})-(?P<size1>{_NUMBER})-(?P<size2>{_NUMBER})\.consistency"
 )
 _POLICY: Final = re.compile(r"policies/(?P<digest>[0-9a-f]{64})/(?P<path>.+)")
-_KEY: Final = re.compile(r"keys/z[A-Za-z0-9]{1,100}\.pem")
+_KEY: Final = re.compile(rf"{KEYS}z[A-Za-z0-9]{{1,100}}\.pem")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def consistency_file(partition: int, size1: int, size2: int) -> str:
 
 def print_hashes(hashes: Iterable[bytes]) -> bytes:
     """Print the hashes of a consistency proof."""
-    return b"".join([base64.b64encode(one) + b"\n" for one in hashes])
+    return b"".join([b64.encode(one).encode() + b"\n" for one in hashes])
 
 
 def write(topic: str, records: Iterable[Listed], files: Mapping[str, bytes]) -> bytes:
@@ -234,9 +233,9 @@ def _sorted_out(
 
 def _hashes(name: str, data: bytes) -> tuple[bytes, ...]:
     try:
-        hashes = tuple([base64.b64decode(line, validate=True) for line in data.splitlines()])
-    except (binascii.Error, ValueError) as error:
-        raise BundleInvalid(f"got {name!r} with a line that is not base64") from error
+        hashes = tuple([b64.decode(line) for line in data.decode().splitlines()])
+    except ValueError as error:
+        raise BundleInvalid(f"got {name!r} with a line that is not base64 in its one form") from error
     if len(hashes) > MAX_PROOF_HASHES or any(len(one) != HASH_SIZE for one in hashes):
         raise BundleInvalid(f"got {name!r} with a hash that is not {HASH_SIZE} bytes, or too many")
     if print_hashes(hashes) != data:

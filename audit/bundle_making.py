@@ -203,7 +203,7 @@ class BundleMaker:
             files[bundle.disclosures_file(one.name)] = one.disclosures
         if signature.keyid in self._trust.by_keyid:
             pem = public_pem(did_key.decode(signature.keyid))
-            files[f"keys/{signature.keyid.removeprefix('did:key:')}.pem"] = pem
+            files[f"{bundle.KEYS}{signature.keyid.removeprefix('did:key:')}.pem"] = pem
         return files
 
 

@@ -35,8 +35,9 @@ jurat audit verify BUNDLE.zip --trust YOUR-trust.json --witness-policy YOUR-witn
 jurat audit verify BUNDLE.zip --trust-root YOUR-root.json --witness-policy YOUR-witness-policy.txt
 ```
 
-Without it, one record at a time: unpack the bundle into an empty folder, and run what follows there with `sh`. It needs
-openssl 3 or later and sha256sum.
+Without it, one record at a time: unpack the bundle into an empty folder, put the three blocks below into one file, and
+run it there with `sh -eu FILE`: it stops at the first thing that does not hold. It needs openssl 3 or later and
+sha256sum. This text came with the bundle: `jurat audit verify` says if it is not the one that jurat writes.
 
 """
 
@@ -77,6 +78,9 @@ printf '\\000{"keyid":"%s","payloadSha256":"%s","payloadType":"%s","sig":"%s"}' 
 sed '1,/^$/d' "$proof" > checkpoint.txt
 index=$(sed -n '/^index /{s/^index //p;q;}' "$proof")
 size=$(sed -n 2p checkpoint.txt)
+case $index/$size in
+  *[!0-9/]* | */*/* | /* | */ | 0?*/* | */0*) echo "No numbers: the proof is not of its form" >&2; exit 1 ;;
+esac
 at=$index
 last=$((size - 1))
 for hash in $(sed -n '/^index /,/^$/p' "$proof" | sed '1d;/^$/,$d'); do

@@ -6,15 +6,16 @@ Keys and witness policy are arguments; nothing in a bundle says what to trust. C
 2. each checkpoint is one that the witness policy allows, of the topic and partition that it stands for;
 3. the checkpoints of a partition are tied to one another, each a prefix of the next;
 4. the statements of its trust log hold under the root that the verifier was given, where one was;
-5. the files of each policy bundle have its digest;
+5. the files of each policy bundle have its digest, and each public key is the one of its name;
 6. each record's proof is of it, at its place, under a checkpoint of the bundle;
 7. each record holds by itself: signature, form, agent, approvals, the key's standing at the earliest moment at which
    the quorum had seen it, and its policies say the same again, where they are there;
-8. its name is of its place and id, and no other has its id, leaf or number in its chain; those that follow one another
-   in a chain are linked, and stand in the log in that order.
+8. its name is of its place and id, its inputs are of the checkpoints' cluster, and no other has its id, leaf or number
+   in its chain; those that follow one another in a chain are linked, and stand in the log in that order.
 
-A fault does not stop the checks: all are counted. Verdicts are those of the log, the worst finding: `UNPROVEN` where
-nothing is wrong, but a record is under no checkpoint that witnesses saw, or no witness policy was given.
+A fault does not stop the checks: all are counted. `VERIFY.md` is run by people, and whoever made the bundle wrote it:
+it is told where it is not the text written here. Verdicts are those of the log, the worst finding: `UNPROVEN`
+where nothing is wrong, but a record is under no checkpoint that witnesses saw, or no witness policy was given.
 
 Specified in `docs/spec/bundle.md`. Not here: whether records are missing, which a bundle cannot tell.
 """
@@ -28,8 +29,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from jurat.audit import bundle, dsse, tlog_proof
+from jurat.audit import bundle, did_key, dsse, tlog_proof
 from jurat.audit.bundle import Bundle, Listed
+from jurat.audit.bundle_recipe import recipe
+from jurat.audit.bundle_report import BundleReport
 from jurat.audit.disclosure import Disclosure, parse_any, parse_disclosures
 from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.history import History
@@ -37,11 +40,12 @@ from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry, Place, WitnessedHead
 from jurat.audit.merkle import verify_consistency, verify_inclusion
 from jurat.audit.origin import parse as parse_origin
+from jurat.audit.pem import public_pem
 from jurat.audit.standing import Standing
 from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.trust_log import TrustLog
 from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge
-from jurat.audit.verifier_report import Finding, Findings, LogVerdict
+from jurat.audit.verifier_report import Findings, LogVerdict
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import AuditError, BundleInvalid, ChainBroken, NoteInvalid, ProofInvalid
 
@@ -54,53 +58,6 @@ Digest = Callable[[Files], str]
 
 Rejudging = Callable[[Mapping[str, Files]], Rejudge]
 """What evaluates policies again, made of bundles by digest; the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class BundleReport:
-    """What a bundle is worth.
-
-    Attributes:
-        records: how many it holds.
-        proved: how many of them are in the log, under a checkpoint that the quorum saw.
-        rejudged: of how many the policies said the same again.
-        withheld: how many are veiled and not disclosed: what they hide was not checked.
-        findings: what was found, the worst first; none where it is valid.
-        faults: what does not hold, the first of it.
-        heads: by partition, the latest checkpoint that the quorum saw.
-    """
-
-    records: int
-    proved: int
-    rejudged: int
-    withheld: int
-    findings: tuple[Finding, ...]
-    faults: tuple[Fault, ...]
-    heads: tuple[WitnessedHead, ...]
-
-    @property
-    def verdict(self) -> LogVerdict:
-        """The worst of the findings."""
-        return self.findings[0].verdict if self.findings else LogVerdict.VALID
-
-    def to_json(self) -> dict[str, object]:
-        """The report as JSON types."""
-        return {
-            "verdict": self.verdict.value,
-            "records": self.records,
-            "proved": self.proved,
-            "evaluatedAgain": self.rejudged,
-            "notDisclosed": self.withheld,
-            "findings": [
-                {"verdict": one.verdict.value, "count": one.count, "first": str(one.first)}
-                for one in self.findings
-            ],
-            "faults": [{"place": str(fault.place), "reason": fault.reason} for fault in self.faults],
-            "heads": [
-                {"partition": head.partition, "size": head.size, "root": head.root.hex(), "time": head.time}
-                for head in self.heads
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +92,14 @@ def verify(
         found = Findings()
         fault = Fault(Place(), str(error))
         found.add(LogVerdict.INVALID, fault)
-        return BundleReport(0, 0, 0, 0, found.all(), (fault,), ())
+        return BundleReport(0, 0, 0, 0, is_recipe=False, findings=found.all(), faults=(fault,), heads=())
     verifying = _Verifying(held)
     if root is not None:
         trust = verifying.with_credentials(trust, root)  # 4
     if policy is not None:
         verifying.check_checkpoints(History(policy))  # 2, 3
     policies = verifying.check_policies(digest_of)  # 5
+    verifying.check_keys()
     again = None if rejudging is None or not policies else rejudging(policies)
     return verifying.report(
         Examiner(trust, rejudge=again, unveiler=Unveiler(verifying)), is_witnessed=policy is not None
@@ -155,6 +113,7 @@ class _Verifying:
         self._faults: list[Fault] = []
         self._disclosures: dict[str, bytes] = {}
         self._heads: dict[tuple[int, int], WitnessedHead] = {}
+        self._cluster: str | None = None
         self._places = {(place[0], signed): place for place, signed in held.checkpoints.items()}
 
     def fault(self, place: Place, reason: str) -> None:
@@ -181,6 +140,8 @@ class _Verifying:
                 proved += is_proved
                 if not is_proved:
                     self._unproven(entry.place, "no witnessed checkpoint of the bundle holds it")
+                elif one.standing is Standing.UNPROVEN:
+                    self._unproven(entry.place, "no witness tells when its key signed it")
                 rejudged += one.again == SAME
                 withheld += bool(one.veil)
                 verified.append(_Verified(listed, decision_id, one))
@@ -190,7 +151,14 @@ class _Verifying:
         latest = {partition: head for (partition, _size), head in sorted(self._heads.items())}
         found = self._found.all()
         return BundleReport(
-            len(held.records), proved, rejudged, withheld, found, tuple(self._faults), tuple(latest.values())
+            records=len(held.records),
+            proved=proved,
+            rejudged=rejudged,
+            withheld=withheld,
+            is_recipe=_is_recipe(held),
+            findings=found,
+            faults=tuple(self._faults),
+            heads=tuple(latest.values()),
         )
 
     def of(self, decision_id: str) -> tuple[Disclosure, ...] | None:
@@ -206,9 +174,10 @@ class _Verifying:
                 name = bundle.checkpoint_file(partition, size)
                 if head is None:
                     raise NoteInvalid(f"{name}: got a checkpoint that too few witnesses signed")
-                topic = parse_origin(signed.partition(b"\n")[0].decode()).topic
-                if (head.partition, head.size, topic) != (partition, size, self._held.topic):
+                named = parse_origin(signed.partition(b"\n")[0].decode())
+                if (head.partition, head.size, named.topic) != (partition, size, self._held.topic):
                     raise NoteInvalid(f"{name}: got a checkpoint of another log or size than its name says")
+                self._cluster = named.cluster_id  # of all of them, as a history is of one log
                 self._heads[partition, size] = head
                 if before is not None and before.partition == partition:
                     self._check_tied(before, head)
@@ -246,6 +215,15 @@ class _Verifying:
                     Place(), f"policies/{digest}: got files with the digest {got}: they are not that bundle"
                 )
         return good
+
+    def check_keys(self) -> None:
+        """The public keys, which somebody may take out of a bundle that holds."""
+        for name, data in sorted(self._held.files.items()):
+            if name.startswith(bundle.KEYS):
+                with _Noting(self, Place()):
+                    keyid = "did:key:" + name.removeprefix(bundle.KEYS).removesuffix(".pem")
+                    if public_pem(did_key.decode(keyid)) != data:
+                        raise BundleInvalid(f"{name}: got another key than that of its name")
 
     def _check_tied(self, before: WitnessedHead, head: WitnessedHead) -> None:
         name = bundle.consistency_file(head.partition, before.size, head.size)
@@ -307,8 +285,6 @@ class _Verifying:
             self._found.add(
                 LogVerdict.SUSPECT, Fault(entry.place, "somebody else may have had its key by then")
             )
-        elif facts.standing is Standing.UNPROVEN:
-            self._unproven(entry.place, "no witness tells when its key signed it")
         return facts
 
     def _check_together(self, verified: list[_Verified]) -> None:
@@ -316,7 +292,13 @@ class _Verifying:
         leaves: set[tuple[int, int]] = set()
         chains: dict[str, list[_Verified]] = {}
         for one in verified:
+            self._cluster = self._cluster or one.facts.clusters[0]
             with self._at(one.listed):
+                if one.facts.clusters != (self._cluster,):
+                    raise BundleInvalid(
+                        f"got a record about inputs of the cluster {' and '.join(one.facts.clusters)}, expected"
+                        f" {self._cluster}, whose log it is"
+                    )
                 leaf = (one.listed.partition, one.listed.index)
                 if one.decision_id in ids or leaf in leaves:
                     raise BundleInvalid("got a record whose decision id or leaf another one has")
@@ -334,6 +316,14 @@ class _Verifying:
 
     def _unproven(self, place: Place, reason: str) -> None:
         self._found.add(LogVerdict.UNPROVEN, Fault(place, reason))
+
+
+def _is_recipe(held: Bundle) -> bool:
+    told = held.files.get(bundle.RECIPE)
+    return any(
+        recipe(one.name, proved=bundle.proof_file(one.name) in held.files).encode() == told
+        for one in held.records
+    )
 
 
 def _check_follows(before: _Verified, one: _Verified) -> None:

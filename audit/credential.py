@@ -11,7 +11,6 @@ making statements (`credential_issue.py`).
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
@@ -22,10 +21,11 @@ from jurat.audit import did_key, dsse, public_key
 from jurat.audit.credential_scope import Scope
 from jurat.audit.identity import TrustHead
 from jurat.audit.reasoning import Sha256Hex
-from jurat.schemas import canonical
+from jurat.schemas import b64, canonical
 from jurat.schemas.errors import AuditError, CanonicalError, KeyRejected, SignatureInvalid, StatementInvalid
 from jurat.schemas.model import Model
 from jurat.schemas.moments import parse_moment
+from jurat.schemas.shown import first_fault
 
 STATEMENT_TYPE: Final = "application/vnd.jurat.trust-statement.v1+json"
 PROOF_TYPE: Final = "application/vnd.jurat.key-proof.v1+json"
@@ -75,8 +75,7 @@ def _check_session_key(keyid: str) -> str:
 
 
 def _check_proof(proof: str) -> str:
-    if base64.b64encode(base64.b64decode(proof, validate=True)).decode() != proof:
-        raise ValueError("another spelling of base64 than its one form")
+    b64.decode(proof)
     return proof
 
 
@@ -246,11 +245,7 @@ def parse_payload(payload: bytes) -> Statement:
     try:
         statement = model.model_validate_json(payload)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the whole"
-        raise StatementInvalid(
-            f"the {kind} statement breaks its schema: {where}: {fault['msg'][:300]}"
-        ) from error
+        raise StatementInvalid(f"the {kind} statement breaks its schema: {first_fault(error)}") from error
     if print_payload(statement) != payload:
         raise StatementInvalid(f"the {kind} statement is not in its one form")
     return statement
@@ -284,7 +279,7 @@ def check_proof(credential: Credential) -> None:
         credential.type, keyid=credential.keyid, name=credential.name, parent=credential.parent
     )
     try:
-        proof = base64.b64decode(credential.proof, validate=True)
+        proof = b64.decode(credential.proof)
         public_key.verify(credential.keyid, message, proof)
     except (AuditError, ValueError) as error:
         raise SignatureInvalid(

@@ -8,7 +8,6 @@ Specified in `docs/spec/identity.md`. Pure.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from typing import Final, Literal
 
@@ -31,10 +30,11 @@ from jurat.audit.credential import (
 )
 from jurat.audit.keys import Signer
 from jurat.audit.reasoning import Sha256Hex
-from jurat.schemas import canonical
+from jurat.schemas import b64, canonical
 from jurat.schemas.envelope import Signature
 from jurat.schemas.errors import CanonicalError, StatementInvalid
 from jurat.schemas.model import Model
+from jurat.schemas.shown import first_fault
 
 MAX_REQUEST_BYTES: Final = 4_096
 """Some 400 are used."""
@@ -70,7 +70,7 @@ async def request(
         parent: digest of the statement under which it shall be issued.
     """
     message = proof_message(kind, keyid=signer.keyid, name=name, parent=parent)
-    proof = base64.b64encode(await signer.sign(message)).decode()
+    proof = b64.encode(await signer.sign(message))
     return KeyRequest(keyid=signer.keyid, name=name, parent=parent, proof=proof, type=kind)
 
 
@@ -90,7 +90,8 @@ def parse_request(data: bytes) -> KeyRequest:
     try:
         asked = KeyRequest.model_validate(canonical.loads_object(data.removesuffix(b"\n")))
     except (CanonicalError, ValidationError) as error:
-        raise StatementInvalid(f"got what is no request for a credential: {str(error)[:300]}") from error
+        why = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise StatementInvalid(f"got what is no request for a credential: {why}") from error
     if print_request(asked) != data:
         raise StatementInvalid("got a request for a credential in another form than its one form")
     return asked

@@ -44,7 +44,7 @@ def decode(did: str) -> bytes:
         KeyRejected: not the name of an Ed25519 key that may be used, or not its only spelling.
     """
     public_key = _raw(
-        did, _ED25519_PUB, size=PUBLIC_KEY_SIZE, digits=_BODY_LENGTH, kind="Ed25519 one (z6Mk...)"
+        did, _ED25519_PUB, size=PUBLIC_KEY_SIZE, digits=_BODY_LENGTH, kind="an Ed25519 one (z6Mk...)"
     )
     check_public_key(public_key)
     return public_key
@@ -67,7 +67,7 @@ def decode_p256(did: str) -> bytes:
         KeyRejected: not the name of a P-256 key that may be used, or not its only spelling.
     """
     public_key = _raw(
-        did, _P256_PUB, size=p256.PUBLIC_KEY_SIZE, digits=_P256_LENGTH, kind="P-256 one (zDn...)"
+        did, _P256_PUB, size=p256.PUBLIC_KEY_SIZE, digits=_P256_LENGTH, kind="a P-256 one (zDn...)"
     )
     p256.check_public_key(public_key)
     return public_key
@@ -76,14 +76,14 @@ def decode_p256(did: str) -> bytes:
 def _raw(did: str, code: bytes, *, size: int, digits: int, kind: str) -> bytes:
     body = did.removeprefix(PREFIX)
     if body == did or len(body) != digits or not all(letter in _DIGITS for letter in body):
-        raise KeyRejected(f"got the key id {did[:100]!r}, expected an {kind} with {digits} base58 digits")
+        raise KeyRejected(f"got the key id {did[:100]!r}, expected {kind} with {digits} base58 digits")
     number = 0
     for letter in body:
         number = number * 58 + _DIGITS[letter]
     whole = len(code) + size
     raw = number.to_bytes(whole, "big") if number.bit_length() <= 8 * whole else b""
     if not raw.startswith(code):
-        raise KeyRejected(f"got the key id {did!r} of another key type, expected an {kind}")
+        raise KeyRejected(f"got the key id {did!r} of another key type, expected {kind}")
     return raw[len(code) :]
 
 

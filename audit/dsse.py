@@ -13,14 +13,12 @@ Source: DSSE v1.0.2, protocol.md and envelope.md.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jurat.audit import ed25519
 from jurat.audit.keys import Purpose, Signer, Trust, TrustedKey
-from jurat.schemas import canonical
+from jurat.schemas import b64, canonical
 from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.errors import CanonicalError, KeyNotFound, RecordInvalid, SignatureInvalid
 
@@ -108,7 +106,7 @@ def parse_envelope(data: bytes, *, payload_type: str, signatures: int) -> tuple[
     """
     try:
         payload, got, made = _parsed(canonical.loads_object(data), signatures)
-    except (CanonicalError, binascii.Error, ValueError, TypeError, KeyError) as error:
+    except (CanonicalError, ValueError, TypeError, KeyError) as error:
         few = "one signature" if signatures == 1 else f"1 to {signatures} signatures"
         raise RecordInvalid(
             f"got what is no envelope in canonical JSON with {few}: {str(error)[:200]}"
@@ -143,11 +141,9 @@ def print_envelope(payload: bytes, *, payload_type: str, signatures: Iterable[Si
     ordered = sorted(signatures, key=lambda signature: signature.keyid)
     return canonical.dumps(
         {
-            "payload": base64.b64encode(payload).decode(),
+            "payload": b64.encode(payload),
             "payloadType": payload_type,
-            "signatures": [
-                {"keyid": one.keyid, "sig": base64.b64encode(one.sig).decode()} for one in ordered
-            ],
+            "signatures": [{"keyid": one.keyid, "sig": b64.encode(one.sig)} for one in ordered],
         }
     )
 
@@ -157,12 +153,12 @@ def _parsed(fields: canonical.JsonObject, most: int) -> tuple[bytes, str, tuple[
         raise ValueError(f"got the members {sorted(fields)}, expected payload, payloadType and signatures")
     match fields["payload"], fields["payloadType"], fields["signatures"]:
         case str(payload), str(kind), list(made) if 0 < len(made) <= most:
-            return base64.b64decode(payload, validate=True), kind, tuple([_signature(one) for one in made])
+            return b64.decode(payload), kind, tuple([_signature(one) for one in made])
     raise ValueError("got members of other types, or another number of signatures")
 
 
 def _signature(entry: canonical.JsonValue) -> Signature:
     match entry:
         case {"keyid": str(keyid), "sig": str(sig), **others} if not others:
-            return Signature(keyid=keyid, sig=base64.b64decode(sig, validate=True))
+            return Signature(keyid=keyid, sig=b64.decode(sig))
     raise ValueError("got a signature that is not one of keyid and sig")

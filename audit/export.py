@@ -8,15 +8,14 @@ Specified in `docs/spec/log-export.md`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from hashlib import sha256
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from jurat.audit.log import LogEntry
 from jurat.audit.record import MAX_PAYLOAD_BYTES
-from jurat.schemas import canonical
+from jurat.schemas import b64, canonical
 from jurat.schemas.envelope import Signature, SignedRecord
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 
@@ -30,6 +29,24 @@ _ENTRY_FIELDS = frozenset(
 _DECISION_FIELDS = frozenset({"offset", "partition", "topic", "value", _SEAL})
 
 
+class Kind(NamedTuple):
+    """What a file is, by its first line: one of the two marks is there, whichever bit of the line was changed.
+
+    Attributes:
+        what: in words.
+        start: how lines begin.
+        member: what each has further on, and no line of another kind.
+    """
+
+    what: str
+    start: bytes
+    member: bytes
+
+
+ENTRIES = Kind("an export of the audit log", b'{"chain":', b'"timestampMs":')
+DECISIONS = Kind("an export of decision events", b'{"lineSha256":', b'"value":')
+
+
 def print_entry(entry: LogEntry) -> bytes:
     """Print one record as a line, without the line feed."""
     record = entry.record
@@ -38,9 +55,9 @@ def print_entry(entry: LogEntry) -> bytes:
             "chain": record.chain,
             "offset": entry.offset,
             "partition": entry.partition,
-            "payload": _encode(record.payload),
+            "payload": b64.encode(record.payload),
             "payloadType": record.payload_type,
-            "signatures": [{"keyid": each.keyid, "sig": _encode(each.sig)} for each in record.signatures],
+            "signatures": [{"keyid": each.keyid, "sig": b64.encode(each.sig)} for each in record.signatures],
             "timestampMs": entry.timestamp_ms,
             "topic": entry.topic,
         }
@@ -82,7 +99,7 @@ def parse_entry(line: bytes, number: int) -> LogEntry:
 
 def print_decision(topic: str, partition: int, offset: int, *, value: bytes) -> bytes:
     """Print one decision event as a line of a decision export: coordinates and the value's bytes."""
-    return _seal({"offset": offset, "partition": partition, "topic": topic, "value": _encode(value)})
+    return _seal({"offset": offset, "partition": partition, "topic": topic, "value": b64.encode(value)})
 
 
 def parse_decision(line: bytes, number: int) -> tuple[str, int, int, bytes]:
@@ -132,18 +149,11 @@ def _parse_signature(value: canonical.JsonValue, number: int) -> Signature:
     return Signature(keyid=_text(value, "keyid", number), sig=_decode(_text(value, "sig", number), number))
 
 
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
 def _decode(text: str, number: int) -> bytes:
     try:
-        data = binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        raise _refuse(number, "a value is not base64") from error
-    if _encode(data) != text:
-        raise _refuse(number, "a base64 value is not in its one form")
-    return data
+        return b64.decode(text)
+    except ValueError as error:
+        raise _refuse(number, "a value is not base64 in its one form") from error
 
 
 def _text(fields: canonical.JsonObject, name: str, number: int) -> str:

@@ -1,9 +1,10 @@
 """The history of logs: the checkpoints that were published, read under a trust policy. Pure.
 
-Rules upheld here: what no known log signed is refused, and so is a known key's wrong signature; sizes never fall; a log
-that signed one size with two roots is a fork, whoever cosigned it; the logs of one history are the partitions of one
-topic. What a checkpoint's own log says of the time counts for nothing: the time of a head is the moment at which the
-witnesses' quorum was complete. A cosignature without a time (0) is none of the quorum.
+Rules upheld here: a checkpoint of a log that the policy does not name is passed over, as a topic may hold those of one
+that ended; one that its log did not sign is refused, and so is a known key's wrong signature; sizes never fall; a log
+that signed one size with two roots is a fork, whoever cosigned it; the known logs are the partitions of one topic. What
+a checkpoint's own log says of the time counts for nothing: the time of a head is the moment at which the witnesses'
+quorum was complete. A cosignature without a time (0) is none of the quorum.
 
 Specified in `docs/spec/log.md`. Not here: whether the records are those of the heads (`verifier.py`).
 """
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from jurat.audit import note, origin
+from jurat.audit import checkpoint, note, origin
 from jurat.audit.checkpoint import Checkpoint
 from jurat.audit.log import WitnessedHead
 from jurat.audit.origin import Origin
@@ -40,6 +41,7 @@ class History:
 
     def __init__(self, policy: TlogPolicy) -> None:
         self._policy = policy
+        self._named = frozenset(party.key.name for party in policy.logs)
         self._signed_by_a_log = replace(policy, quorum=NONE)
         self._last: dict[str, Checkpoint] = {}
         self._log: tuple[str, str, str] | None = None
@@ -49,13 +51,16 @@ class History:
         """Take the next checkpoint.
 
         Returns:
-            The head; None where too few witnesses signed it: a later one has to cover what it holds.
+            The head; None where too few witnesses signed it: a later one has to cover what it holds. None, too, for a
+            log that the policy does not name.
 
         Raises:
             NoteInvalid: it is no checkpoint, of another topic's log, or smaller than the one before it.
-            SignatureInvalid: no known log signed it, or a known key's signature is wrong.
+            SignatureInvalid: its log did not sign it, or a known key's signature is wrong.
             LogForked: its log signed another root for this size.
         """
+        if checkpoint.parse(note.parse(signed).text).origin not in self._named:
+            return None
         witnessed = self._signed_by_a_log.check(signed)
         head, named = witnessed.head, origin.parse(witnessed.head.origin)
         self._check_log(named)
@@ -79,6 +84,20 @@ class History:
         seen = WitnessedHead(named.partition, head.size, head.root, _complete(self._policy, times))
         self.latest[named.partition] = seen
         return seen
+
+    def missing(self) -> tuple[Origin, ...]:
+        """The logs of this topic that the policy names and of which no checkpoint came; even an empty one has one."""
+        if self._log is None:
+            return ()
+        named = [
+            origin.parse(name) for name in sorted(self._named - self._last.keys()) if origin.is_one(name)
+        ]
+        return tuple([one for one in named if (one.org, one.cluster_id, one.topic) == self._log])
+
+    def witnessed_until(self) -> int | None:
+        """How recent all of it is: the earliest of the times of the logs' latest witnessed heads; None without any."""
+        times = [head.time for head in self.latest.values() if head.time is not None]
+        return min(times) if times and len(times) == len(self.latest) else None
 
     def _check_log(self, named: Origin) -> None:
         log = (named.org, named.cluster_id, named.topic)

@@ -1,18 +1,19 @@
-"""Files of a key folder: written beside their place, synced, and put there in one step.
+"""Files of a key folder: what may stand there, and what to say where it cannot.
 
 Rules upheld here: a private file is never overwritten; what could not be written leaves nothing behind; two processes
-that make keys in one folder wait for each other. Not here: what the files hold (`key_store.py`, `trust_file.py`).
+that make keys in one folder wait for each other. Not here: how a file comes to its place (`durable.py`), what the files
+hold (`key_store.py`, `trust_file.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets  # noqa: TID251 - names of temporary files; a parameter would let two meet
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from jurat.audit import durable
 from jurat.schemas.errors import ConfigurationError
 
 if sys.platform != "win32":
@@ -43,18 +44,14 @@ def write_new(path: Path, data: bytes) -> None:
     Raises:
         ConfigurationError: a file is there already, or the folder cannot be written to.
     """
-    temporary = _write_temporary(path, data, _PRIVATE_MODE)
     try:
-        os.link(temporary, path)  # unlike a rename, fails where a file is already
+        durable.put_new(path, data, mode=_PRIVATE_MODE)
     except FileExistsError as error:
         raise ConfigurationError(
             f"{path} was made by someone else meanwhile; run the command again"
         ) from error
     except OSError as error:
         raise not_writable(path.parent, error) from error
-    finally:
-        temporary.unlink()
-    sync_folder(path.parent)
 
 
 def replace_public(path: Path, data: bytes) -> None:
@@ -63,30 +60,10 @@ def replace_public(path: Path, data: bytes) -> None:
     Raises:
         ConfigurationError: the folder cannot be written to.
     """
-    temporary = _write_temporary(path, data, _PUBLIC_MODE)
     try:
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink()
-        raise not_writable(path.parent, error) from error
-    sync_folder(path.parent)
-
-
-def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        durable.put(path, data, mode=_PUBLIC_MODE)
     except OSError as error:
         raise not_writable(path.parent, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        temporary.unlink()  # half a private key would stay for good
-        raise not_writable(path.parent, error) from error
-    return temporary
 
 
 def not_writable(folder: Path, error: OSError) -> ConfigurationError:
@@ -109,17 +86,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)  # lets go of the lock
-
-
-def sync_folder(folder: Path) -> None:
-    """Let what stands in a folder be there after a crash."""
-    if os.name != "posix":
-        return  # elsewhere a folder cannot be opened
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_bounded(path: Path, at_most: int) -> bytes:

@@ -11,6 +11,7 @@ Layout of the folder (mode 0700)::
     trust.json              public keys that are pinned; what an auditor needs
     root.json               the root statement that is trusted, see `docs/spec/identity.md`
     trust-log.jsonl         the trust log, a statement a line
+    trust-log.head          how much of it stood on the topic when it was last published or fetched
 
 Rules upheld here: a private key is never overwritten, only put aside; a private key that others can read
 is refused, and one that is not encrypted though a passphrase was given is told; a key that is trusted for one agent is
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from jurat.audit import pem, signer_uri
+from jurat.audit import durable, pem, signer_uri
 from jurat.audit.ed25519 import SEED_SIZE, SigningKey
 from jurat.audit.key_files import (
     locked,
@@ -37,7 +38,6 @@ from jurat.audit.key_files import (
     not_writable,
     read_bounded,
     replace_public,
-    sync_folder,
     write_new,
 )
 from jurat.audit.keys import (
@@ -53,7 +53,7 @@ from jurat.audit.keys import (
     print_trust,
     with_approver,
 )
-from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
+from jurat.schemas.errors import AuditError, ConfigurationError, KeyNotFound, KeyRejected
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +76,14 @@ MAX_TRUST_BYTES = 2_000_000
 """Holds `MAX_TRUSTED_KEYS` entries."""
 
 _WHOSE = {
-    KeyKind.AGENT: "agent",
-    KeyKind.APPROVER: "approver",
-    KeyKind.ISSUER: "issuer",
-    KeyKind.ROOT: "root key holder",
-    KeyKind.LOG: "notary or witness",
+    KeyKind.AGENT: ("agent", "jurat keys request"),
+    KeyKind.APPROVER: ("approver", "jurat keys init --approver"),
+    KeyKind.ISSUER: ("issuer", "jurat keys request --kind issuer"),
+    KeyKind.ROOT: ("root key holder", "jurat keys init --root"),
+    KeyKind.LOG: ("notary or witness", "its init command"),
 }
+"""Whose a key is, and what makes one."""
+
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -107,7 +109,7 @@ def approver_path(folder: Path, name: str) -> Path:
 
 def key_file(folder: Path, name: str, kind: KeyKind) -> Path:
     """Where a private key stands."""
-    return folder / f"{check_agent(name, what=_WHOSE[kind])}.{kind}.pem"
+    return folder / f"{check_agent(name, what=_WHOSE[kind][0])}.{kind}.pem"
 
 
 def reference_file(folder: Path, name: str, kind: KeyKind) -> Path:
@@ -191,9 +193,9 @@ def retire_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None 
         aside = path.with_name(f"{path.name}.{keyid[-12:]}.retired")
         try:
             path.rename(aside)
+            durable.sync_folder(folder)
         except OSError as error:
             raise not_writable(folder, error) from error
-        sync_folder(folder)
         return aside
 
 
@@ -211,7 +213,13 @@ def load_key(folder: Path, name: str, kind: KeyKind, passphrase: bytes | None = 
             read_bounded(reference, MAX_REFERENCE_BYTES), where=str(reference), secret=passphrase
         )
     path = key_file(folder, name, kind)
-    return _load(path, passphrase, missing=f"there is no key of {_WHOSE[kind]} {name!r} at {path}", name=name)
+    whose, made = _WHOSE[kind]
+    return _load(
+        path,
+        passphrase,
+        missing=f"there is no key of {whose} {name!r} at {path}; {made} makes one",
+        name=name,
+    )
 
 
 def names_here(folder: Path, kind: KeyKind) -> tuple[str, ...]:
@@ -220,13 +228,24 @@ def names_here(folder: Path, kind: KeyKind) -> tuple[str, ...]:
     return tuple(sorted({file.name.partition(".")[0] for file in files}))
 
 
-def load_key_of(folder: Path, keyid: str, kind: KeyKind, passphrase: bytes | None = None) -> Signer | None:
-    """Load the signer with this key id; None where it is not here."""
+def signers_here(
+    folder: Path, kind: KeyKind, passphrase: bytes | None = None
+) -> tuple[dict[str, Signer], tuple[AuditError | ConfigurationError, ...]]:
+    """Load all keys of a kind; people with passphrases of their own may share a folder.
+
+    Returns:
+        Signers by key id, and why the other keys cannot be used.
+    """
+    found: dict[str, Signer] = {}
+    unusable: list[AuditError | ConfigurationError] = []
     for name in names_here(folder, kind):
-        signer = load_key(folder, name, kind, passphrase)
-        if signer.keyid == keyid:
-            return signer
-    return None
+        try:
+            signer = load_key(folder, name, kind, passphrase)
+        except (AuditError, ConfigurationError) as error:
+            unusable.append(error)
+        else:
+            found[signer.keyid] = signer
+    return found, tuple(unusable)
 
 
 def trust_approver(folder: Path, approver: TrustedApprover) -> Path:

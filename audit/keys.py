@@ -122,10 +122,17 @@ class TrustedApprover:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The keys that are trusted; an agent or a person may have several, a key has one of them."""
+    """The keys that are trusted; an agent or a person may have several, a key has one of them.
+
+    Attributes:
+        keys: of agents, workers' sessions and who publishes policies.
+        approvers: of people who approve.
+        statements: how many the trust log has from which sessions come; None where keys are pinned alone.
+    """
 
     keys: tuple[TrustedKey, ...]
     approvers: tuple[TrustedApprover, ...] = ()
+    statements: int | None = field(default=None, compare=False)
     by_keyid: dict[str, TrustedKey] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -147,7 +154,13 @@ class Trust:
         """
         key = self.by_keyid.get(keyid)
         if key is None:
-            raise KeyNotFound(f"the key {keyid[:100]!r} is not in the trust file", keyid=keyid[:100])
+            where = "is not in the trust file"
+            if self.statements is not None:
+                where = (
+                    f"has no credential among the {self.statements} statements of the trust log; a session that began"
+                    " later is in a newer one: jurat keys fetch, or --trust-log FILE"
+                )
+            raise KeyNotFound(f"the key {keyid[:100]!r} {where}", keyid=keyid[:100])
         if key.purpose is not purpose:
             raise KeyNotFound(
                 f"the trust file names the key {keyid!r} of {key.agent} for {key.purpose}, expected one for"

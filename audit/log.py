@@ -6,12 +6,12 @@ order that a `read_committed` reader sees them.
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass
 from hashlib import sha256
 
 from jurat.audit.merkle import leaf_hash, record_leaf
+from jurat.schemas import b64
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import ConfigurationError
 
@@ -64,7 +64,7 @@ class LogEntry:
             keyid=signature.keyid,
             payload_sha256=payload_sha256 or sha256(self.record.payload).hexdigest(),
             payload_type=self.record.payload_type,
-            sig=base64.b64encode(signature.sig).decode(),
+            sig=b64.encode(signature.sig),
         )
 
     def leaf(self, payload_sha256: str | None = None) -> bytes:

@@ -11,17 +11,19 @@ Source: HKDF, RFC 5869; the format of names and verifier keys, https://c2sp.org/
 
 from __future__ import annotations
 
+import hmac
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from jurat.audit import cosignature, ed25519, mldsa, note
-from jurat.schemas.errors import KeyRejected
+from jurat.schemas.errors import KeyRejected, NoteInvalid
 
 SECRET_SIZE: Final = 32
 _ED25519: Final = b"ed25519"
 _MLDSA44: Final = b"ml-dsa-44"
+_HMAC: Final = b"hmac-sha-256"
 
 
 class LogKey:
@@ -51,8 +53,21 @@ class LogKey:
         return ed25519.SigningKey(self._seed(_ED25519, name))
 
     def mldsa(self, name: str) -> mldsa.SigningKey:
-        """The ML-DSA-44 key of a log or a witness, like `ed25519`."""
+        """The ML-DSA-44 key of a log or a witness, like `ed25519`; what it signs has room for names of 255 bytes."""
+        if len(name.encode(errors="replace")) > cosignature.MAX_NAME_BYTES:
+            raise NoteInvalid(
+                f"got the key name {name[:50]!r}... of more than {cosignature.MAX_NAME_BYTES} bytes, expected a shorter"
+                " one"
+            )
         return mldsa.SigningKey(self._seed(_MLDSA44, name))
+
+    def mac(self, origin: str, message: bytes) -> bytes:
+        """HMAC-SHA-256 of what a log's notary keeps where others can write, under a key for nothing else.
+
+        Raises:
+            NoteInvalid: the name cannot be a key's.
+        """
+        return hmac.digest(self._seed(_HMAC, origin), message, "sha256")
 
     def log_vkeys(self, origin: str) -> tuple[str, str]:
         """The verifier keys of a log: of its signatures, and of its ML-DSA-44 cosignatures."""

@@ -6,7 +6,7 @@ Rules upheld here:
 2. it never signs a smaller tree than it signed before;
 3. a checkpoint with its key's signature that it did not make is a fork: `LogForked`, for whoever runs it to end;
 4. a checkpoint is due after a second with new leaves, at once with 1,000 of them, and after 30 s without any, so that
-   one sees that the notary lives;
+   one sees that the notary lives; an empty log has one a second after it was opened: a log that is hidden has none;
 5. memory: 64 bytes for each leaf beyond the base, the size from which on it proves; whoever runs it moves the base on.
 
 Not here: Kafka (`jurat.streams.notary`), witnesses, the clock (a parameter).
@@ -16,9 +16,8 @@ Specified in `docs/spec/log.md`. Source: https://c2sp.org/tlog-checkpoint
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +27,7 @@ from jurat.audit.log_key import LogKey
 from jurat.audit.merkle import Tree
 from jurat.audit.note import Note, Verifier
 from jurat.audit.origin import Origin
+from jurat.schemas import b64
 from jurat.schemas.errors import LogForked, NoteInvalid
 
 CHECKPOINT_LEAVES: Final = 1_000
@@ -39,41 +39,54 @@ is without proof, the third how long a dead notary goes unnoticed."""
 MAX_REMEMBERED: Final = 10_000
 """Checkpoints that it knows to be its own: some hours of them, in two megabytes. What is smaller cannot be told."""
 
-_RESUME: Final = re.compile(r"(?P<origin>[^ ]{1,255}) (?P<size>0|[1-9][0-9]{0,18}) (?P<edge>[A-Za-z0-9+/=]*)")
+_RESUME: Final = re.compile(
+    r"(?P<origin>[^ ]{1,255}) [0-9]{1,19} (?P<size>[0-9]{1,19}) (?P<edge>[A-Za-z0-9+/=]*) [A-Za-z0-9+/]{43}="
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Where a notary goes on reading: so many leaves stand before it, and their edge (`Tree.edge`)."""
+    """Where a notary goes on reading.
+
+    Attributes:
+        size: how many leaves stand before it.
+        edge: of their tree (`Tree.edge`).
+        offset: of the partition.
+    """
 
     size: int = 0
     edge: tuple[bytes, ...] = ()
+    offset: int = 0
 
-    def print(self, origin: str) -> str:
-        """Print it as the text beside a group's offset: at most 2,964 characters, as the edge has at most 63 hashes."""
-        return f"{origin} {self.size} {base64.b64encode(b''.join(self.edge)).decode()}"
+    def print(self, origin: str, key: LogKey) -> str:
+        """Print it as the text beside a group's offset: at most 3,029 characters, as the edge has at most 63 hashes."""
+        text = f"{origin} {self.offset} {self.size} {b64.encode(b''.join(self.edge))}"
+        return f"{text} {b64.encode(key.mac(origin, text.encode()))}"
 
 
-def parse_resume(text: str) -> tuple[str, Resume]:
+def parse_resume(text: str, *, offset: int, key: LogKey) -> tuple[str, Resume]:
     """Read what `Resume.print` prints: the log's name, and where its notary goes on.
 
+    Args:
+        text: as it stands beside the offset.
+        offset: the group's.
+        key: the secret of the notary.
+
     Raises:
-        NoteInvalid: it is not of that form.
+        NoteInvalid: it is not of that form, not of this offset, or not of this key.
     """
     found = _RESUME.fullmatch(text)
-    try:
-        raw = base64.b64decode(found["edge"], validate=True) if found else b""
-    except (binascii.Error, ValueError):
-        found = None
-    if found is None or len(raw) != HASH_SIZE * int(found["size"]).bit_count():
-        raise NoteInvalid(
-            f"got {text[:60]!r} beside a notary's offset, expected a log, a size and the edge of its tree"
-        )
-    edge = tuple([raw[at : at + HASH_SIZE] for at in range(0, len(raw), HASH_SIZE)])
-    resume = Resume(checkpoint.parse_size(found["size"]), edge)
-    if resume.print(found["origin"]) != text:
-        raise NoteInvalid("got base64 in another spelling than its one beside a notary's offset")
-    return found["origin"], resume
+    if found is not None:
+        with suppress(ValueError, NoteInvalid):
+            size, raw = checkpoint.parse_size(found["size"]), b64.decode(found["edge"])
+            edge = tuple([raw[at : at + HASH_SIZE] for at in range(0, len(raw), HASH_SIZE)])
+            resume = Resume(size, edge, offset)
+            if len(raw) == HASH_SIZE * size.bit_count() and resume.print(found["origin"], key) == text:
+                return found["origin"], resume
+    raise NoteInvalid(
+        f"got {text[:60]!r} beside a notary's offset {offset}, expected a log, this offset, a size and the edge of its"
+        " tree, with this notary's own code over them"
+    )
 
 
 class Notary:
@@ -112,6 +125,7 @@ class Notary:
         self._own: dict[int, bytes] = {} if last is None else {last.size: last.root}
         self._own_since = self.published
         self._published_at: float | None = None
+        self._empty_since: float | None = None
         self._check_restored()
 
     def append(self, leaf: bytes) -> None:
@@ -135,10 +149,12 @@ class Notary:
         Args:
             now: monotonic seconds.
         """
-        if not self.is_restored or not self.tree.size:
+        if not self.is_restored:
             return False
         if self._published_at is None:
-            return True
+            if self._empty_since is None:
+                self._empty_since = now
+            return self.tree.size > 0 or now - self._empty_since >= CHECKPOINT_S
         new, since_s = self.tree.size - self.published, now - self._published_at
         return new >= CHECKPOINT_LEAVES or since_s >= (CHECKPOINT_S if new else IDLE_S)
 

@@ -15,8 +15,6 @@ Source: https://c2sp.org/signed-note
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -24,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jurat.audit import ed25519
+from jurat.schemas import b64
 from jurat.schemas.errors import KeyRejected, NoteInvalid, SignatureInvalid
 
 MAX_NOTE_BYTES: Final = 1_000_000
@@ -49,7 +48,7 @@ class NoteSignature:
 
     def line(self) -> str:
         """Print the line, its newline included."""
-        return f"{_LINE}{self.name} {base64.b64encode(self.key_id + self.signature).decode()}\n"
+        return f"{_LINE}{self.name} {b64.encode(self.key_id + self.signature)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,10 @@ def verify(data: bytes, known: Iterable[Verifier]) -> tuple[Note, tuple[Verifier
         name = (line.name, line.key_id)
         key = keys.get(name)
         if key is not None:
-            key.check(note.text, line.signature)
+            try:
+                key.check(note.text, line.signature)
+            except SignatureInvalid as error:
+                raise SignatureInvalid(f"the signature line of {line.name[:100]!r}: {error}") from error
             signed[name] = key
     if not signed:
         raise SignatureInvalid("got a note that no known key has signed")
@@ -178,7 +180,7 @@ def key_id(name: str, kind: int, public_key: bytes) -> bytes:
 
 def print_vkey(name: str, kind: int, public_key: bytes) -> str:
     """Print a verifier key: `name+id+base64(type || key)`, the id in hex."""
-    encoded = base64.b64encode(bytes([kind]) + public_key).decode()
+    encoded = b64.encode(bytes([kind]) + public_key)
     return f"{name}+{key_id(name, kind, public_key).hex()}+{encoded}"
 
 
@@ -248,10 +250,9 @@ def _signature(line: str) -> NoteSignature:
 def _unbase64(text: str) -> bytes | None:
     """The bytes of the one spelling of base64; None for every other text."""
     try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return b64.decode(text)
+    except ValueError:
         return None
-    return raw if base64.b64encode(raw).decode() == text else None
 
 
 def _is_none(letter: str) -> bool:

@@ -48,6 +48,11 @@ class Origin:
         return f"audit.{self.org}/{self.cluster_id}/{self.topic}/{self.partition}"
 
 
+def is_one(text: str) -> bool:
+    """Whether a name is that of a log of records; a policy may name other logs, too."""
+    return len(text) <= MAX_NAME_BYTES and _ORIGIN.fullmatch(text) is not None
+
+
 def parse(text: str) -> Origin:
     """Read a log's name.
 

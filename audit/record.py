@@ -28,6 +28,7 @@ from jurat.schemas.decision import Verdict, decision_id_at
 from jurat.schemas.errors import CanonicalError, RecordInvalid
 from jurat.schemas.model import Count, Identifier, Model
 from jurat.schemas.moments import print_moment
+from jurat.schemas.shown import first_fault
 
 GENESIS = "0" * 64
 """`prev` of the first record of a chain."""
@@ -302,7 +303,7 @@ def parse_signed(payload: bytes) -> Statement:
     try:
         statement = Statement.model_validate_json(payload)
     except ValidationError as error:
-        raise RecordInvalid(f"the payload breaks its schema: {_first_fault(error)}") from error
+        raise RecordInvalid(f"the payload breaks its schema: {first_fault(error)}") from error
     subject = statement.subject[0]
     try:
         one_form = printing.whole(
@@ -377,9 +378,3 @@ def is_unjudged(record: DecisionRecord) -> bool:
     """Whether it denies what was escalated before, as people or time did; what is judged is never so."""
     last = record.proposals[-1].verdict if record.proposals else None
     return record.outcome is Outcome.DENIED and last is Verdict.ESCALATE
-
-
-def _first_fault(error: ValidationError) -> str:
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    where = ".".join(str(part) for part in faults[0]["loc"]) or "the whole"
-    return f"{where}: {faults[0]['msg']}"

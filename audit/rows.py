@@ -121,15 +121,18 @@ def row(entry: LogEntry, record: DecisionRecord | None) -> Row:
         "topic": entry.topic,
         "partition": entry.partition,
         "offset": entry.offset,
-        "kafka_time": print_moment(_EPOCH + timedelta(milliseconds=min(entry.timestamp_ms, _MAX_MS))),
+        "kafka_time": print_moment(
+            _EPOCH + timedelta(milliseconds=max(_MIN_MS, min(entry.timestamp_ms, _MAX_MS)))
+        ),
         "chain": entry.record.chain,
         "keyid": entry.record.signatures[0].keyid,
         "payload_sha256": sha256(entry.record.payload).hexdigest(),
     }
 
 
+_MIN_MS: Final = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 _MAX_MS: Final = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
-"""A moment that a calendar has: Kafka's timestamps are whatever somebody wrote."""
+"""Moments that a calendar has: Kafka's timestamps are whatever somebody wrote."""
 
 
 def chosen(record: DecisionRecord) -> ProposalJudged | None:

@@ -105,7 +105,7 @@ def _check_identity(grant: Grant, record: DecisionRecord) -> None:
     if size >= len(grant.heads):
         raise CredentialInvalid(
             f"got a record that knows {size} statements of the trust log, but the log here has {len(grant.heads) - 1}:"
-            " its end was cut off, or it is an old copy"
+            " its end was cut off, or it is an old copy; get a newer one: jurat keys fetch, or --trust-log FILE"
         )
     if named.trust.sha256 != grant.heads[size]:
         raise CredentialInvalid(

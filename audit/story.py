@@ -22,6 +22,7 @@ from jurat.audit.record import (
 )
 from jurat.schemas import canonical
 from jurat.schemas.decision import Verdict
+from jurat.schemas.shown import printable
 
 _ENDINGS = {
     Outcome.DECIDED: "It was allowed.",
@@ -70,13 +71,6 @@ def _authority(record: DecisionRecord, authority: Iterable[str]) -> Iterator[str
     yield f"It was signed under the credential {named.credential}; {known} were known."
     for number, each in enumerate(authority):
         yield f"  {'under' if number else 'by'} {each}"
-
-
-def printable(text: str) -> str:
-    """Escape everything that a terminal might act on: control characters, line ends, marks of direction."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _lines(entry: LogEntry, statement: Statement, index: int | None) -> Iterator[str]:

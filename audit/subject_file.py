@@ -6,7 +6,6 @@ one line of 64 lower-case hex digits. Not here: what the key does (`subject_keys
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets  # noqa: TID251 - keys come from the operating system; a parameter would let weak ones in
@@ -14,6 +13,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from jurat.audit import durable
 from jurat.audit.subject_keys import KEY_BYTES, MasterKey
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 
@@ -34,22 +34,13 @@ def init_master(path: Path) -> MasterKey:
     except OSError as error:
         raise _cannot("written", path, error) from error
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        durable.put_new(path, secret.hex().encode() + b"\n", mode=0o600)
     except FileExistsError as error:
         raise ConfigurationError(
             f"there is a file at {path} already, and it is never overwritten: without the master key that it may hold,"
             " no evidence can be read any more"
         ) from error
     except OSError as error:
-        raise _cannot("written", path, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secret.hex().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink()  # half a key would stay for good
         raise _cannot("written", path, error) from error
     return MasterKey(secret)
 

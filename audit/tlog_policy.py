@@ -181,7 +181,9 @@ class _Reading:
     def _log(self, vkey: str, url: list[str]) -> None:
         key = verifier_of(_utf8(vkey))
         if any(party.key.public_key == key.public_key for party in self.logs):
-            raise PolicyFileInvalid("got the key of a log twice")
+            raise PolicyFileInvalid(
+                f"got the key of the log {key.name[:100]!r} twice, expected each key once"
+            )
         if len(self.logs) >= MAX_LOGS:
             raise PolicyFileInvalid(f"got more than {MAX_LOGS} logs")
         self.logs.append(Party(key, _url(url)))
@@ -194,7 +196,7 @@ class _Reading:
                 f"got a witness's key of the type {key.kind:#04x}, expected one of cosignatures"
             )
         if any(party.key.public_key == key.public_key for party in self.witnesses.values()):
-            raise PolicyFileInvalid("got the key of a witness twice")
+            raise PolicyFileInvalid(f"got the key of the witness {name[:50]!r} twice, expected each key once")
         if len(self.witnesses) >= MAX_WITNESSES:
             raise PolicyFileInvalid(f"got more than {MAX_WITNESSES} witnesses")
         self.witnesses[name] = Party(key, _url(url))

@@ -3,11 +3,13 @@
 Rules for a statement, in the order in which they are checked (the numbers come back in the code); one that breaks any
 of them changes nothing:
 
-1. it is an envelope in its one form, of bounded size, and so is its payload; the log has room for it;
+1. it is an envelope in its one form, of bounded size, and so is its payload; the log has room for it, and the last
+   room is for what the root signs: whoever stole another key cannot fill the log up against being revoked;
 2. its payload stands in the log once, whoever signed it;
 3. `after` is a head that the log had: who signed it saw what stands before that;
 4. the first statement is a root of version 1, the one that the reader was given if that is of version 1; another root
-   has the next version and the same organisation;
+   has the next version and the same organisation, and was made after all roots and issuers before it: whoever has old
+   root keys cannot put in, before it, what its signers never saw;
 5. every signature verifies, and none is of a key that has no say: a root is signed by as many as the last root wants
    *and* by as many as it wants itself, an issuer by as many as the root wants, an agent or a session by the key of its
    parent, a revocation by as many as the root wants or by one key above the revoked one;
@@ -53,6 +55,9 @@ from jurat.schemas.errors import SignatureInvalid, StatementInvalid
 MAX_STATEMENTS: Final = 500_000
 """A hundred workers with two sessions a day for seven years; some 2 GB of memory at most."""
 
+ROOM_FOR_ROOT: Final = 10_000
+"""Of these, so many are for what the root signs: more than people who meet come to."""
+
 MAX_DEPTH: Final = 3
 """Credentials of agents and sessions under an issuer: an agent, a delegation of it, a session."""
 
@@ -93,6 +98,8 @@ class TrustLog:
         self._pinned = pinned
         self._root: Admitted | None = None
         self._admitted: dict[str, Admitted] = {}
+        self._of_key: dict[str, list[Admitted]] = {}
+        self._last_of_root = 0  # place of the last root or issuer
         self._heads = [EMPTY_HEAD.sha256]
         self._named: dict[str, tuple[str, str]] = {}
         self._revoked: dict[str, tuple[int, int | None]] = {}
@@ -121,12 +128,11 @@ class TrustLog:
 
     def credentials_of(self, keyid: str) -> tuple[Admitted, ...]:
         """The credentials of a key, the newest first."""
-        found = [
-            one
-            for one in self._admitted.values()
-            if isinstance(one.statement, Credential) and one.statement.keyid == keyid
-        ]
-        return tuple(reversed(found))
+        return tuple(reversed(self._of_key.get(keyid, ())))
+
+    def had(self, head: TrustHead) -> bool:
+        """Whether the log had this head."""
+        return head.size < len(self._heads) and self._heads[head.size] == head.sha256
 
     def has(self, digest: str) -> bool:
         """Whether a statement stands in the log."""
@@ -163,7 +169,7 @@ class TrustLog:
             for one in self._admitted.values()
             if isinstance(session := one.statement, SessionCredential)
         ]
-        return Trust((*pinned.keys, *sessions), pinned.approvers)
+        return Trust((*pinned.keys, *sessions), pinned.approvers, self.head.size)
 
     def add(self, statement: bytes) -> Admitted:
         """Take the next statement.
@@ -176,12 +182,11 @@ class TrustLog:
         """
         payload, signatures = opened(statement)  # 1
         made, digest = parse_payload(payload), digest_of(payload)
-        if len(self._admitted) >= MAX_STATEMENTS:
-            raise StatementInvalid(f"got more than {MAX_STATEMENTS} statements")
+        self._check_room(MAX_STATEMENTS)
         if digest in self._admitted:  # 2
             raise StatementInvalid("got a statement that stands in the log already")
         after = made.after  # 3
-        if after.size >= len(self._heads) or self._heads[after.size] != after.sha256:
+        if not self.had(after):
             raise StatementInvalid(
                 f"got a statement made after the head {after.size}:{after.sha256}, which this log never had: statements"
                 " are missing before it, or it is from another log"
@@ -201,6 +206,8 @@ class TrustLog:
     def _keep(self, admitted: Admitted, statement: bytes) -> None:
         made = admitted.statement
         self._admitted[admitted.digest] = admitted
+        if isinstance(made, Root | Issuer):
+            self._last_of_root = admitted.place
         self._heads.append(next_head(self.head, statement).sha256)
         if isinstance(made, Root):
             self._root = admitted
@@ -212,6 +219,7 @@ class TrustLog:
             self._revoked[made.keyid] = min(before, effective), min(told, default=None)
         else:
             self._named[made.keyid] = made.type, made.name
+            self._of_key.setdefault(made.keyid, []).append(admitted)
 
     def check_met(self) -> None:
         """Check that the log holds the root that is trusted.
@@ -236,6 +244,11 @@ class TrustLog:
             )
         if last is None and self._pinned.version == 1 and root != self._pinned:
             raise StatementInvalid(f"got another root of {root.org} first, expected the one that is trusted")
+        if root.after.size < self._last_of_root:
+            raise StatementInvalid(
+                f"got version {root.version} of the root made after {root.after.size} statements, expected it after the"
+                f" {self._last_of_root} up to the last root or issuer: make it again, `jurat keys root`"
+            )
         for keyid in root.keys:  # 7
             self._check_named(keyid, "root", root.org)
         signers = {*root.keys, *(() if last is None else last.keys)}
@@ -255,6 +268,7 @@ class TrustLog:
         above = {one.keyid for each in revoked for one in map(_credential, self._up(each)[1:])}
         signed = _signed_by({*root.keys, *above}, message, signatures)  # 5
         if len(signed) == 1 and signed <= above:
+            self._check_room(MAX_STATEMENTS - ROOM_FOR_ROOT)  # 1
             self._check_not_revoked(next(iter(signed)), "signs")  # 8
         else:
             _check_threshold(root, signed & set(root.keys))
@@ -270,6 +284,7 @@ class TrustLog:
                 )
             _check_threshold(root, _signed_by(set(root.keys), message, signatures))  # 5
         else:
+            self._check_room(MAX_STATEMENTS - ROOM_FOR_ROOT)  # 1
             above = None if parent is None else parent.statement
             if parent is None or not isinstance(above, self._may_issue(made)):
                 raise StatementInvalid(
@@ -311,6 +326,10 @@ class TrustLog:
                     f"got {_what(made)} under {_what(above)}, expected one of the same agent"
                 )
             check_within(made.scope, above.scope)
+
+    def _check_room(self, room: int) -> None:
+        if len(self._admitted) >= room:
+            raise StatementInvalid(f"got more than {room} statements, and there is no room for this one")
 
     def _check_named(self, keyid: str, kind: str, name: str) -> None:
         had = self._named.get(keyid, (kind, name))

@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 
 from jurat.audit import standing as standings
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
+from jurat.audit.history import History
 from jurat.audit.input_manifest import InputsHeld
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
@@ -57,6 +58,7 @@ from jurat.audit.verifier_report import (
     InputsChecked,
     LogVerdict,
     Report,
+    no_checkpoint,
     not_run,
 )
 from jurat.schemas.errors import AuditError, RecordInvalid, UsageWrong
@@ -116,6 +118,7 @@ class Verifier:
             Check.DECISIONS: ledger is not None,
         }
         self._topic: str | None = None
+        self._until: int | None = None
         self._partitions: dict[int, _Partition] = {}
         self._chains = Chains()
         self._usage = UsageLedger()
@@ -198,6 +201,12 @@ class Verifier:
         """Note something that does not hold; also for entries that could not be read at all."""
         self._findings.add(LogVerdict.INVALID, Fault(place, reason, check))
 
+    def add_history(self, history: History) -> None:
+        """Note what a history of checkpoints, all read, says of the logs as a whole."""
+        self._until = history.witnessed_until()
+        for named in history.missing():  # 3
+            self._findings.add(LogVerdict.INCOMPLETE, no_checkpoint(named))
+
     def add_inputs(self, held: InputsHeld) -> None:
         """Compare inputs with the records, which were all added: 15.
 
@@ -275,6 +284,7 @@ class Verifier:
             decisions=None if self._ledger is None else self._ledger.events,
             not_run=not_run(given | ({Check.INPUTS} if inputs is not None else set())),
             witnessed=None if self._times is None else self._covered,
+            witnessed_until=self._until,
             evaluated=Evaluated(same=self._same, not_evaluated=dict(sorted(self._not_evaluated.items())))
             if Check.EVALUATED in given
             else None,

@@ -186,7 +186,10 @@ class Examiner:
             check = Check.AGENT
             _check_agent(entry, statement.predicate, verified.key)  # 6
         except AuditError as error:
-            return Examined(*where, None, (check.value, str(error))), None
+            reason = str(error)
+            if check is Check.SIGNATURE:
+                reason += _older(entry, self._trust)
+            return Examined(*where, None, (check.value, reason)), None
         wrong: list[Wrong] = []
         veil = statement.predicate.decision_id if statement.is_veiled else None
         try:
@@ -263,6 +266,19 @@ class Examiner:
 def was_judged(record: DecisionRecord) -> bool:
     """Whether policies judged what became the decision: a veiled record shows that too."""
     return record.policy is not None and bool(record.proposals) and not is_unjudged(record)
+
+
+def _older(entry: LogEntry, trust: Trust) -> str:
+    """A hint, where the trust log at hand may be too old for the key; it rests on what nobody verified."""
+    if trust.statements is None or entry.record.signatures[0].keyid in trust.by_keyid:
+        return ""
+    try:
+        told = parse_any(entry.record.payload).predicate.identity
+    except AuditError:
+        return ""
+    if told is None or told.trust.size <= trust.statements:
+        return ""
+    return f"; the record claims to know {told.trust.size} statements"
 
 
 def _check_agent(entry: LogEntry, record: DecisionRecord, key: TrustedKey) -> None:

@@ -15,7 +15,8 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from jurat.audit.disclosure_reader import VeilCounts
-from jurat.audit.log import Fault, TreeHead
+from jurat.audit.log import Fault, Place, TreeHead
+from jurat.audit.origin import Origin
 
 
 class LogVerdict(StrEnum):
@@ -167,6 +168,8 @@ class Report:
         findings: what was found, the worst first; none where the log is valid.
         not_run: the checks that were not run, and why.
         witnessed: records that a witnessed checkpoint covers; None without a witness policy.
+        witnessed_until: seconds since 1970: each log's latest checkpoint was witnessed then or later; None where nobody
+            knows.
         veiled: how many records are, and how many of them could be read.
     """
 
@@ -178,6 +181,7 @@ class Report:
     decisions: int | None
     not_run: Mapping[Check, str] = field(default_factory=dict)
     witnessed: int | None = None
+    witnessed_until: int | None = None
     evaluated: Evaluated | None = None
     inputs: InputsChecked | None = None
     veiled: VeilCounts = field(default_factory=VeilCounts)
@@ -233,10 +237,21 @@ class Report:
             "treeHeads": [str(head) for head in self.tree_heads],
             "decisions": self.decisions,
             "witnessed": self.witnessed,
+            "witnessedUntil": self.witnessed_until,
             "evaluatedAgain": None if self.evaluated is None else self.evaluated.to_json(),
             "inputs": None if self.inputs is None else self.inputs.to_json(),
             "veiled": self.veiled.to_json(),
         }
+
+
+def no_checkpoint(named: Origin) -> Fault:
+    """The finding for a log that a policy names and of which there is no checkpoint."""
+    return Fault(
+        Place(named.topic, named.partition),
+        f"there is no checkpoint of {named}, which the witness policy names: a whole partition was left out, or no"
+        " notary has signed it yet",
+        Check.WITNESSED.value,
+    )
 
 
 def not_run(given: Iterable[Check]) -> dict[Check, str]:

@@ -12,8 +12,6 @@ Source: https://c2sp.org/tlog-tiles
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -26,8 +24,8 @@ from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, Place, TreeHead
 from jurat.audit.merkle import Tree, record_leaf
 from jurat.audit.tlog_policy import TlogPolicy
-from jurat.audit.verifier_report import NOT_GIVEN, Check, Findings, LogVerdict, Report
-from jurat.schemas import canonical
+from jurat.audit.verifier_report import NOT_GIVEN, Check, Findings, LogVerdict, Report, no_checkpoint
+from jurat.schemas import b64, canonical
 from jurat.schemas.errors import AuditError, CanonicalError, KeyNotFound, ProofInvalid, RecordInvalid
 
 Fetch = Callable[[str], bytes]
@@ -92,6 +90,8 @@ class TilesVerifier:
                 self._findings.add(
                     LogVerdict.INVALID, Fault(Place(partition=head.partition), reason, Check.TREE.value)
                 )
+        for named in () if self._history is None else self._history.missing():  # 3
+            self._findings.add(LogVerdict.INCOMPLETE, no_checkpoint(named))
         if not self._entries:
             self._findings.add(LogVerdict.UNPROVEN, Fault(Place(), "there are no entries: nothing to prove"))
         given = {Check.TREE: bool(self._noted), Check.WITNESSED: self._history is not None}
@@ -108,6 +108,7 @@ class TilesVerifier:
                 if not given.get(check, False)
             },
             witnessed=None if self._history is None else self._covered,
+            witnessed_until=None if self._history is None else self._history.witnessed_until(),
         )
 
     def _check_entries(self, fetch: Fetch, head: Checkpoint, place: Place) -> None:
@@ -146,7 +147,7 @@ def _keyid(entry: bytes) -> str:
                 "payloadType": str(kind),
                 "sig": str(sig),
             }:
-                again = base64.b64encode(binascii.a2b_base64(sig, strict_mode=True)).decode()
+                again = b64.encode(b64.decode(sig))
                 made = record_leaf(keyid=keyid, payload_sha256=digest, payload_type=kind, sig=again)
                 if made == entry and len(bytes.fromhex(digest)) == 32 and digest == digest.lower():
                     return keyid

@@ -15,8 +15,6 @@ Specified in `docs/spec/witness.md`. Source: https://c2sp.org/tlog-witness
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -26,6 +24,7 @@ from jurat.audit import checkpoint, cosignature, merkle, note
 from jurat.audit.checkpoint import HASH_SIZE, Checkpoint, parse_size
 from jurat.audit.log_key import LogKey
 from jurat.audit.note import Note, Verifier
+from jurat.schemas import b64
 from jurat.schemas.errors import NoteInvalid, ProofInvalid, SignatureInvalid, WitnessRefused
 
 MAX_HASHES: Final = 63
@@ -51,7 +50,7 @@ class AddCheckpoint:
 
     def print(self) -> bytes:
         """Print the request's body."""
-        lines = [f"old {self.old_size}", *(base64.b64encode(one).decode() for one in self.proof)]
+        lines = [f"old {self.old_size}", *(b64.encode(one) for one in self.proof)]
         return ("\n".join(lines) + "\n\n").encode() + self.signed
 
 
@@ -143,6 +142,12 @@ class Witness:
             head = checkpoint.parse(parsed.text)
         except NoteInvalid as error:
             raise WitnessRefused(str(error), status=HTTPStatus.BAD_REQUEST) from error
+        if len(head.origin.encode()) > cosignature.MAX_NAME_BYTES:
+            raise WitnessRefused(
+                f"got an origin of more than {cosignature.MAX_NAME_BYTES} bytes, for which an ML-DSA-44 cosignature has"
+                " no room",
+                status=HTTPStatus.BAD_REQUEST,
+            )
         if asked.old_size > head.size:
             raise WitnessRefused(
                 f"got the old size {asked.old_size}, expected at most the checkpoint's {head.size}",
@@ -215,9 +220,9 @@ def _check_proof(proof: Sequence[bytes], last: Checkpoint | None, head: Checkpoi
 
 def _hash(line: str) -> bytes:
     try:
-        raw = base64.b64decode(line, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise NoteInvalid("got a line in a proof that is not base64") from error
-    if len(raw) != HASH_SIZE or base64.b64encode(raw).decode() != line:
-        raise NoteInvalid(f"got a hash of another size than {HASH_SIZE} bytes, or in another spelling")
+        raw = b64.decode(line)
+    except ValueError as error:
+        raise NoteInvalid("got a line in a proof that is not base64 in its one form") from error
+    if len(raw) != HASH_SIZE:
+        raise NoteInvalid(f"got a hash of {len(raw)} bytes, expected {HASH_SIZE}")
     return raw

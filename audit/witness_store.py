@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets  # noqa: TID251 - names of temporary files, which no parameter need choose
+import stat
 import sys
 from collections.abc import Mapping
 from hashlib import sha256
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
-from jurat.audit import note
+from jurat.audit import durable, note
 from jurat.audit.checkpoint import Checkpoint
 from jurat.audit.witness import Cosigned, Witness
 from jurat.schemas.errors import AuditError, ConfigurationError
@@ -63,6 +63,7 @@ class WitnessStore:
                 f"the witness's folder {self._folder} cannot be used: {error}; name another one with --data"
             ) from error
         try:
+            self._check_mode(self._descriptor)
             self._lock(self._descriptor)
             self._clear()
             for path in sorted(self._folder.glob(f"*{_STATE}")):
@@ -143,20 +144,14 @@ class WitnessStore:
             raise ConfigurationError(
                 "got something to keep for a folder that nobody holds, expected it entered"
             )
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            with os.fdopen(
-                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE), "wb"
-            ) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        os.fsync(self._descriptor)
+        durable.put(path, data, mode=_FILE_MODE)
+
+    def _check_mode(self, descriptor: int) -> None:
+        if sys.platform != "win32" and os.fstat(descriptor).st_mode & stat.S_IWOTH:
+            raise ConfigurationError(
+                f"everybody may write to the witness's folder {self._folder}, and so put an old state in its place;"
+                " expected one of its own: chmod o-w"
+            )
 
     def _lock(self, descriptor: int) -> None:
         if sys.platform == "win32":

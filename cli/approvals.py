@@ -22,7 +22,6 @@ from jurat import settings
 from jurat.audit.approval import MAX_WHY_CHARS, Answer, answer_to, requested_digest
 from jurat.audit.key_store import TRUST_FILE, load_approver, load_trust
 from jurat.audit.keys import Trust
-from jurat.audit.story import printable
 from jurat.cli.approvals_text import as_json, lines, span
 from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.options import connection_options, keys_option
@@ -30,6 +29,7 @@ from jurat.cli.trust_hint import hint
 from jurat.schemas.approvals import ApprovalRequested
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.shown import printable
 from jurat.streams.approval_desk import Desk, send, waiting
 from jurat.streams.kafka import Connection
 

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from jurat.audit.keys import Trust
-from jurat.audit.story import printable
 from jurat.schemas.approvals import ApprovalRequested
+from jurat.schemas.shown import printable
 
 DECIMALS: Final = 2
 NO_DECIMALS: Final = " BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF "

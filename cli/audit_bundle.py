@@ -9,7 +9,8 @@ Not here: what a bundle holds (`jurat.audit.bundle_making`), whether it holds (`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
-from jurat.audit import bundle_verifier, story, tlog_policy
+from jurat.audit import bundle, bundle_verifier
 from jurat.audit.bundle_making import BundleMaker
-from jurat.audit.bundle_verifier import BundleReport
+from jurat.audit.bundle_report import BundleReport
 from jurat.audit.bundle_zip import MAX_FILE_BYTES
 from jurat.audit.disclosure import parse_any
 from jurat.audit.disclosure_reader import Unveiler
@@ -29,14 +30,16 @@ from jurat.audit.log import Fault, LogEntry, Place
 from jurat.audit.selection import Selection
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES
 from jurat.cli.audit_selection import selection_options
+from jurat.cli.audit_witnessed import read_policy
 from jurat.cli.bundles import bundle_folder
-from jurat.cli.disclosed import disclosures_option, unveiler
+from jurat.cli.disclosed import Hidden, disclosures_option, unveiler
 from jurat.cli.files import read_whole, writing
-from jurat.cli.log_entries import LOG_FILE, Connect, checkpoints_of, log_entries
+from jurat.cli.log_entries import LOG_FILE, Connect, begun, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.policies.folder import digest_of, shipped_bundle, shipped_bundles
 from jurat.schemas.errors import AuditError, ConfigurationError, TopicMissing
+from jurat.schemas.shown import printable
 from jurat.streams.rejudging import Rejudging, bundles_in, bundles_published
 
 if TYPE_CHECKING:
@@ -102,17 +105,28 @@ def command(
             "got --input and --witness-policy without --history, expected the checkpoints in a file, too:"
             " jurat notary history --output FILE"
         )
-    keys, read = trusted(), trusted.statements()
-    policy = None if witness_policy is None else read_whole(witness_policy, at_most=MAX_POLICY_BYTES)
-    maker = BundleMaker(keys, policy, statements=None if read is None else (read[0], read[2]))
+    _check_free(output)
+    policy = None
+    if witness_policy is not None:
+        read_policy(witness_policy)
+        policy = read_whole(witness_policy, at_most=MAX_POLICY_BYTES)
 
-    async def take() -> int:
-        async with unveiler(source, connect, given=disclosures, trust=keys) as lifts:
-            taking = _Taking(maker, wanted, lifts, with_disclosures=with_disclosures)
-            await taking.read(source, checkpoints, connect)
-            return taking.unread
+    async def take() -> tuple[BundleMaker, Trust, int]:
+        async with begun(log_entries(source, connect)) as entries:
+            read = await trusted.beside(source, connect)
+            keys = trusted.under(read)
+            maker = BundleMaker(keys, policy, statements=None if read is None else (read[0], read[2]))
+            async with unveiler(source, connect, given=disclosures, trust=keys) as lifts:
+                taking = _Taking(maker, wanted, lifts, with_disclosures=with_disclosures)
+                await taking.read(entries)
+                taking.hidden.tell()
+        if maker.has_policy:
+            async with aclosing(checkpoints_of(checkpoints, connect)) as notes:
+                async for one in notes:
+                    maker.checkpoint(one)
+        return maker, keys, taking.unread + taking.hidden.withheld
 
-    unread = asyncio.run(take())
+    maker, keys, unread = asyncio.run(take())
     policies, missing = asyncio.run(
         _policies(maker.digests, folders, None if source is not None else connect(), keys)
     )
@@ -132,11 +146,26 @@ def command(
         )
 
 
+def _check_free(output: Path) -> None:
+    """Refuse to put a bundle in the place of what is none: another file was meant. Devices are written to."""
+    if output.is_file() and output.stat().st_size and not _is_ours(output):
+        raise ConfigurationError(
+            f"the file {output} is there already and is no bundle, expected another name: it is left as it is"
+        )
+
+
+def _is_ours(file: Path) -> bool:
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(file) as read:
+        return {bundle.MANIFEST, bundle.RECIPE} <= set(read.namelist())
+    return False
+
+
 class _Taking:
-    """Reads the log, and then its checkpoints.
+    """Reads the log.
 
     Attributes:
-        unread: how many entries are no records, or hide whether they are asked for.
+        hidden: records that hide whether they are asked for.
+        unread: how many entries are no records.
     """
 
     def __init__(
@@ -146,19 +175,15 @@ class _Taking:
         self._wanted = wanted
         self._lifts = lifts
         self._with_disclosures = with_disclosures
+        self.hidden = Hidden()
         self.unread = 0
 
-    async def read(self, source: Path | None, checkpoints: Path | None, connect: Connect) -> None:
-        async with aclosing(log_entries(source, connect)) as entries:
-            async for entry in entries:
-                if isinstance(entry, Fault):
-                    self._leave_out(entry.place, f"no record, and no leaf: {entry.reason}")
-                else:
-                    self._take(entry)
-        if self._maker.has_policy:
-            async with aclosing(checkpoints_of(checkpoints, connect)) as notes:
-                async for one in notes:
-                    self._maker.checkpoint(one)
+    async def read(self, entries: AsyncIterator[LogEntry | Fault]) -> None:
+        async for entry in entries:
+            if isinstance(entry, Fault):
+                self._leave_out(entry.place, f"no record, and no leaf: {entry.reason}")
+            else:
+                self._take(entry)
 
     def _take(self, entry: LogEntry) -> None:
         try:
@@ -169,7 +194,7 @@ class _Taking:
             self._maker.leaf(entry, None)
             return
         if statement.is_veiled and self._wanted.subject is not None:
-            self._leave_out(entry.place, "it is veiled and not disclosed, so that --subject cannot tell")
+            self.hidden.add(statement, self._lifts)
             self._maker.leaf(entry, None)
             return
         record = statement.predicate
@@ -178,7 +203,7 @@ class _Taking:
         self._maker.leaf(entry, record if self._wanted(record) else None, disclosures=disclosed)
 
     def _leave_out(self, place: Place, why: str) -> None:
-        click.echo(f"jurat: left out: {place}: {story.printable(why)}", err=True)
+        click.echo(printable(f"jurat: left out: {place}: {why}"), err=True)
         self.unread += 1
 
 
@@ -198,8 +223,16 @@ async def _policies(
 
 
 def is_bundle(file: Path) -> bool:
-    """Tell whether a file is a zip file, so that it is no export."""
-    if str(file) == "-" or not file.is_file():
+    """Tell whether a file is a zip file, so that it is no export.
+
+    Raises:
+        ConfigurationError: there is no such file, or it cannot be read.
+    """
+    if str(file) == "-":
+        return False
+    if not file.exists():
+        raise ConfigurationError(f"the file {file} cannot be read: there is none")
+    if not file.is_file():
         return False
     try:
         with file.open("rb") as opened:
@@ -215,11 +248,7 @@ def verified_bundle(file: Path, trusted: Trusted, witness_policy: Path | None) -
         ConfigurationError: a file cannot be read.
         PolicyFileInvalid: the witness policy is not of its form.
     """
-    policy = (
-        None
-        if witness_policy is None
-        else tlog_policy.parse(read_whole(witness_policy, at_most=MAX_POLICY_BYTES))
-    )
+    policy = None if witness_policy is None else read_policy(witness_policy)
     trust, root = trusted.of_bundle()
     data = read_whole(file, at_most=MAX_FILE_BYTES)
     return bundle_verifier.verify(data, trust, policy, digest_of=digest_of, rejudging=Rejudging, root=root)
@@ -236,10 +265,12 @@ def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
     if report.withheld:
         click.echo(f"  veiled and NOT DISCLOSED: {report.withheld}; what is in them was not checked")
     for found in report.findings:
-        click.echo(f"  {found.verdict.value} ({found.count}): {story.printable(str(found.first))}")
+        click.echo(f"  {found.verdict.value} ({found.count}): {printable(str(found.first))}")
     for fault in report.faults[1:SHOWN_FAULTS]:
-        click.echo(f"    also: {story.printable(str(fault))}")
+        click.echo(f"    also: {printable(str(fault))}")
     for head in report.heads:
         at = "no witness asked for" if head.time is None else f"witnessed at {moment_of(head.time)}"
         click.echo(f"  latest checkpoint: {head.partition}:{head.size}:{head.root.hex()}, {at}")
+    if not report.is_recipe:
+        click.echo("  VERIFY.md in it is not what this release writes: read it before you run any of it")
     click.echo("  A bundle does not show whether anything was left out of it: that takes the whole log.")

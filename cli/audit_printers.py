@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Sequence
 from typing import IO, Final, Protocol
@@ -20,15 +21,17 @@ from jurat.audit import export
 from jurat.audit.log import LogEntry
 from jurat.audit.record import DecisionRecord
 from jurat.audit.rows import COLUMNS, row
-from jurat.audit.story import printable
 from jurat.cli.keys import PIPE_WIDTH
 from jurat.schemas import canonical
+from jurat.schemas.shown import printable
 
 MAX_TABLE_ROWS: Final = 10_000
 """A longer table helps nobody and would be held in memory; the other formats have no bound."""
 
-FORMULA_STARTS: Final = ("=", "+", "-", "@")
-"""What spreadsheets take for a formula, even within quotes (OWASP, CSV injection). Control characters are escaped."""
+FORMULA: Final = re.compile(r"(^|;)( *)(?=[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])")
+"""What spreadsheets take for a formula, even within quotes (OWASP, CSV injection): at the start of a cell, and behind a
+semicolon, at which they begin a cell in places where the comma is in numbers; also as wide as Chinese characters are.
+Control characters are escaped."""
 
 _TABLE: Final = ("time", "agent", "outcome", "action", "policies", "decision_id")
 
@@ -136,5 +139,4 @@ def _cell(value: str | int | None) -> str | int:
         return ""
     if isinstance(value, int):
         return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return FORMULA.sub(r"\1\2'", printable(value))

@@ -16,11 +16,13 @@ from typing import IO, TYPE_CHECKING, Final
 
 import click
 
+from jurat import settings
 from jurat.agents.catalogue import AGENTS
 from jurat.audit import export
 from jurat.audit.disclosure import parse_any
 from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.input_manifest import print_inputs
+from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.record import Statement
@@ -28,11 +30,12 @@ from jurat.audit.selection import Selection
 from jurat.cli.audit_parquet import Parquet
 from jurat.cli.audit_printers import Csv, Printer, RowLines, SignedLines, TablePrinter
 from jurat.cli.audit_selection import selection_options
-from jurat.cli.disclosed import export_disclosures, unveiler
-from jurat.cli.files import writing
+from jurat.cli.disclosed import Hidden, export_disclosures, unveiler
+from jurat.cli.files import PRIVATE, writing
 from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError
+from jurat.schemas.shown import printable
 from jurat.streams import topics
 from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
@@ -117,13 +120,16 @@ def command(
         with writing(inputs) as file:
             asyncio.run(_export_inputs(connect(), ended, file))
     if disclosures is not None:
-        with writing(disclosures, personal=True) as file:
+        with writing(disclosures, mode=PRIVATE) as file:
             asyncio.run(export_disclosures(connect(), read.veiled, file))
+    read.hidden.tell()
     if read.left_out:
         raise AuditError(
             f"{read.left_out} records could not be read and were left out, so this is not the whole log: verify the"
             " topic itself"
         )
+    if read.hidden.withheld:
+        raise AuditError("this is not all that was asked for: of some records nobody here can tell")
 
 
 class _Read:
@@ -131,12 +137,14 @@ class _Read:
 
     Attributes:
         veiled: decisions whose records are veiled.
+        hidden: of them, those that a filter by subject cannot tell of.
         left_out: how many entries were left out.
     """
 
     def __init__(self) -> None:
         self._agents: set[str] = set()
         self.veiled: list[str] = []
+        self.hidden = Hidden()
         self.left_out = 0
 
     @property
@@ -152,12 +160,14 @@ class _Read:
 
     def leave_out(self, place: object, why: str) -> None:
         """An entry cannot be printed, or a filter cannot tell."""
-        click.echo(f"jurat: left out: {place}: {why}", err=True)
+        click.echo(printable(f"jurat: left out: {place}: {why}"), err=True)
         self.left_out += 1
 
 
 async def _replayed(source: Path | None, connect: Connect, printer: Printer, wanted: Selection) -> _Read:
-    async with unveiler(source, connect, given=None, trust=Trust(())) as lifts:
+    path = settings.keys_dir() / TRUST_FILE  # says who may state an erasure
+    trust = load_trust(path) if path.exists() else Trust(())
+    async with unveiler(source, connect, given=None, trust=trust) as lifts:
         return await _replay(log_entries(source, connect), printer, wanted, lifts)
 
 
@@ -179,9 +189,9 @@ async def _replay(
             if not wanted.is_everything:
                 read.leave_out(entry.place, "no record, so that no filter can tell")
                 continue
-            click.echo(f"jurat: unreadable: {entry.place}: its payload is no record", err=True)
+            click.echo(printable(f"jurat: unreadable: {entry.place}: its payload is no record"), err=True)
         elif statement.is_veiled and wanted.subject is not None:
-            read.leave_out(entry.place, "it is veiled and not disclosed, so that --subject cannot tell")
+            read.hidden.add(statement, lifts)
             continue
         record = None if statement is None else statement.predicate
         if record is None or wanted(record):

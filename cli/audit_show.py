@@ -1,45 +1,62 @@
 """`jurat audit show`: the story of one decision, in plain words.
 
-Exit codes: 0 it was verified, 1 something does not hold, 2 not found or could not tell. Not here: the story itself
+Exit codes: 0 it was verified, 1 something does not hold or is suspect, 2 not found, unproven, or could not tell. What a
+record is worth is what `jurat audit verify` says of it. Not here: the story itself
 (`jurat.audit.story`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
-from jurat.audit import story, tlog_policy
+from jurat.audit import standing as standings
+from jurat.audit import story
 from jurat.audit.disclosure import parse_any
-from jurat.audit.history import History
-from jurat.audit.keys import Trust
+from jurat.audit.keys import TrustedKey
 from jurat.audit.log import Fault, LogEntry, WitnessedHead
 from jurat.audit.merkle import Frontier
 from jurat.audit.record import Statement
+from jurat.audit.standing import Standing
 from jurat.audit.verifier import Verifier
+from jurat.cli.audit_witnessed import Witnessed, witnessed_heads
 from jurat.cli.disclosed import ERASED, VEILED, disclosures_option, unveiler
-from jurat.cli.files import read_whole
-from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, checkpoints_of, log_entries
+from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, begun, log_entries
 from jurat.cli.options import connect_options, moment_of
-from jurat.cli.trust_option import trust_options
+from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, LogForked, ProofInvalid
+from jurat.schemas.shown import printable
 
 _PLAIN_FILE = click.Path(path_type=Path, dir_okay=False)
+_HOLDS = "the signature, the record's form, and its chain up to here hold"
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The record, its leaf's index, and what does not hold."""
+    """The record.
+
+    Attributes:
+        index: its leaf's index.
+        fault: what does not hold.
+        witnessed_at: T, by which its key is judged.
+        key: the trusted key that signed it.
+        head: the first checkpoint that witnesses saw with it.
+    """
 
     entry: LogEntry
     statement: Statement
     index: int
     fault: Fault | None
+    witnessed_at: int | None
+    key: TrustedKey | None = None
+    standing: Standing = Standing.GOOD
+    head: WitnessedHead | None = None
+    is_erased: bool = False
 
 
 @click.command(name="show")
@@ -61,103 +78,137 @@ def command(
     connect: Connect,
     source: Path | None,
     *,
-    trusted: Callable[[], Trust],
+    trusted: Trusted,
     witness_policy: Path | None,
     checkpoints: Path | None,
     disclosures: Path | None,
 ) -> None:
     """Tell the story of the decision ID in plain words, and whether it holds.
 
-    Exit code: 0 it was verified, 1 something does not hold, 2 not found or could not tell.
+    Exit code: 0 it was verified, 1 something does not hold or is SUSPECT, 2 not found, UNPROVEN, or could not tell. A
+    record under a credential is UNPROVEN without --witness-policy: nothing else tells when it was signed.
     """
     if checkpoints is not None and witness_policy is None:
         raise click.UsageError("got --history without --witness-policy, which says whose checkpoints count")
     if witness_policy is not None and str(source) == "-":
         raise click.UsageError("got --input - and --witness-policy, expected a file: it is read twice")
-    under: str | None = None
     try:
-        keys = trusted()
-
-        async def run() -> tuple[_Found, bool]:
-            async with unveiler(source, connect, given=disclosures, trust=keys, only=decision_id) as lifts:
-                verifier = Verifier(keys, unveiler=lifts)
-                found = await _find(log_entries(source, connect), verifier, decision_id)
-                return found, decision_id in lifts.erased
-
-        found, is_erased = asyncio.run(run())
+        seen = None
         if witness_policy is not None:
-            history = History(
-                tlog_policy.parse(read_whole(witness_policy, at_most=tlog_policy.MAX_POLICY_BYTES))
-            )
-            head = asyncio.run(_witnessed(checkpoints_of(checkpoints, connect), history, found))
-            if head is not None:
-                asyncio.run(_check_head(log_entries(source, connect), head))
-            under = _told(head)
+            seen = asyncio.run(_seen(witness_policy, checkpoints, connect))
+        found = asyncio.run(
+            _sought(decision_id, source, connect, trusted, seen=seen, disclosures=disclosures)
+        )
+        if found.head is not None:
+            asyncio.run(_check_head(log_entries(source, connect), found.head))
     except (LogForked, ProofInvalid) as error:
-        click.echo(f"jurat: DO NOT RELY ON THIS LOG: {error}", err=True)
+        click.echo(printable(f"jurat: DO NOT RELY ON THIS LOG: {error}"), err=True)
         ctx.exit(1)
     except JuratError as error:
-        click.echo(f"jurat: {error}", err=True)
+        click.echo(printable(f"jurat: {error}"), err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
-    if found.fault is None:
-        standing = "Verified now: the signature, the record's form, and its chain up to here."
-    else:
-        standing = f"DO NOT RELY ON THIS RECORD: {found.fault.reason}"
+    standing, code = _worth(found, is_witnessed=seen is not None)
     if found.statement.is_veiled:
         click.echo(VEILED)
-        if is_erased:
+        if found.is_erased:
             click.echo(ERASED)
     told = story.tell(
         found.entry,
         found.statement,
         standing=standing,
         index=found.index,
-        under=under,
-        authority=_authority(keys, found.entry),
+        under=None if seen is None else _told(found.head),
+        authority=_authority(found.key),
     )
     click.echo(told, nl=False)
-    ctx.exit(0 if found.fault is None else 1)
+    ctx.exit(code)
 
 
-async def _find(
-    entries: AsyncGenerator[LogEntry | Fault, None], verifier: Verifier, decision_id: str
+async def _seen(policy: Path, checkpoints: Path | None, connect: Connect) -> Witnessed:
+    """What witnesses saw.
+
+    Raises:
+        ProofInvalid: a checkpoint does not hold.
+    """
+    seen = await witnessed_heads(policy, checkpoints, connect)
+    if seen.faults:
+        raise ProofInvalid(seen.faults[0].reason)
+    return seen
+
+
+async def _sought(
+    decision_id: str,
+    source: Path | None,
+    connect: Connect,
+    trusted: Trusted,
+    *,
+    seen: Witnessed | None,
+    disclosures: Path | None,
 ) -> _Found:
+    async with begun(log_entries(source, connect)) as entries:
+        keys = trusted.under(await trusted.beside(source, connect))
+        async with unveiler(source, connect, given=disclosures, trust=keys, only=decision_id) as lifts:
+            verifier = Verifier(keys, unveiler=lifts, witnessed=None if seen is None else seen.heads)
+            found = await _find(entries, verifier, decision_id)
+            place, key = found.entry.partition, keys.by_keyid.get(found.entry.record.signatures[0].keyid)
+            standing = Standing.GOOD
+            if found.fault is None and key is not None:
+                record = found.statement.predicate
+                standing = standings.standing(key, record, witnessed_at=found.witnessed_at)
+            heads = () if seen is None else seen.heads
+            covering = (one for one in heads if one.partition == place and one.size > found.index)
+            return replace(
+                found,
+                key=key,
+                standing=standing,
+                head=next(covering, None),
+                is_erased=decision_id in lifts.erased,
+            )
+
+
+def _worth(found: _Found, *, is_witnessed: bool) -> tuple[str, int]:
+    """What the record is worth, in words, and the exit code; the verdict is that of `jurat audit verify`."""
+    if found.fault is not None:
+        return f"DO NOT RELY ON THIS RECORD: {found.fault.reason}", 1
+    if found.standing is Standing.SUSPECT:
+        return f"SUSPECT: {_HOLDS}; but somebody else may have had a key behind it when witnesses saw it.", 1
+    if is_witnessed and found.head is None:
+        return f"UNPROVEN: {_HOLDS}; but no witnessed checkpoint covers it yet.", EXIT_COULD_NOT_TELL
+    if found.standing is Standing.UNPROVEN:
+        ask = "" if is_witnessed else " Name the witnesses: --witness-policy FILE."
+        return (
+            f"UNPROVEN: {_HOLDS}; but no witness tells when it was signed, so nobody knows whether its key held.{ask}",
+            EXIT_COULD_NOT_TELL,
+        )
+    return "Verified now: the signature, the record's form, and its chain up to here.", 0
+
+
+async def _find(entries: AsyncIterator[LogEntry | Fault], verifier: Verifier, decision_id: str) -> _Found:
     broken: dict[str, Fault] = {}
     leaves: dict[int, int] = {}
-    async with aclosing(entries):  # it ends in the middle of the log
-        async for entry in entries:
-            if isinstance(entry, Fault):
-                continue  # no record, and no leaf
-            index = leaves.get(entry.partition, 0)
-            leaves[entry.partition] = index + 1
-            outcome = verifier.check(entry)
-            if isinstance(outcome, Fault):
-                broken.setdefault(entry.record.chain, outcome)
-                with suppress(AuditError):
-                    statement = parse_any(entry.record.payload)
-                    if statement.predicate.decision_id == decision_id:
-                        return _Found(entry, statement, index, outcome)
-            elif outcome.predicate.decision_id == decision_id:
-                earlier = broken.get(entry.record.chain)
-                if earlier is not None:
-                    reason = f"its signature and form hold, but its chain is broken before it ({earlier})"
-                    return _Found(entry, outcome, index, Fault(entry.place, reason))
-                return _Found(entry, outcome, index, None)
+    async for entry in entries:
+        if isinstance(entry, Fault):
+            continue  # no record, and no leaf
+        index = leaves.get(entry.partition, 0)
+        leaves[entry.partition] = index + 1
+        at = verifier.witnessed_at(entry.partition)
+        outcome = verifier.check(entry)
+        if isinstance(outcome, Fault):
+            broken.setdefault(entry.record.chain, outcome)
+            with suppress(AuditError):
+                statement = parse_any(entry.record.payload)
+                if statement.predicate.decision_id == decision_id:
+                    return _Found(entry, statement, index, outcome, at)
+        elif outcome.predicate.decision_id == decision_id:
+            earlier = broken.get(entry.record.chain)
+            fault = None
+            if earlier is not None:
+                reason = f"its signature and form hold, but its chain is broken before it ({earlier})"
+                fault = Fault(entry.place, reason)
+            return _Found(entry, outcome, index, fault, at)
     raise ConfigurationError(
         f"there is no decision {decision_id[:100]!r} in this log; `jurat audit replay` lists the ids"
     )
-
-
-async def _witnessed(
-    notes: AsyncGenerator[bytes, None], history: History, found: _Found
-) -> WitnessedHead | None:
-    """The first checkpoint that witnesses saw with the record in it."""
-    async with aclosing(notes):
-        async for one in notes:
-            head = history.add(one)
-            if head is not None and head.partition == found.entry.partition and head.size > found.index:
-                return head
-    return None
 
 
 async def _check_head(entries: AsyncGenerator[LogEntry | Fault, None], head: WitnessedHead) -> None:
@@ -178,9 +229,8 @@ async def _check_head(entries: AsyncGenerator[LogEntry | Fault, None], head: Wit
         )
 
 
-def _authority(keys: Trust, entry: LogEntry) -> list[str]:
+def _authority(key: TrustedKey | None) -> list[str]:
     """The credentials behind the key that signed, the session's first, with their times."""
-    key = keys.by_keyid.get(entry.record.signatures[0].keyid)
     if key is None or key.grant is None:
         return []
     told: list[str] = []

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from jurat.audit import tiles, tlog_policy
+from jurat.audit import tiles
 from jurat.audit.keys import Trust
 from jurat.audit.log import TreeHead
 from jurat.audit.verifier_report import Report
 from jurat.audit.verifier_tiles import TilesVerifier
+from jurat.cli.audit_witnessed import read_policy
 from jurat.cli.files import read_whole
 from jurat.schemas.errors import ConfigurationError, ProofInvalid
 
@@ -31,9 +32,7 @@ def verified_tiles(
         ConfigurationError: there is none, or a file cannot be read.
         PolicyFileInvalid: the witness policy is not of its form.
     """
-    policy = None
-    if witness_policy is not None:
-        policy = tlog_policy.parse(read_whole(witness_policy, at_most=tlog_policy.MAX_POLICY_BYTES))
+    policy = None if witness_policy is None else read_policy(witness_policy)
     verifier = TilesVerifier(trust, policy, tree_heads=heads)
     for log in _logs(folder):
 

@@ -19,12 +19,12 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jurat.audit import export, story
+from jurat.audit import export
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
-from jurat.audit.log import Place, TreeHead, parse_tree_head
+from jurat.audit.log import Fault, Place, TreeHead, parse_tree_head
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Rejudge
 from jurat.audit.verifier_report import LogVerdict, Report
@@ -35,10 +35,11 @@ from jurat.cli.audit_witnessed import Witnessed, witnessed_heads
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
-from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, raw_entries
-from jurat.cli.options import connect_options
+from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, begun, export_lines, raw_entries
+from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
+from jurat.schemas.shown import printable
 from jurat.streams import topics
 from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
 from jurat.streams.replay import replay
@@ -145,7 +146,7 @@ def command(
             found = verified_bundle(file, trusted, witness_policy)
             print_bundle_report(found, as_json=as_json)
             ctx.exit(EXIT_CODES[found.verdict])
-        keys = trusted()
+        keys = trusted.under(asyncio.run(trusted.beside(file, connect)))
         noted = tuple(parse_tree_head(head) for head in heads)
         if file is not None and file.is_dir():
             _check_alone(
@@ -164,7 +165,7 @@ def command(
                 _verify(
                     file,
                     connect,
-                    keys,
+                    (trusted, keys),
                     (noted, witnessed),
                     beside=beside,
                     rejudge=rejudge,
@@ -174,7 +175,7 @@ def command(
                 )
             )
     except JuratError as error:
-        click.echo(f"jurat: could not tell: {error}", err=True)
+        click.echo(printable(f"jurat: could not tell: {error}"), err=True)
         ctx.exit(EXIT_COULD_NOT_TELL)
     _finish(ctx, report, as_json=as_json)
 
@@ -220,7 +221,7 @@ def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> 
 async def _verify(
     file: Path | None,
     connect: Connect,
-    trust: Trust,
+    trust: tuple[Trusted, Trust],
     heads: tuple[tuple[TreeHead, ...], Witnessed | None],
     *,
     beside: _Beside,
@@ -229,16 +230,22 @@ async def _verify(
     jobs: int,
     told: Callable[[int], None],
 ) -> Report:
-    agents = sorted({key.agent for key in trust.keys})
+    trusted, keys = trust
+    agents = sorted({key.agent for key in keys.keys})
     # Before the log: what was committed by now has its record in what is read from here on.
     live = beside.live_inputs
     ended = [] if live is None else await ended_inputs(live, agents)
     checks_decisions = beside.decisions is not None or beside.live_decisions is not None
     noted, seen = heads
     ledger = DecisionLedger() if checks_decisions else None
-    async with lifting as lifts:
+    faults = [] if seen is None else list(seen.faults)
+    if ledger is not None:
+        faults += await _add_decisions(ledger, beside, agents)
+    async with lifting as lifts, begun(raw_entries(file, connect)) as entries:
+        if file is None:  # again: records up to the end that is fixed now may know of more statements
+            keys = trusted.under(await trusted.beside(file, connect))
         verifier = Verifier(
-            trust,
+            keys,
             tree_heads=noted,
             ledger=ledger,
             witnessed=None if seen is None else seen.heads,
@@ -246,14 +253,15 @@ async def _verify(
             unveiler=lifts,
             with_inputs=live is not None or beside.inputs is not None,
         )
-        for fault in () if seen is None else seen.faults:
+        if seen is not None:
+            verifier.add_history(seen.history)
+        for fault in faults:
             verifier.fault(fault.place, fault.reason, fault.check)
-        await _add_decisions(verifier, beside, agents)
         await verify_all(
-            raw_entries(file, connect),
+            entries,
             verifier,
             jobs=jobs if lifts.disclosed is None else 1,  # disclosures do not travel to other processes
-            trust=trust,
+            trust=keys,
             rejudge=rejudge,
             from_topic=file is None,
             told=told,
@@ -264,16 +272,15 @@ async def _verify(
     return verifier.report()
 
 
-async def _add_decisions(verifier: Verifier, beside: _Beside, agents: Iterable[str]) -> None:
-    ledger = verifier.ledger
-    if ledger is None:
-        return
+async def _add_decisions(ledger: DecisionLedger, beside: _Beside, agents: Iterable[str]) -> list[Fault]:
+    """Remember the decision events; what is none comes back."""
+    faults: list[Fault] = []
     if beside.decisions is not None:
-        for number, line in lines(beside.decisions):
+        for number, line in export_lines(beside.decisions, export.DECISIONS):
             try:
                 topic, partition, offset, value = export.parse_decision(line, number)
             except AuditError as error:
-                verifier.fault(Place(line=number), f"decision export: {error}")
+                faults.append(Fault(Place(line=number), f"decision export: {error}"))
                 continue
             ledger.add_event(Place(topic, partition, offset, number), value)
     if beside.live_decisions is not None:
@@ -285,6 +292,7 @@ async def _add_decisions(verifier: Verifier, beside: _Beside, agents: Iterable[s
                     ledger.add_event(
                         Place(record.topic, record.partition, record.offset), record.value or b""
                     )
+    return faults
 
 
 async def _held(beside: _Beside, ended: Iterable[Ended]) -> AsyncGenerator[InputsHeld, None]:
@@ -318,12 +326,10 @@ def _print_report(report: Report) -> None:
     click.echo(f"{report.verdict.value}: {report.records} records")
     for found in report.findings:
         if found.verdict is LogVerdict.INVALID:
-            click.echo(f"  first fault: {story.printable(str(found.first))}")
+            click.echo(f"  first fault: {printable(str(found.first))}")
             click.echo(f"  faults: {found.count}")
         else:
-            click.echo(
-                f"  {found.verdict.value}: {found.count}, the first: {story.printable(str(found.first))}"
-            )
+            click.echo(f"  {found.verdict.value}: {found.count}, the first: {printable(str(found.first))}")
     for name, counts in (("outcomes", report.outcomes), ("agents", report.agents)):
         if counts:
             click.echo(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in counts.items()))
@@ -331,6 +337,10 @@ def _print_report(report: Report) -> None:
         click.echo(f"  decision events checked: {report.decisions}")
     if report.witnessed is not None:
         click.echo(f"  records under a witnessed checkpoint: {report.witnessed}")
+    if report.witnessed_until is not None:
+        click.echo(
+            f"  the latest checkpoint of each log: witnessed at {moment_of(report.witnessed_until)} or later"
+        )
     _print_evaluated(report)
     _print_inputs(report)
     if report.veiled.veiled:
@@ -351,7 +361,7 @@ def _print_evaluated(report: Report) -> None:
     if evaluated is not None:
         click.echo(f"  policies evaluated again, with the same verdict: {evaluated.same}")
         for why, count in evaluated.not_evaluated.items():
-            click.echo(f"  policies not evaluated again: {count}, as {story.printable(why)}")
+            click.echo(f"  policies not evaluated again: {count}, as {printable(why)}")
 
 
 def _print_inputs(report: Report) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jurat.audit.story import printable
 from jurat.policies import known_bundle
+from jurat.schemas.shown import printable
 
 
 def bundle_folder(name: str) -> Path:

@@ -22,10 +22,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jurat.agents.catalogue import AGENTS
-from jurat.audit.story import printable
 from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.options import connection_options
 from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.shown import printable
 from jurat.streams import topics
 from jurat.streams.dead_letter_box import How, Letter, Place, Resolution, Survey, Wanted, one_letter, survey
 from jurat.streams.dead_letter_resolving import MAX_BY_CHARS, LeftOut, Resolver

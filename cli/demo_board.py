@@ -19,9 +19,9 @@ from rich.text import Text
 
 from jurat.agents.shop_views import CUSTOMERS
 from jurat.audit.record import DecisionRecord
-from jurat.audit.story import printable
 from jurat.cli.subscribe import VERDICT_COLOURS, explained
 from jurat.schemas.decision import Decision, Verdict
+from jurat.schemas.shown import printable
 
 LIVE_ROWS: Final = 14
 ROWS_BELOW: Final = 20

@@ -18,6 +18,7 @@ from jurat.audit.disclosure import Disclosure, parse_disclosures, print_disclosu
 from jurat.audit.disclosure_file import MAX_LINE_BYTES, parse_line, print_line
 from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust
+from jurat.audit.record import Statement
 from jurat.audit.subject_erasure import check_form, verify_erasure
 from jurat.cli.files import lines
 from jurat.cli.log_entries import LOG_FILE, Connect
@@ -42,6 +43,39 @@ disclosures_option = click.option(
     type=LOG_FILE,
     help="Disclosures of veiled records, from this file (`jurat audit replay --disclosures`).",
 )
+
+
+class Hidden:
+    """Veiled records of which a filter by subject cannot tell.
+
+    Attributes:
+        withheld: those that disclosures would tell of.
+    """
+
+    def __init__(self) -> None:
+        self.withheld = 0
+        self._erased = 0
+
+    def add(self, statement: Statement, lifts: Unveiler) -> None:
+        """Count a record."""
+        if statement.predicate.decision_id in lifts.erased:
+            self._erased += 1
+        else:
+            self.withheld += 1
+
+    def tell(self) -> None:
+        """Say how many there are, on standard error."""
+        if self._erased:
+            click.echo(
+                f"jurat: {self._erased} records were erased: whom they are about nobody can tell any more",
+                err=True,
+            )
+        if self.withheld:
+            click.echo(
+                f"jurat: {self.withheld} records are veiled and not disclosed, so that --subject cannot tell: set"
+                f" {settings.SUBJECT_KEYS} to the file of the master key, or name disclosures",
+                err=True,
+            )
 
 
 @asynccontextmanager

@@ -40,14 +40,14 @@ PIPE_WIDTH = 200
 
 @click.group(name="keys")
 def command() -> None:
-    """Make, trust, list, credit and revoke signing keys."""
+    """Make, trust, credit, revoke and list signing keys."""
 
 
 for _one in (*keys_root.COMMANDS, *keys_agent.COMMANDS):
     command.add_command(_one)
 
 
-@command.command(name="init")
+@command.command(name="init", short_help="Make the keys that are missing, pinned in trust.json.")
 @click.option(
     "--agent",
     "agents",
@@ -112,7 +112,7 @@ def init(
     click.echo(f"trust  {result.trust_path}  (public; give it to whoever verifies)")
 
 
-@command.command(name="trust")
+@command.command(name="trust", short_help="Trust the key of a person to approve.")
 @click.argument("keyid", metavar="KEYID")
 @click.option("--approver", required=True, metavar="NAME", help="Whose key it is.")
 @click.option(
@@ -135,7 +135,7 @@ def trust(keyid: str, approver: str, roles: tuple[str, ...], keys: Path | None) 
     click.echo(f"trusted  {approver}  {', '.join(added.roles)}  {keyid}  in {path}")
 
 
-@command.command(name="show")
+@command.command(name="show", short_help="Print public keys as PEM.")
 @click.argument("agent", metavar="AGENT|KEYID")
 @keys_option
 def show(agent: str, keys: Path | None) -> None:
@@ -154,7 +154,7 @@ def show(agent: str, keys: Path | None) -> None:
         click.echo(public_pem(key.public_key), nl=False)
 
 
-@command.command(name="list")
+@command.command(name="list", short_help="List who is trusted, until when, and which private keys are here.")
 @keys_option
 def list_(keys: Path | None) -> None:
     """List the trusted keys: pinned ones and those of the trust log, and whether this machine can sign with them."""

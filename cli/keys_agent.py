@@ -15,8 +15,7 @@ from jurat import settings
 from jurat.audit.credential import AgentCredential
 from jurat.audit.credential_issue import issue, print_request
 from jurat.audit.credential_scope import Limit, Scope
-from jurat.audit.key_store import KeyKind, make_key, retire_key
-from jurat.audit.trust_file import LOG_FILE, write_log
+from jurat.audit.key_store import KeyKind, load_key, make_key, reference_file, retire_key
 from jurat.audit.trust_log import TrustLog
 from jurat.cli.keys_ceremony import (
     Ceremony,
@@ -27,17 +26,20 @@ from jurat.cli.keys_ceremony import (
     issuers_key,
     members_of,
     request_option,
-    told,
 )
 from jurat.cli.options import connection_options, keys_option
-from jurat.schemas.errors import ConfigurationError, StatementInvalid
+from jurat.schemas.errors import ConfigurationError
+from jurat.schemas.shown import printable
 from jurat.streams.kafka import Connection
 from jurat.streams.trust_topic import publish_statements, read_trust
 
 AGENT_DAYS: Final = 90
 
+LIMIT_DIGITS: Final = 16
+"""A canonical integer has no more."""
 
-@click.command(name="request")
+
+@click.command(name="request", short_help="Ask for a credential for a key that stands here.")
 @click.argument("name")
 @click.option(
     "--kind", type=click.Choice(["agent", "issuer"]), default="agent", show_default=True, help="What NAME is."
@@ -59,7 +61,7 @@ def request_(name: str, kind: str, by: str | None, keys: Path | None) -> None:
     click.echo(print_request(asked), nl=False)
 
 
-@click.command(name="issue")
+@click.command(name="issue", short_help="Issue a credential for an agent.")
 @click.argument("agent")
 @click.option("--issuer", "by", metavar="NAME", help="Who issues it; else the only issuer.")
 @click.option("--owner", required=True, metavar="WHO", help="Who answers for the agent.")
@@ -93,7 +95,7 @@ def issue_(
         AgentCredential,
         members_of(wanted)
         | ceremony.times(days, until=issuing.expiry)
-        | {"after": log.head, "owner": owner, "scope": scope},
+        | {"after": ceremony.after(log), "owner": owner, "scope": scope},
     )
     signer = issuers_key(ceremony, issuing)
     ceremony.add(asyncio.run(issue(made, [signer])))
@@ -132,12 +134,12 @@ def _scope(
 
 def _limit(text: str) -> Limit:
     path, _equals, most = text.partition("=")
-    if not most.isdecimal():
+    if not most.isdecimal() or len(most) > LIMIT_DIGITS:
         raise click.UsageError(f"got the limit {text!r}, expected one such as context.amount_minor=50000")
     return checked(Limit, {"most": int(most), "of": path})
 
 
-@click.command(name="rotate")
+@click.command(name="rotate", short_help="Make a new key for an agent.")
 @click.argument("agent")
 @keys_option
 def rotate(agent: str, keys: Path | None) -> None:
@@ -146,18 +148,25 @@ def rotate(agent: str, keys: Path | None) -> None:
     The order without a gap: rotate, issue, publish, restart the workers, revoke the old key, publish.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
+    reference = reference_file(ceremony.folder, agent, KeyKind.AGENT)
+    if reference.exists():
+        raise ConfigurationError(
+            f"the key of {agent} is in a service or device, as {reference} says: make the new one there, and write its"
+            " id and URI into that file"
+        )
+    old = load_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret).keyid
     aside = retire_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret)
     keyid, _made = make_key(ceremony.folder, agent, KeyKind.AGENT, ceremony.secret)
     click.echo(f"made    {agent}  {keyid}")
     click.echo(f"aside   {aside}")
     click.echo(
-        f"next: jurat keys issue {agent} --owner WHO; and the key that is aside, once nothing signs with it:"
-        " jurat keys revoke KEYID --reason rotated",
+        f"next: jurat keys issue {agent} --owner WHO, jurat keys publish, and restart its workers; once witnesses have"
+        f" seen all that the old key stands for: jurat keys revoke {old} --reason rotated --issuer NAME",
         err=True,
     )
 
 
-@click.command(name="publish")
+@click.command(name="publish", short_help="Write the trust log here to Kafka.")
 @keys_option
 @connection_options
 def publish(connection: Connection, keys: Path | None) -> None:
@@ -168,11 +177,11 @@ def publish(connection: Connection, keys: Path | None) -> None:
     ceremony = Ceremony(settings.keys_dir(keys))
     _log, lines = ceremony.read()
     found = asyncio.run(publish_statements(connection, ceremony.root(), lines))
-    write_log(ceremony.folder / LOG_FILE, found.lines)
+    ceremony.take_over(found.log, found.lines)
     _told_head(found.log)
 
 
-@click.command(name="fetch")
+@click.command(name="fetch", short_help="Read the trust log from Kafka.")
 @keys_option
 @connection_options
 def fetch(connection: Connection, keys: Path | None) -> None:
@@ -183,17 +192,11 @@ def fetch(connection: Connection, keys: Path | None) -> None:
     ceremony = Ceremony(settings.keys_dir(keys))
     found = asyncio.run(read_trust(connection, ceremony.root()))
     found.log.check_met()
-    if (ceremony.folder / LOG_FILE).exists():
-        log, _lines = ceremony.read()
-        mine = [one.statement for one in log.statements if not found.log.has(one.digest)]
-        if mine:
-            raise StatementInvalid(
-                f"the trust log here has {len(mine)} statements that are not on the topic, first: {told(mine[0])};"
-                " publish them: jurat keys publish"
-            )
-    write_log(ceremony.folder / LOG_FILE, found.lines)
+    ceremony.take_over(found.log, found.lines)
     for refused in found.refused:
-        click.echo(f"passed over {refused}", err=True)
+        click.echo(f"passed over {printable(str(refused))}", err=True)
+    if found.refusals > len(found.refused):
+        click.echo(f"passed over {found.refusals} in all; these are the last", err=True)
     _told_head(found.log)
 
 

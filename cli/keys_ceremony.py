@@ -1,8 +1,9 @@
 """Statements of the trust log made in a key folder: what the commands of `jurat keys` about credentials share.
 
 Rules upheld here: a statement goes into the trust log only if a reader takes it, and one that lacks signatures of the
-root waits in a file of its own; whoever asks for a credential needs no key but their own. Not here: the rules of the
-log (`jurat.audit.trust_log`), what a statement looks like (`jurat.audit.credential`).
+root waits in a file of its own; nothing that stands in the log here is lost, whoever else writes it meanwhile; whoever
+asks for a credential needs no key but their own. Not here: the rules of the log (`jurat.audit.trust_log`), what a
+statement looks like (`jurat.audit.credential`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from jurat.audit.credential import (
     Root,
     Statement,
     digest_of,
-    parse_payload,
     print_payload,
     print_seconds,
 )
@@ -36,21 +36,36 @@ from jurat.audit.credential_issue import (
     parse_request,
     request,
 )
-from jurat.audit.key_files import make_folder, read_bounded, replace_public
-from jurat.audit.key_store import KeyKind, load_key, load_key_of, make_key, names_here
+from jurat.audit.identity import TrustHead
+from jurat.audit.key_files import locked, make_folder, read_bounded, replace_public
+from jurat.audit.key_store import KeyKind, load_key, make_key, names_here, signers_here
 from jurat.audit.keys import Signer
-from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_log, read_root, write_log, write_root
+from jurat.audit.trust_file import (
+    HEAD_FILE,
+    LOG_FILE,
+    ROOT_FILE,
+    read_head,
+    read_log,
+    read_root,
+    write_head,
+    write_log,
+    write_root,
+)
 from jurat.audit.trust_log import TrustLog
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, StatementInvalid
 from jurat.schemas.model import Model
 from jurat.schemas.moments import parse_moment
+from jurat.schemas.shown import first_fault, printable
 
 M = TypeVar("M", bound=Model)
 
 EARLIER: Final = timedelta(minutes=5)
 """A credential begins by so much before it is made: clocks differ."""
 
-days_option = click.option("--days", type=click.IntRange(1), help="How long it lasts.")
+MOST_DAYS: Final = 366
+"""What lasts longest, an issuer, may last so long; who issues what says the rest."""
+
+days_option = click.option("--days", type=click.IntRange(1, MOST_DAYS), help="How long it lasts.")
 request_option = click.option(
     "--request",
     "asked",
@@ -83,8 +98,20 @@ class Ceremony:
 
     def roots_here(self, keyids: Iterable[str]) -> list[Signer]:
         """Those of the root keys that can sign here."""
-        found = [load_key_of(self.folder, keyid, KeyKind.ROOT, self.secret) for keyid in keyids]
-        return [signer for signer in found if signer is not None]
+        found = self.signers(KeyKind.ROOT)
+        return [found[keyid] for keyid in keyids if keyid in found]
+
+    def signers(self, kind: KeyKind) -> dict[str, Signer]:
+        """The keys of a kind that can sign here, by id; which cannot is told."""
+        found, unusable = signers_here(self.folder, kind, self.secret)
+        for error in unusable:
+            click.echo(f"jurat: passed over: {error}", err=True)
+        return found
+
+    def after(self, log: TrustLog) -> TrustHead:
+        """The head to name in what is signed now: what stands on the topic, as others write there meanwhile."""
+        published = read_head(self.folder / HEAD_FILE)
+        return log.head if published is None or not log.had(published) else published
 
     def ask(self, kind: Literal["issuer", "agent"], name: str, parent: str) -> KeyRequest:
         """Ask for a credential with the key that stands here; one that is missing is made."""
@@ -98,6 +125,10 @@ class Ceremony:
         """From now on, for so many days, and not longer than this."""
         begins = self.now - EARLIER
         ends = begins + timedelta(days=days)
+        if until is not None and until <= print_seconds(self.now):
+            raise ConfigurationError(
+                f"the credential of who issues this ended at {until}; expected one that holds: jurat keys issuer NAME"
+            )
         return {
             "not_before": print_seconds(begins),
             "expiry": min(print_seconds(ends), until or print_seconds(ends)),
@@ -105,11 +136,37 @@ class Ceremony:
 
     def add(self, line: bytes) -> None:
         """Put a statement into the log; one that lacks signatures of the root into a file of its own."""
-        log, lines = self.read()
-        log.add(line)
-        write_log(self.folder / LOG_FILE, (*lines, line))
-        payload, _signatures = opened(line)
-        self._told(parse_payload(payload), digest_of(payload))
+        with locked(self.folder):
+            log, lines = self.read()
+            made = log.add(line)
+            write_log(self.folder / LOG_FILE, (*lines, line))
+        self.told(made.statement, made.digest)
+        if isinstance(made.statement, Root):
+            self.trusts(line)
+
+    def trusts(self, root: bytes) -> None:
+        """Write a root to be trusted from now on."""
+        write_root(self.folder / ROOT_FILE, root)
+        click.echo(f"trust       {self.folder / ROOT_FILE}  (public; give it to workers and auditors)")
+
+    def take_over(self, found: TrustLog, lines: Iterable[bytes]) -> None:
+        """Put what stands on the topic in place of the log here, which must hold nothing else.
+
+        Raises:
+            StatementInvalid: it does.
+        """
+        with locked(self.folder):
+            if (self.folder / LOG_FILE).exists():
+                log, _lines = self.read()
+                mine = [one.statement for one in log.statements if not found.has(one.digest)]
+                if mine:
+                    raise StatementInvalid(
+                        f"the trust log here has {len(mine)} statements that are not on the topic, first:"
+                        f" {told(mine[0])}; publish them: jurat keys publish. To give them up, move"
+                        f" {self.folder / LOG_FILE} away, then: jurat keys fetch"
+                    )
+            write_log(self.folder / LOG_FILE, lines)
+            write_head(self.folder / HEAD_FILE, found.head)
 
     def settle(self, line: bytes, lacking: int) -> None:
         """Add a statement of the root, or let it wait for signatures."""
@@ -122,7 +179,8 @@ class Ceremony:
         self.add(line)
         waiting.unlink(missing_ok=True)
 
-    def _told(self, statement: Statement, digest: str) -> None:
+    def told(self, statement: Statement, digest: str) -> None:
+        """Tell what was made."""
         click.echo(f"{statement.type:10}  {told(statement)}  {digest}")
 
 
@@ -136,6 +194,11 @@ def told(statement: Statement) -> str:
     return f"{statement.name}  {statement.keyid}  {statement.not_before} to {statement.expiry}"
 
 
+def shown(statement: Statement) -> str:
+    """All that a statement says, for who is about to sign it."""
+    return printable(print_payload(statement).decode())
+
+
 def checked(kind: type[M], fields: Mapping[str, object]) -> M:
     """A statement, or a part of one, of these members.
 
@@ -145,22 +208,33 @@ def checked(kind: type[M], fields: Mapping[str, object]) -> M:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the statement"
-        raise ConfigurationError(f"{where}: {fault['msg']}") from error
+        raise ConfigurationError(first_fault(error)) from error
+
+
+def check_none_yet(ceremony: Ceremony) -> None:
+    """Check that no root is trusted here yet.
+
+    Raises:
+        ConfigurationError: one is, and would be replaced by another organisation's.
+    """
+    named = settings.trust_root_file()
+    there = [ceremony.folder / name for name in (ROOT_FILE, LOG_FILE) if (ceremony.folder / name).exists()]
+    if named is not None or there:
+        raise ConfigurationError(
+            f"got the first version of a root, but {named or there[0]} is here: another root is trusted already. For"
+            " the next version of that one get its log, jurat keys fetch; for another organisation take another"
+            f" folder, and unset {settings.TRUST_ROOT}"
+        )
 
 
 def begin(ceremony: Ceremony, first: Root, line: bytes) -> None:
     """Begin a log with its first root, or let that wait for signatures."""
     lacking = missing_signatures(first, line)
     if not lacking:
-        write_root(ceremony.folder / ROOT_FILE, line)
-        write_log(ceremony.folder / LOG_FILE, ())
-        log = TrustLog(line)
-        log.add(line)
+        TrustLog(line).add(line)
         write_log(ceremony.folder / LOG_FILE, (line,))
-        click.echo(f"root        {told(first)}  {digest_of(print_payload(first))}")
-        click.echo(f"trust       {ceremony.folder / ROOT_FILE}  (public; give it to workers and auditors)")
+        ceremony.told(first, digest_of(print_payload(first)))
+        ceremony.trusts(line)
         return
     waiting = ceremony.folder / f"{digest_of(print_payload(first))[:16]}.pending.json"
     replace_public(waiting, line + b"\n")
@@ -202,12 +276,12 @@ def issuer_of(log: TrustLog, name: str | None) -> tuple[Issuer, str]:
 
 def issuers_key(ceremony: Ceremony, issuing: Issuer) -> Signer:
     """The key of an issuer, which must stand here."""
-    signer = load_key_of(ceremony.folder, issuing.keyid, KeyKind.ISSUER, ceremony.secret)
+    signer = ceremony.signers(KeyKind.ISSUER).get(issuing.keyid)
     if signer is None:
         here = ", ".join(names_here(ceremony.folder, KeyKind.ISSUER)) or "none"
         raise KeyNotFound(
-            f"the key {issuing.keyid} of the issuer {issuing.name} is not in {ceremony.folder}; issuers' keys here:"
-            f" {here}",
+            f"there is no key {issuing.keyid} of the issuer {issuing.name} in {ceremony.folder} that can be used;"
+            f" issuers' keys here: {here}",
             keyid=issuing.keyid,
         )
     return signer

@@ -13,15 +13,16 @@ import click
 
 from jurat import settings
 from jurat.audit import did_key, public_key
-from jurat.audit.credential import Issuer, Revocation, Root, parse_payload, print_seconds
-from jurat.audit.credential_issue import countersign, issue, missing_signatures, opened
+from jurat.audit.credential import Issuer, Revocation, Root, print_seconds
+from jurat.audit.credential_issue import countersign, issue, missing_signatures
 from jurat.audit.identity import EMPTY_HEAD
 from jurat.audit.key_store import KeyKind, make_key
-from jurat.audit.trust_file import LOG_FILE, read_root
+from jurat.audit.trust_file import LOG_FILE, read_statement
 from jurat.cli.keys_ceremony import (
     Ceremony,
     asked_for,
     begin,
+    check_none_yet,
     checked,
     days_option,
     issuer_of,
@@ -29,14 +30,16 @@ from jurat.cli.keys_ceremony import (
     members_of,
     moment_of,
     request_option,
+    shown,
     told,
 )
 from jurat.cli.options import keys_option
+from jurat.schemas.errors import ConfigurationError
 
 ISSUER_DAYS: Final = 365
 
 
-@click.command(name="root")
+@click.command(name="root", short_help="Make the first root of an organisation, or its next version.")
 @click.argument("holders", nargs=-1, required=True, metavar="NAME|KEYID...")
 @click.option("--org", metavar="NAME", help="The organisation, for the first root.")
 @click.option("--threshold", type=click.IntRange(1), required=True, help="How many of the keys must sign.")
@@ -48,15 +51,24 @@ def root(holders: tuple[str, ...], org: str | None, threshold: int, keys: Path |
     somebody whose key stands elsewhere. The next version wants the signatures of the last one too.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
+    is_first = not (ceremony.folder / LOG_FILE).exists()
+    if is_first:
+        check_none_yet(ceremony)
     keyids = tuple(sorted({_root_key(ceremony, holder) for holder in holders}))
     if threshold > len(keyids):
         raise click.UsageError(f"got a threshold of {threshold} for {len(keyids)} keys")
-    if (ceremony.folder / LOG_FILE).exists():
+    if not is_first:
         log, _lines = ceremony.read()
         last, _digest = log.root
         if org not in (None, last.org):
             raise click.UsageError(f"got the organisation {org}, but the root here is that of {last.org}")
-        made = Root(after=log.head, keys=keyids, org=last.org, threshold=threshold, version=last.version + 1)
+        after = ceremony.after(log)
+        if any(isinstance(one.statement, Root | Issuer) and one.place > after.size for one in log.statements):
+            raise ConfigurationError(
+                "got a root or an issuer here that is not on the topic, on which the next root has to build; first:"
+                " jurat keys publish"
+            )
+        made = Root(after=after, keys=keyids, org=last.org, threshold=threshold, version=last.version + 1)
         line = asyncio.run(issue(made, ceremony.roots_here(sorted({*keyids, *last.keys}))))
         ceremony.settle(line, max(missing_signatures(last, line), missing_signatures(made, line)))
         return
@@ -76,19 +88,20 @@ def _root_key(ceremony: Ceremony, holder: str) -> str:
     return keyid
 
 
-@click.command(name="sign")
+@click.command(name="sign", short_help="Add signatures to a statement that waits for them.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @keys_option
 def sign(file: Path, keys: Path | None) -> None:
     """Sign a statement that waits in FILE with the root keys that are here; with the last signature it is made.
 
-    It is shown first what is signed.
+    It is shown first what is signed, and asked.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
-    line = read_root(file)
-    statement = parse_payload(opened(line)[0])
-    click.echo(f"{statement.type:10}  {told(statement)}", err=True)
+    line, statement = read_statement(file)
+    click.echo(f"{statement.type:10}  {told(statement)}\n{shown(statement)}", err=True)
+    click.confirm("Sign this?", abort=True, err=True)
     if isinstance(statement, Root) and statement.version == 1:
+        check_none_yet(ceremony)
         line = asyncio.run(countersign(line, ceremony.roots_here(statement.keys)))
         begin(ceremony, statement, line)
         if not missing_signatures(statement, line):
@@ -106,7 +119,7 @@ def sign(file: Path, keys: Path | None) -> None:
         file.unlink(missing_ok=True)
 
 
-@click.command(name="issuer")
+@click.command(name="issuer", short_help="Let somebody issue credentials for agents.")
 @click.argument("name")
 @days_option
 @request_option
@@ -121,12 +134,12 @@ def issuer(name: str, days: int | None, asked: Path | None, keys: Path | None) -
     last, digest = log.root
     wanted = asked_for(asked, "issuer", name, digest) or ceremony.ask("issuer", name, digest)
     times = ceremony.times(ISSUER_DAYS if days is None else days)
-    made = checked(Issuer, members_of(wanted) | times | {"after": log.head})
+    made = checked(Issuer, members_of(wanted) | times | {"after": ceremony.after(log)})
     line = asyncio.run(issue(made, ceremony.roots_here(last.keys)))
     ceremony.settle(line, missing_signatures(last, line))
 
 
-@click.command(name="revoke")
+@click.command(name="revoke", short_help="Take a key back, and all that stands under it.")
 @click.argument("keyid", metavar="KEYID")
 @click.option("--reason", required=True, metavar="WHY", help="For people.")
 @click.option("--effective", metavar="TIME", help="The last moment at which it counts, RFC 3339; else now.")
@@ -147,7 +160,7 @@ def revoke(
     ceremony = Ceremony(settings.keys_dir(keys))
     log, _lines = ceremony.read()
     fields = {
-        "after": log.head,
+        "after": ceremony.after(log),
         "compromised_since": None if since is None else moment_of(since),
         "effective": print_seconds(ceremony.now) if effective is None else moment_of(effective),
         "keyid": keyid,

@@ -5,17 +5,18 @@ Rules upheld here: what is no record is told, never left out; nothing is verifie
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from jurat.audit import history
+from jurat.audit import export, history
 from jurat.audit.log import Fault, LogEntry
 from jurat.cli.audit_examining import Raw, RawLine, RawRecord, read_entry, schema_ids
 from jurat.cli.files import lines
+from jurat.schemas.errors import BrokerUnreachable, ConfigurationError, NoteInvalid
 from jurat.streams import notary_reading, topics
 from jurat.streams.replay import replay
 
@@ -28,8 +29,28 @@ EXIT_COULD_NOT_TELL = 2
 LOG_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 """An export file; `-` is standard input."""
 
+T = TypeVar("T")
+
 Connect = Callable[[], "Connection"]
 """Says how to reach Kafka."""
+
+
+def export_lines(source: Path, kind: export.Kind) -> Iterator[tuple[int, bytes]]:
+    """The lines of an export file with their numbers from 1; nothing of them is looked at but what the file is.
+
+    Args:
+        source: the file (`-`: standard input).
+        kind: what it should be; a broken line of that is the verifier's.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is something else.
+    """
+    for number, line in lines(source):
+        if number == 1 and not line.startswith(kind.start) and kind.member not in line:
+            raise ConfigurationError(
+                f"{source} is not {kind.what}: its first line begins with {line[:20]!r}, expected {kind.start!r}"
+            )
+        yield number, line
 
 
 async def raw_entries(source: Path | None, connect: Connect) -> AsyncGenerator[Raw, None]:
@@ -44,13 +65,28 @@ async def raw_entries(source: Path | None, connect: Connect) -> AsyncGenerator[R
         StreamError: the topic cannot be read.
     """
     if source is not None:
-        for number, line in lines(source):
+        for number, line in export_lines(source, export.ENTRIES):
             yield RawLine(number, line)
         return
     connection = connect()
     async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
         async for record in records:
             yield RawRecord(record.topic, record.partition, record.offset, record.timestamp_ms, record.value)
+
+
+@asynccontextmanager
+async def begun(entries: AsyncGenerator[T, None]) -> AsyncIterator[AsyncGenerator[T, None]]:
+    """The same entries; where they come from the topic, its end is fixed from here on."""
+    async with aclosing(entries):
+        first = await anext(entries, None)
+
+        async def whole() -> AsyncGenerator[T, None]:
+            if first is not None:
+                yield first
+            async for one in entries:
+                yield one
+
+        yield whole()
 
 
 async def log_entries(source: Path | None, connect: Connect) -> AsyncGenerator[LogEntry | Fault, None]:
@@ -78,14 +114,23 @@ async def checkpoints_of(source: Path | None, connect: Connect) -> AsyncGenerato
         connect: says how to reach Kafka, and is called for the topic only.
 
     Raises:
-        ConfigurationError: the file cannot be read.
-        NoteInvalid: a line of it is no checkpoint.
+        ConfigurationError: the file cannot be read, or Kafka cannot be reached.
+        NoteInvalid: a line of it is no checkpoint; the message names the file.
         StreamError: the topic cannot be read.
     """
     if source is not None:
         for number, line in lines(source, at_most=history.MAX_LINE_BYTES):
-            yield history.parse_line(line, number)
+            try:
+                yield history.parse_line(line, number)
+            except NoteInvalid as error:
+                raise NoteInvalid(f"{source}: {error}", line=number) from error
         return
-    async with aclosing(notary_reading.history(connect())) as notes:
-        async for one in notes:
-            yield one
+    try:
+        async with aclosing(notary_reading.history(connect())) as notes:
+            async for one in notes:
+                yield one
+    except (BrokerUnreachable, ConfigurationError) as error:
+        raise ConfigurationError(
+            f"the checkpoints cannot be read from Kafka: {error}; without Kafka, give them in a file: --history FILE,"
+            " which `jurat notary history --output FILE` writes"
+        ) from error

@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "dead-letters": "List, replay and drop inputs that could not be decided.",
     "demo": "See the whole way once.",
     "init": "Write a project with an agent of one's own.",
-    "keys": "Make and list signing keys.",
+    "keys": "Make, trust, credit, revoke and list signing keys.",
     "memory": "Show what agents remember, and make them forget.",
     "notary": "Sign the audit logs.",
     "policy": "Check, test, compare, publish and activate policies.",
@@ -107,7 +107,10 @@ def main() -> None:
     try:
         entry(prog_name="jurat")
     except JuratError as error:
-        click.echo(f"jurat: {error}", err=True)
+        from jurat.schemas.shown import printable  # noqa: PLC0415 - loads what most commands need, but not all
+
+        # Our own messages may have lines; what they quote steers no terminal.
+        click.echo("\n".join(map(printable, f"jurat: {error}".split("\n"))), err=True)
         sys.exit(1)
     except BrokenPipeError:
         # The reader of our output went away: end quietly, and keep Python's own flush at exit from complaining.

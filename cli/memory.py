@@ -25,11 +25,11 @@ from jurat.agents.catalogue import AGENTS
 from jurat.agents.memory import Memory, as_of
 from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.key_store import load_approver
-from jurat.audit.story import printable
 from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.options import connection_options, keys_option
 from jurat.cli.trust_hint import hint
 from jurat.schemas.moments import parse_moment, print_moment
+from jurat.schemas.shown import printable
 from jurat.streams.documents import digest_of
 from jurat.streams.forget_desk import Asked, ask_to_forget
 from jurat.streams.kafka import Connection

@@ -144,15 +144,27 @@ async def _run(connection: Connection, config: NotaryConfig) -> int:
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @connection_options
 def history_(connection: Connection, output: Path | None) -> None:
-    """Write every checkpoint that was published, one a line, for verification without Kafka."""
+    """Write every checkpoint that was published, one a line, for verification without Kafka.
 
-    async def write() -> None:
-        with writing(output) as file:
-            async with aclosing(notary_reading.history(connection)) as signed:
-                async for one in signed:
-                    file.write(history.print_line(one) + b"\n")
+    What stands on the topic and is none is left out, and is an error once all others are written.
+    """
+    others = asyncio.run(_write_history(connection, output))
+    if others:
+        raise NoteInvalid(f"got {others} records that are no checkpoints on the topic: they were left out")
 
-    asyncio.run(write())
+
+async def _write_history(connection: Connection, output: Path | None) -> int:
+    others = 0
+    with writing(output) as file:
+        async with aclosing(notary_reading.history(connection)) as signed:
+            async for one in signed:
+                try:
+                    line = history.print_line(one)
+                except NoteInvalid:
+                    others += 1
+                else:
+                    file.write(line + b"\n")
+    return others
 
 
 @command.command("tiles")
@@ -166,7 +178,7 @@ def history_(connection: Connection, output: Path | None) -> None:
 def tiles_(connection: Connection, output: Path) -> None:
     """Write the logs as tiles (c2sp.org/tlog-tiles), for mirrors and for proofs, up to their latest checkpoints.
 
-    What stands there from an earlier time is compared: a log that was rewritten since is an error.
+    What stands there of the same tiles is compared: a log that was rewritten since is an error.
     """
     for line in asyncio.run(_tiles(connection, output)):
         click.echo(line)

@@ -20,7 +20,6 @@ from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.selection import Selection
-from jurat.audit.story import printable
 from jurat.cli.bundles import bundle_folder, say
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.log_entries import log_entries
@@ -31,6 +30,7 @@ from jurat.policies.backtest_judging import AsRecorded, Simulated
 from jurat.policies.backtest_past import NotJudged
 from jurat.policies.backtest_report import BacktestReport, Change, Changed, Example, Grouped, Said, Sum, Usage
 from jurat.schemas.decision import Verdict
+from jurat.schemas.shown import printable
 from jurat.streams.past_decisions import past_decision, place_of, read
 
 if TYPE_CHECKING:

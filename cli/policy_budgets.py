@@ -19,11 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from jurat.agents.catalogue import AGENTS
-from jurat.audit.story import printable
 from jurat.cli.keys import PIPE_WIDTH
 from jurat.cli.options import connection_options
 from jurat.policies import Bundle, known_bundle, load_bundle
 from jurat.policies.request import Budget
+from jurat.schemas.shown import printable
 from jurat.streams.kafka import Connection
 from jurat.streams.usage_reading import Standing, read_usage, standings
 

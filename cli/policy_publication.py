@@ -21,13 +21,13 @@ from jurat import settings
 from jurat.agents.agent import Agent
 from jurat.audit.key_store import TRUST_FILE, load_signer, load_trust
 from jurat.audit.keys import Purpose, check_agent
-from jurat.audit.story import printable
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.options import connection_options, keys_option
 from jurat.policies import load_bundle
 from jurat.policies.bundle import Bundle, bundle_of
 from jurat.policies.folder import digest_of, read_folder
 from jurat.schemas.errors import BundleError, BundleUnfit, ConfigurationError, KeyNotFound
+from jurat.schemas.shown import printable
 from jurat.streams.kafka import Connection
 from jurat.streams.policy_publishing import Mode, PolicyPublisher, Survey, survey
 

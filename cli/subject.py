@@ -21,12 +21,12 @@ from jurat.agents.catalogue import AGENTS
 from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.key_store import TRUST_FILE, load_approver, load_trust
 from jurat.audit.keys import PemSigner
-from jurat.audit.story import printable
 from jurat.audit.subject_file import init_master
 from jurat.audit.subject_keys import MasterKey
 from jurat.cli.options import connection_options, keys_option
 from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected, TopicMissing
+from jurat.schemas.shown import printable
 from jurat.streams import topics
 from jurat.streams.forget_desk import ask_to_forget
 from jurat.streams.kafka import Connection

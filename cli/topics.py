@@ -12,11 +12,11 @@ from rich.text import Text
 
 from jurat import app, settings
 from jurat.agents.catalogue import AGENTS
-from jurat.audit.story import printable
 from jurat.cli.options import connection_options
 from jurat.schemas import avro
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.model import Event
+from jurat.schemas.shown import printable
 from jurat.streams import topics
 from jurat.streams.kafka import Connection
 from jurat.streams.topic_admin import ChangeKind, apply_topics, diff_topics

@@ -12,13 +12,13 @@ from typing import Final
 import click
 
 from jurat import settings
-from jurat.audit import tlog_policy
+from jurat.audit import note, tlog_policy
 from jurat.audit.log_key import LogKey
-from jurat.audit.log_key_store import init_log_key, load_log_key
+from jurat.audit.log_key_store import init_log_key, load_log_key, log_key_path
 from jurat.audit.note import Verifier
 from jurat.audit.witness import Witness
 from jurat.audit.witness_store import WitnessStore
-from jurat.schemas.errors import AuditError, ConfigurationError
+from jurat.schemas.errors import AuditError, ConfigurationError, NoteInvalid
 from jurat.streams.witness_http import WitnessServer
 
 log = logging.getLogger(__name__)
@@ -65,15 +65,30 @@ def command() -> None:
 @key_option
 @keys_option
 def init(name: str, key_name: str, keys: Path | None) -> None:
-    """Make the witness's key if it is missing, and print the lines for a trust policy file."""
-    key, made = init_log_key(settings.keys_dir(keys), key_name, settings.keys_passphrase())
+    """Make the witness's key if it is missing, and print the lines for a trust policy file.
+
+    With JURAT_KEYS_PASSPHRASE set, a new key is encrypted under it.
+    """
+    folder, secret = settings.keys_dir(keys), settings.keys_passphrase()
     try:
+        note.check_name(name)  # before there is a key
+        key, made = init_log_key(folder, key_name, secret)
         vkeys = key.witness_vkeys(name)
-    except AuditError as error:
+    except NoteInvalid as error:
         raise ConfigurationError(str(error)) from error
-    click.echo(f"# {'made' if made else 'kept'}: the witness {name}; its key of either kind is enough")
-    for kind, vkey in zip(("ed25519", "mldsa44"), vkeys, strict=True):
-        click.echo(f"witness {key_name}-{kind} {vkey}")
+    if made and secret is None:
+        click.echo(
+            f"{log_key_path(folder, key_name)}: NOT encrypted, mode 0600; set {settings.KEYS_PASSPHRASE} before making"
+            " it to encrypt",
+            err=True,
+        )
+    click.echo(
+        f"# {'made' if made else 'kept'}: add the URL at which the notary reaches it to the end of both lines"
+    )
+    kinds = [f"{name}/{kind}" for kind in ("ed25519", "mldsa44")]
+    for kind, vkey in zip(kinds, vkeys, strict=True):
+        click.echo(f"witness {kind} {vkey}")
+    click.echo(f"group {name} any {' '.join(kinds)}")
 
 
 @command.command(name="run")

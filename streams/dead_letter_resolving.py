@@ -27,9 +27,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from jurat.audit.story import printable
 from jurat.schemas.cloudevents import format_time
 from jurat.schemas.errors import ConfigurationError, PartitionFenced, RecordTooLarge, StreamError
+from jurat.schemas.shown import printable
 from jurat.streams import dead_letters as names
 from jurat.streams import topics
 from jurat.streams.dead_letter_box import (

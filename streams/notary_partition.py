@@ -135,8 +135,14 @@ class NotaryPartition:
             StreamError: Kafka refused.
         """
         await self._transactions.fence()  # 1
-        start, resume = await self._committed()  # 2
+        resume, was_signed = await self._committed()  # 2
+        start = resume.offset
         last, signed = await self._last_checkpoint()
+        if was_signed and last is None:
+            raise self._forked(
+                "the group's offset is of this log, but no checkpoint that its key signed is there: checkpoints were"
+                " removed from the topic, or this is another key"
+            )
         with in_our_words(self._connection):
             self._end = (await consumer.end_offsets([self.source]))[self.source]
             begin = (await consumer.beginning_offsets([self.source]))[self.source]
@@ -224,9 +230,8 @@ class NotaryPartition:
 
     async def _check_owner(self) -> None:
         """Raise `PartitionFenced` where this one was stopped for a while, and another one has signed in its place."""
-        place = (self._offsets[self._base.size], self._base.print(str(self._origin)))
         with suppress(Retryable):  # not known: then what was seen counts
-            await self._transactions.commit([], {self.source: place})
+            await self._transactions.commit([], {self.source: self._place(self._base)})
 
     async def _lead(self) -> None:
         """Look now and then whether a witness is too far behind, and lead it on."""
@@ -291,9 +296,7 @@ class NotaryPartition:
         if is_larger or (is_witnessed and not self._witnessed):
             outputs.append(self._output(self.history, signed))
         began = asyncio.get_running_loop().time()
-        await self._transactions.commit(  # 5
-            outputs, {self.source: (self._offsets[base.size], base.print(notary.origin))}
-        )
+        await self._transactions.commit(outputs, {self.source: self._place(base)})  # 5
         now = asyncio.get_running_loop().time()
         self._config.meters.committed(size - notary.published, now - began)
         self.published += 1
@@ -314,7 +317,7 @@ class NotaryPartition:
                 "witness too far behind origin=%s: proofs begin at %d leaves now", notary.origin, size
             )
             least = size
-        return self._base if least == self._base.size else Resume(least, notary.tree.edge(least))
+        return Resume(least, notary.tree.edge(least), self._offsets[least])
 
     def _is_witnessed(self, signed: bytes) -> bool:
         try:
@@ -323,10 +326,14 @@ class NotaryPartition:
             return False
         return True
 
+    def _place(self, base: Resume) -> tuple[int, str]:
+        return base.offset, base.print(str(self._origin), self._config.key)
+
     def _output(self, where: TopicPartition, signed: bytes) -> Output:
         return Output(where.topic, where.partition, self._key, signed)
 
-    async def _committed(self) -> tuple[int, Resume]:
+    async def _committed(self) -> tuple[Resume, bool]:
+        """Where the last notary was, and whether it was one of this log."""
         async with admin_client(self._connection) as client:
             with in_our_words(self._connection):
                 found = await client.list_consumer_group_offsets(
@@ -334,15 +341,22 @@ class NotaryPartition:
                 )
         at = found.get(self.source)
         if at is None or at.offset < 0:  # -1 is Kafka's "none committed"
-            return 0, Resume()
+            return Resume(), False
+        text, name = at.metadata or "", str(self._origin)
         try:
-            named, resume = parse_resume(at.metadata or "")
+            named, resume = parse_resume(text, offset=at.offset, key=self._config.key)
         except NoteInvalid as error:
-            # Somebody moved the offset with a tool: the log is read from its beginning, which needs no metadata.
-            log.warning("offset moved by others origin=%s offset=%d: %s", self._origin, at.offset, error)
-            return 0, Resume()
-        # Under another name, another log of these records was signed.
-        return (at.offset, resume) if named == str(self._origin) else (0, Resume())
+            # Somebody moved the offset: the log is read from its beginning, which needs nothing from beside it.
+            log.warning("offset moved by others origin=%s offset=%d: %s", name, at.offset, error)
+            return Resume(), text.startswith(f"{name} ")
+        if named != name:
+            log.warning(
+                "another log begins origin=%s: these records were signed as %s so far; was that meant?",
+                name,
+                named,
+            )
+            return Resume(), False
+        return resume, True
 
     async def _last_checkpoint(self) -> tuple[Checkpoint | None, bytes | None]:
         """The largest checkpoint of this log that its key signed."""

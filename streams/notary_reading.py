@@ -6,6 +6,7 @@ its root, as whoever mirrors a log need not know its keys. Not here: files (`jur
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from jurat.streams.audit_entries import entry_of
 from jurat.streams.kafka import Connection, KafkaRecord, TopicPartition
 from jurat.streams.reading import partitions_of, read_to_end, replay
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -33,21 +36,30 @@ class Published:
 
 
 async def latest_checkpoints(connection: Connection) -> tuple[Published, ...]:
-    """The latest checkpoint of each log, by name.
+    """The latest checkpoint of each log, by name; what is none, or stands under another name, is told and left out.
 
     Raises:
-        NoteInvalid: what stands there is no checkpoint, or stands under another name.
         TopicMissing: there is no topic of checkpoints.
     """
-    latest: dict[bytes | None, KafkaRecord] = {}
+    latest: dict[str, Published] = {}
     async with aclosing(replay(connection, [connection.topic(topics.CHECKPOINTS.name)])) as records:
         async for record in records:
-            latest[record.key] = record
-    return tuple(sorted(map(_published, latest.values()), key=lambda one: str(one.origin)))
+            try:
+                one = _published(record)
+            except NoteInvalid as error:
+                log.warning("no checkpoint: %s", error)
+            else:
+                latest[str(one.origin)] = one
+    return tuple([latest[name] for name in sorted(latest)])
 
 
 async def history(connection: Connection) -> AsyncGenerator[bytes, None]:
-    """Every checkpoint that was published, those of each log in their order; nothing of them is verified."""
+    """Every checkpoint that was published, those of each log in their order; nothing of them is verified.
+
+    Raises:
+        NoteInvalid: what stands there is no note.
+        TopicMissing: there is no topic of checkpoints.
+    """
     async with aclosing(replay(connection, [connection.topic(topics.CHECKPOINT_HISTORY.name)])) as records:
         async for record in records:
             yield record.value or b""

@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from jurat.agents.agent import Agent
 from jurat.audit.credential import AgentCredential, SessionCredential, print_seconds, seconds
+from jurat.audit.credential_grant import Link
 from jurat.audit.credential_issue import issue, request
 from jurat.audit.credential_scope import Scope
 from jurat.audit.ed25519 import SEED_SIZE, SigningKey
@@ -150,7 +151,7 @@ class SessionKeeper:
         """Who signs the next record.
 
         Raises:
-            CredentialInvalid: there is no session, or a key above it was revoked.
+            CredentialInvalid: there is no session, it is over, or a key above it was revoked.
         """
         session = self._held()
         return Signing(session.signer, Identity(credential=session.digest, trust=self._read.log.head))
@@ -179,6 +180,12 @@ class SessionKeeper:
         if self._session is None:
             raise CredentialInvalid(
                 f"the agent {self._agent.name} has no session, expected a worker that started"
+            )
+        if self._clock().timestamp() > self._session.expiry:
+            # A machine that slept: timers stood still, the day went on. What it signs would never be valid.
+            raise CredentialInvalid(
+                f"the session of {self._agent.name} is over and was not renewed: nothing more is signed under it. Start"
+                " the worker again"
             )
         return self._session
 
@@ -236,7 +243,7 @@ class SessionKeeper:
             )
         taken = self._read.log.credentials_of(key.keyid)
         if not taken:
-            told = "; ".join(map(str, self._read.refused[-1:])) or "it was not read"
+            told = str(self._read.refused[-1]) if self._read.refused else "it was not read"
             raise CredentialInvalid(f"the session of {self._agent.name} was not taken: {told}")
         self._session = _Session(
             signer=key,
@@ -252,17 +259,20 @@ class SessionKeeper:
         """The newest credential of the agent's key that holds now."""
         self._read.log.check_met()
         now = int(self._clock().timestamp())
+        whys: list[str] = []  # at most as many as the key has credentials; the newest one's is told
         for admitted in self._read.log.credentials_of(self._signer.keyid):
             made = admitted.statement
-            holds = all(
-                link.effective is None and link.not_before <= now <= link.expiry
-                for link in self._read.log.links(admitted)
-            )
-            if isinstance(made, AgentCredential) and made.name == self._agent.name and holds:
+            if not isinstance(made, AgentCredential) or made.name != self._agent.name:
+                whys.append("it is no key of this agent")
+                continue
+            faults = [fault for link in self._read.log.links(admitted) if (fault := _fault(link, now))]
+            if not faults:
                 return admitted, made
+            whys.append(faults[0])
         raise KeyNotFound(
             f"the key {self._signer.keyid} of {self._agent.name} has no credential on {self._where.topic} that holds"
-            f" now; issue one: jurat keys issue {self._agent.name}, then jurat keys publish",
+            f" now: {whys[0] if whys else 'it has none at all'}; issue one: jurat keys issue {self._agent.name}, then"
+            " jurat keys publish",
             keyid=self._signer.keyid,
         )
 
@@ -289,6 +299,15 @@ def _check_covers(scope: Scope, agent: Agent[Any], connection: Connection) -> No
                 f"the credential of {agent.name} does not allow the {name} {', '.join(missing)}, which the agent may"
                 f" come to; issue one that does: jurat keys issue {agent.name}"
             )
+
+
+def _fault(link: Link, now: int) -> str | None:
+    """Why a credential does not hold now; None where it does."""
+    if link.effective is not None:
+        return f"{link.what} is revoked"
+    if now < link.not_before:
+        return f"{link.what} begins {link.not_before - now} s from now, by the clock here"
+    return f"{link.what} ended {now - link.expiry} s ago, by the clock here" if now > link.expiry else None
 
 
 def _moment(text: str) -> datetime:

@@ -10,6 +10,7 @@ Specified in `docs/spec/identity.md`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -57,13 +58,13 @@ class TrustRead:
     Attributes:
         log: the statements.
         lines: their envelopes, in the order of the log.
-        refused: records that were passed over, the first of them.
+        refused: records that were passed over, the last of them.
         refusals: how many there are.
     """
 
     log: TrustLog
     lines: list[bytes] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    refused: deque[Refused] = field(default_factory=lambda: deque(maxlen=MAX_REFUSED_TOLD))
     refusals: int = 0
 
     def take(self, record: KafkaRecord) -> None:
@@ -75,8 +76,7 @@ class TrustRead:
             self.log.add(value)
         except AuditError as error:
             self.refusals += 1
-            if len(self.refused) < MAX_REFUSED_TOLD:
-                self.refused.append(Refused(record.offset, error))
+            self.refused.append(Refused(record.offset, error))
         else:
             self.lines.append(value)
 
@@ -134,7 +134,7 @@ async def publish_statements(connection: Connection, root: bytes, statements: It
     after = await read_trust(connection, root)
     missing = [digest for digest, _line in wanted if not after.log.has(digest)]
     if missing:
-        told = "; ".join(map(str, after.refused[-3:])) or "nothing was passed over"
+        told = "; ".join(map(str, list(after.refused)[-3:])) or "nothing was passed over"
         raise StatementInvalid(
             f"{len(missing)} of {len(wanted)} statements were written but are no part of the log, as others came"
             f" before them: {told}"

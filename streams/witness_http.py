@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -56,6 +57,9 @@ ASK_S: Final = 5.0
 
 MAX_ANSWER_BYTES: Final = 100_000
 """A witness has few keys, and a signature of the longest kind takes 3.3 KB."""
+
+
+_URL: Final = re.compile(r"https?://[^/?#]+(/[^?#]*)?")
 
 
 class WitnessServer:
@@ -130,8 +134,8 @@ class WitnessServer:
                 self._store.keep(cosigned)
             except WitnessRefused as error:
                 return self._refused(error, body)
-            except OSError:
-                log.exception("what was seen cannot be written down, so nothing is cosigned")
+            except OSError as error:
+                log.error("what was seen cannot be written down, so nothing is cosigned: %s", error)  # noqa: TRY400
                 return _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "what was seen cannot be written down")
         head = cosigned.head
         log.info("cosigned origin=%s size=%d", head.origin, head.size)
@@ -141,8 +145,8 @@ class WitnessServer:
         if error.fork:
             try:
                 kept = self._store.keep_fork(body.partition(b"\n\n")[2])
-            except OSError:
-                log.exception("a fork cannot be written down")
+            except OSError as why:
+                log.error("a fork cannot be written down: %s", why)  # noqa: TRY400
                 kept = None
             log.error("a log shows two histories error=%s kept=%s", error, kept)
         if error.size is not None:
@@ -197,7 +201,12 @@ class HttpWitness:
                     more := await response.content.read(MAX_ANSWER_BYTES + 1)
                 ):
                     answer += more
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (
+            aiohttp.ClientError,
+            OSError,
+            TimeoutError,
+            UnicodeError,
+        ) as error:  # the last of names that are none
             raise WitnessUnavailable(
                 f"the witness {self.name} did not answer: {str(error) or type(error).__name__}"
             ) from error
@@ -247,10 +256,15 @@ async def witnesses_of(policy: TlogPolicy) -> AsyncIterator[tuple[HttpWitness, .
     """The witnesses of a policy, to be asked while the context lasts: one for each name of keys, with all its keys.
 
     Raises:
-        ConfigurationError: too few of them have a URL for the policy's quorum, or one has two.
+        ConfigurationError: too few of them have a URL for the policy's quorum, or one has two, or what is none.
     """
     urls: dict[str, str] = {}
     for party in policy.witnesses.values():
+        if party.url is not None and not _URL.fullmatch(party.url):
+            raise ConfigurationError(
+                f"got the URL {party.url[:200]!r} of the witness {party.key.name}, expected http:// or https:// with a"
+                " host"
+            )
         if party.url is not None and urls.setdefault(party.key.name, party.url) != party.url:
             raise ConfigurationError(
                 f"got two URLs for the witness {party.key.name}, expected one: {urls[party.key.name]}, {party.url}"

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from jurat.audit import bundle, bundle_verifier, bundle_zip, tlog_policy
 from jurat.audit.bundle_making import BundleMaker
-from jurat.audit.bundle_verifier import BundleReport
+from jurat.audit.bundle_report import BundleReport
 from jurat.audit.checkpoint import Checkpoint
 from jurat.audit.keys import Trust
 from jurat.audit.log import LogEntry

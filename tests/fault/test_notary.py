@@ -28,20 +28,21 @@ async def dies(shell: Shell, monkeypatch: pytest.MonkeyPatch, when: str, witness
     """A notary that ends in or after the transaction that publishes."""
     commit = Transactions.commit
 
-    async def ends_after(
+    async def ends(_producer: object) -> None:
+        raise Killed
+
+    async def killed(
         self: Transactions, outputs: Sequence[Output], offsets: Mapping[TopicPartition, tuple[int, str]]
     ) -> None:
+        holds_something = any((one.key or b"").endswith(b"/0") for one in outputs)  # the other logs are empty
+        if holds_something and when == "in":
+            patched.setattr(self, "_end", ends)
         await commit(self, outputs, offsets)
-        raise Killed
-
-    async def ends_in(_self: Transactions, _producer: object) -> None:
-        raise Killed
+        if holds_something:
+            raise Killed
 
     with monkeypatch.context() as patched:
-        if when == "in":
-            patched.setattr(Transactions, "_end", ends_in)
-        else:
-            patched.setattr(Transactions, "commit", ends_after)
+        patched.setattr(Transactions, "commit", killed)
         worker = notary_of(shell, policy=policy_of(["w1"], quorum="w1"), witnesses=(witness,))
         running = asyncio.create_task(worker.run())
         try:
@@ -60,9 +61,11 @@ async def test_whoever_goes_on_signs_the_same_history(
     policy = replace(policy_of(["w1"], quorum="w1"), logs=logs.logs)
     await write(shell, range(7))
     await dies(shell, monkeypatch, when, witness)
-    assert [head.size for head in witness.seen.values()] == [7], "it has cosigned what may not be published"
+    assert [head.size for head in witness.seen.values() if head.size] == [7], (
+        "it has cosigned what may not be published"
+    )
     await write(shell, range(7, 9))
-    await notary_of(shell, policy=policy, witnesses=(witness,), until_idle_s=1.0).run()
+    await notary_of(shell, policy=policy, witnesses=(witness,), until_idle_s=0.2).run()
     heads = await heads_of(shell, policy)
     check(heads, await trees(shell))
-    assert [head.size for head in heads] == ([7, 9] if when == "after" else [9])
+    assert [head.size for head in heads if head.size] == ([7, 9] if when == "after" else [9])

@@ -181,7 +181,7 @@ async def test_people_answer_and_a_kill_while_waiting_loses_nothing(shell: Shell
     assert "VALID" in verified
     assert "INVALID" not in verified
     told = shell.run("audit", "show", landed["d-1"].id).stdout.decode()
-    assert "bob as fraud-desk" in told
+    assert "bob approved it as fraud-desk" in told
 
 
 @pytest.mark.slow

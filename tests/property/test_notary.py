@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jurat.audit import history, merkle, note, tiles
 from jurat.audit.checkpoint import Checkpoint
 from jurat.audit.history import History, WitnessedHead
+from jurat.audit.log_key import LogKey
 from jurat.audit.merkle import Tree
 from jurat.audit.notary import Notary, Resume, parse_resume
 from jurat.schemas.errors import AuditError, LogForked, NoteInvalid, ProofInvalid, SignatureInvalid
@@ -58,17 +59,29 @@ def test_what_is_forgotten_takes_no_memory() -> None:
 
 @given(sizes)
 def test_where_to_go_on_is_printed_and_read(size: int) -> None:
-    resume = Resume(size, tree_of(leaves(size)).edge())
-    assert parse_resume(resume.print(str(ORIGIN))) == (str(ORIGIN), resume)
-    longest = Resume(2**63 - 1, (bytes(32),) * 63)
-    assert len(longest.print("o" * 255)) <= 2_964, "Kafka takes 4,096 bytes"
+    resume = Resume(size, tree_of(leaves(size)).edge(), 2 * size)
+    assert parse_resume(resume.print(str(ORIGIN), KEY), offset=2 * size, key=KEY) == (str(ORIGIN), resume)
+    for offset, key in ((2 * size + 1, KEY), (2 * size, LogKey(bytes(32)))):
+        with pytest.raises(NoteInvalid, match="this notary's own code"):
+            parse_resume(resume.print(str(ORIGIN), KEY), offset=offset, key=key)
+    longest = Resume(2**63 - 1, (bytes(32),) * 63, 2**63 - 1)
+    assert len(longest.print("o" * 255, KEY)) <= 3_029, "Kafka takes 4,096 bytes"
+
+
+PLACE = Resume(7, tree_of(leaves(7)).edge(), 9).print(str(ORIGIN), KEY)
+
+
+@given(st.integers(0, 8 * len(PLACE) - 1))
+def test_no_flipped_bit_moves_the_place_to_go_on_from(bit: int) -> None:
+    with pytest.raises(NoteInvalid):
+        parse_resume(flipped(PLACE.encode(), bit).decode("latin-1"), offset=9, key=KEY)
 
 
 @given(st.text(max_size=40))
 def test_what_is_no_place_to_go_on_from_is_refused(text: str) -> None:
     try:
-        named, resume = parse_resume(text)
-        assert resume.print(named) == text
+        named, resume = parse_resume(text, offset=7, key=KEY)
+        assert resume.print(named, KEY) == text
     except AuditError:
         return
 

@@ -216,6 +216,15 @@ def test_a_record_from_before_the_session_began() -> None:
     assert told(report) == (LogVerdict.INVALID, [(Check.STANDING, 0)])
 
 
+def test_a_log_that_was_fetched_too_early_says_so() -> None:
+    stage = settled()
+    early = stage.org.log.trust()
+    stage.org.add(signed(stage.org.session(stage.agent, holder="session 2"), AGENT))
+    fault = verified(log_of(stage, holder="session 2"), early).findings[0].first
+    assert "among the 4 statements of the trust log" in fault.reason
+    assert "jurat keys fetch" in fault.reason
+
+
 def test_pinned_keys_stand_beside() -> None:
     """Records from before an organisation had a root."""
     stage = settled()

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from jurat.audit.log import LogEntry
 from jurat.audit.record import Outcome, build, parse
 from jurat.audit.verifier_report import LogVerdict
 from jurat.policies.folder import digest_of, read_folder, shipped_bundle
+from jurat.schemas.decision import decision_id_at
 from jurat.schemas.errors import BundleInvalid, PolicyFileInvalid, ProofInvalid
 from jurat.streams.rejudging import Rejudging
 from tests import bundle_stage as stage
@@ -119,6 +121,23 @@ def test_two_histories_of_one_chain() -> None:
     assert "twice" in str(report.faults[0])
 
 
+def test_a_record_of_another_clusters_log() -> None:
+    """Clusters may share keys and names of topics: a trial's records are none of the shop's."""
+    log = sample_log.log(2)
+    other = sample_log.record("after-sales", offset=7, outcome=Outcome.DECIDED)
+    moved = other.inputs[0].model_copy(
+        update={"uri": other.inputs[0].uri.replace(sample_log.CLUSTER, "trial")}
+    )
+    name = decision_id_at("after-sales", "trial", topic=sample_log.INPUT_TOPIC, partition=0, offset=7)
+    other = other.model_copy(update={"inputs": (moved,), "decision_id": name})
+    payload = build(other, *sample_log.subject_of(other, 7))
+    trial = sample_log.sign(other, payload, by=sample_log.signer("after-sales"), at=(0, 1))
+    for policy in (stage.POLICY, None):
+        report = stage.verify(stage.bundle_of([log[0], trial], sizes={0: (2,)}), policy=policy)
+        assert report.verdict is LogVerdict.INVALID
+        assert "inputs of the cluster trial" in str(report.faults[0])
+
+
 def test_policies_are_those_of_their_digest_and_are_evaluated_again() -> None:
     """The shop's own bundle, on a decision that it judged; then on a record that says something else."""
     files, faults = read_folder(shipped_bundle("shop"))
@@ -149,7 +168,7 @@ def test_policies_are_those_of_their_digest_and_are_evaluated_again() -> None:
 
 def evaluated_log(digest: str, *, policies: tuple[str, ...] | None = None) -> list[LogEntry]:
     """One record, with what the shop's engine really said; or as if other policies had."""
-    result, record, _ = asyncio.run(ended(decider()))
+    result, record, _ = asyncio.run(ended(replace(decider(), cluster_id=sample_log.CLUSTER)))
     assert record.policy is not None
     assert record.policy.digest == digest
     payload = result.draft.finish(sample_log.ChainHead())
@@ -255,12 +274,14 @@ def recipe() -> list[str]:
     return re.findall(r"```sh\n(.*?)```", stage.FILES[bundle.RECIPE].decode(), re.DOTALL)
 
 
-def run_recipe(folder: Path, record: str | None = None) -> subprocess.CompletedProcess[str]:
+def run_recipe(
+    folder: Path, record: str | None = None, *, shell: str = "sh"
+) -> subprocess.CompletedProcess[str]:
     script = "\n".join(recipe())
     if record is not None:
         script = re.sub(r"^record=.*$", f"record={record}", script, flags=re.MULTILINE)
     return subprocess.run(
-        ["sh", "-eu", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+        [shell, "-eu", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=60
     )
 
 
@@ -311,6 +332,24 @@ def test_the_recipe_finds_what_was_changed(
     (file,) = folder.glob(f"decisions/0-0-{what}")
     file.write_bytes(change(file.read_bytes()))
     assert run_recipe(folder).returncode != 0
+
+
+@with_tools
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("number", ["x[$(touch taken)0]", "00", "1 0", ""])
+def test_a_number_of_a_proof_is_no_command(tmp_path: Path, shell: str, number: str) -> None:
+    """Some shells evaluate what stands in a variable in arithmetic."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    folder = unpacked(tmp_path)
+    (file,) = folder.glob("decisions/0-0-*.tlog-proof")
+    good = file.read_bytes()
+    for old, new in ((b"index 0\n", f"index {number}\n"), (b"\n3\n", f"\n{number}\n")):
+        file.write_bytes(good.replace(old, new.encode(), 1))
+        done = run_recipe(folder, shell=shell)
+        assert done.returncode != 0
+        assert "No numbers" in done.stderr
+        assert not (folder / "taken").exists()
 
 
 @with_tools

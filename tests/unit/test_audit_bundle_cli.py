@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from jurat.audit import bundle, bundle_zip, history
 from jurat.audit.record import build, parse
 from jurat.audit.trust_file import write_log, write_root
 from jurat.cli.audit import command
-from jurat.schemas.errors import AuditError
+from jurat.schemas.errors import AuditError, ConfigurationError
 from tests import bundle_stage as stage
 from tests import trust_stage as identity
 from tests.golden.audit import sample_log
@@ -191,3 +192,134 @@ def test_a_root_from_outside_and_the_trust_log_of_the_bundle(folder: Path) -> No
     assert ", REVOKED from 2026-01-02T03:06:05.000000Z\n" in shown
     assert (revoked.exit_code, "was revoked when the record was witnessed" in revoked.output) == (1, True)
     assert "unknown key" in run("verify", "b.zip", *policy, "--trust", "trust.json").output
+
+
+def story_of(folder: Path, settled: identity.Settled, *words: str, seen_at: int | None = None) -> Result:
+    """`jurat audit show` of the organisation's one record; which the quorum saw then."""
+    record = settled.record()
+    payload = build(record, *sample_log.subject_of(record, 0))
+    entry = sample_log.sign(record, payload, by=identity.key("session 1"), at=(0, 0))
+    (folder / "log.jsonl").write_bytes(sample_log.lines([entry]))
+    if seen_at is not None:
+        head = stage.signed_head([entry], 0, 1, time=seen_at - 1 - stage.QUORUM_TIME)
+        (folder / "history.jsonl").write_bytes(history.print_line(head) + b"\n")
+    write_root(folder / "root.json", settled.org.pin)
+    write_log(folder / "trust-log.jsonl", settled.org.lines)
+    return run("show", record.decision_id, "--input", "log.jsonl", "--trust-root", "root.json", *words)
+
+
+def test_show_says_of_a_record_what_verify_says_of_its_log(folder: Path) -> None:
+    settled = identity.settled()
+    theft = settled.org.revocation(identity.AGENT, compromised_since=identity.at(hours=1))
+    settled.org.add(identity.signed(theft, identity.ISSUER))
+    verify = ("verify", "log.jsonl", "--trust-root", "root.json")
+    one_log = [line for line in stage.POLICY.splitlines(keepends=True) if b"audit.decisions/1+" not in line]
+    (folder / "policy.txt").write_bytes(b"".join(one_log))
+    cases = [
+        (identity.t(minutes=5), WITNESSED, 0, "Verified now: ", "VALID:"),
+        (identity.t(hours=1.5), WITNESSED, 1, "\nSUSPECT: the signature", "SUSPECT:"),
+        (identity.t(hours=3), WITNESSED, 1, "DO NOT RELY ON THIS RECORD: ", "INVALID:"),
+        (identity.t(minutes=5), (), 2, "--witness-policy FILE.", "UNPROVEN:"),
+    ]
+    for seen_at, words, code, told, verdict in cases:
+        one = story_of(folder, settled, *words, seen_at=seen_at)
+        whole = run(*verify, *words)
+        assert (one.exit_code, whole.exit_code, whole.output.split()[0]) == (code, code, verdict)
+        assert told in one.output
+        assert ("Verified now" in one.output) == (code == 0)
+    (folder / "history.jsonl").write_bytes(b"")
+    for words in (WITNESSED, ()):
+        one, whole = story_of(folder, settled, *words), run(*verify, *words)
+        assert (one.exit_code, whole.exit_code, whole.output.split()[0]) == (2, 2, "UNPROVEN:")
+        assert "\nUNPROVEN: the signature" in one.output
+
+
+def test_a_record_of_a_bundle_without_witnesses_is_unproven_once(folder: Path) -> None:
+    settled = identity.settled()
+    story_of(folder, settled)
+    under = ("--trust-root", "root.json")
+    assert run(*MAKE, *under).exit_code == 0
+    for words in ((), ("--witness-policy", "policy.txt")):
+        checked = run("verify", "b.zip", *under, *words)
+        assert (checked.exit_code, "UNPROVEN (1): " in checked.output) == (2, True)
+
+
+def test_a_bundle_takes_the_place_of_a_bundle_alone(folder: Path) -> None:
+    assert run(*MAKE).exit_code == 0
+    first = (folder / "b.zip").read_bytes()
+    assert run(*MAKE, "--agent", "after-sales").exit_code == 0
+    assert (folder / "b.zip").read_bytes() != first
+    with zipfile.ZipFile(folder / "other.zip", "w") as other:
+        other.writestr("manifest.json", "{}")
+    for name in ("log.jsonl", "other.zip"):
+        before = (folder / name).read_bytes()
+        refused = CliRunner().invoke(command, ["bundle", "--input", "log.jsonl", "--output", name])
+        assert isinstance(refused.exception, ConfigurationError)
+        assert f"the file {name} is there already and is no bundle" in str(refused.exception)
+        assert (folder / name).read_bytes() == before
+
+
+NOT_AN_EXPORT = "is not an export of the audit log: its first line begins with"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("verify", "gone.zip", "--witness-policy", "policy.txt"), "gone.zip cannot be read: there is none"),
+        (("verify", "policy.txt"), f"policy.txt {NOT_AN_EXPORT}"),
+        (("verify", "decisions.jsonl"), f"decisions.jsonl {NOT_AN_EXPORT}"),
+        (("verify", "history.jsonl"), f"history.jsonl {NOT_AN_EXPORT}"),
+        (("show", "dec_x", "--input", "trust.json"), f"trust.json {NOT_AN_EXPORT}"),
+        (
+            ("verify", "log.jsonl", "--decisions", "log.jsonl"),
+            "log.jsonl is not an export of decision events: its first line begins with",
+        ),
+        (("verify", "b.zip", "--trust-root", "trust.json"), "trust.json holds no statement of a trust log"),
+        (("verify", "b.zip", "--witness-policy", "trust.json"), "trust.json: line 1: got a line that begins"),
+        (
+            (
+                "show",
+                "dec_x",
+                "--input",
+                "log.jsonl",
+                "--witness-policy",
+                "policy.txt",
+                "--history",
+                "log.jsonl",
+            ),
+            "log.jsonl: line 1",
+        ),
+        (("verify", "log.jsonl", "--witness-policy", "policy.txt"), "--history FILE, which `jurat notary"),
+        (
+            ("show", "dec_x", "--input", "log.jsonl", "--witness-policy", "policy.txt"),
+            "--history FILE, which `jurat notary",
+        ),
+    ],
+)
+def test_a_wrong_file_is_named_and_nothing_is_called_invalid(
+    folder: Path, words: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JURAT_BOOTSTRAP_SERVERS", "nowhere")
+    assert run(*MAKE).exit_code == 0
+    result = run(*words)
+    assert (result.exit_code, told in result.stderr) == (2, True), result.output
+
+
+def test_a_line_that_is_broken_in_an_export_is_invalid(folder: Path) -> None:
+    """Also the first one, and also where it begins: a file of records is the verifier's to judge."""
+    good = (folder / "log.jsonl").read_bytes()
+    for place in (0, 3, len(good.split(b"\n")[0]) - 3):
+        (folder / "log.jsonl").write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        assert run("verify", "log.jsonl").exit_code == 1
+
+
+def test_a_checkpoint_that_does_not_hold_names_who_signed_it(folder: Path) -> None:
+    notes = [stage.signed_head(stage.LOG, 0, 3), stage.signed_head(stage.LOG, 0, 5)]
+    lines = notes[1].split(b"\n")
+    lines[-2] = lines[-2][:-6] + (b"AAAA" if lines[-2][-6:-2] != b"AAAA" else b"BBBB") + lines[-2][-2:]
+    notes[1] = b"\n".join(lines)
+    name = lines[-2].split(b" ")[1].decode()
+    (folder / "history.jsonl").write_bytes(b"".join(history.print_line(one) + b"\n" for one in notes))
+    told = run("show", decision(4), "--input", "log.jsonl", *WITNESSED)
+    assert told.exit_code == 1
+    assert f"checkpoint 2 of history.jsonl does not hold: the signature line of '{name}': " in told.stderr

@@ -44,6 +44,13 @@ def test_a_name_that_no_note_can_hold_is_refused(name: str) -> None:
         LogKey(SECRET).ed25519(name)
 
 
+def test_a_name_that_a_cosignature_has_no_room_for_is_refused() -> None:
+    assert len(LogKey(SECRET).witness_vkeys("\u00e9" * 127 + "e")) == 2
+    for vkeys in (LogKey(SECRET).witness_vkeys, LogKey(SECRET).log_vkeys):
+        with pytest.raises(NoteInvalid, match="more than 255 bytes"):
+            vkeys("\u00e9" * 128)
+
+
 def test_a_secret_of_another_size_is_refused() -> None:
     with pytest.raises(KeyRejected, match="31 bytes, expected 32"):
         LogKey(SECRET[:31])

@@ -29,7 +29,20 @@ from tests.golden.audit import sample_log
 SPEC = Path(__file__).parents[2] / "docs" / "spec" / "replay-rows.md"
 ENTRY = sample_log.log(1)[0]
 RECORD = parse(ENTRY.record.payload).predicate
-HOSTILE = ('=HYPERLINK("http://x";"y")', "+1", "-1+2", "@SUM(A1)", "a\r\nb,c", '"quoted"', "\x1b[2J", "\t=1")
+HOSTILE = (
+    '=HYPERLINK("http://x";"y")',
+    "+1",
+    "-1+2",
+    "@SUM(A1)",
+    "a\r\nb,c",
+    '"quoted"',
+    "\x1b[2J",
+    "\t=1",
+    " =1",
+    "\uff1d1",
+    "a;=1",
+    "a; @x;-1",
+)
 
 
 def said(**changes: object) -> Row:
@@ -87,9 +100,17 @@ def test_an_unreadable_payload_still_has_its_place() -> None:
     assert made["chain"] == RECORD.chain
 
 
-def test_a_timestamp_that_no_calendar_has_does_not_end_the_reading() -> None:
-    entry = LogEntry(ENTRY.topic, 0, 0, 2**62, ENTRY.record)
-    assert row(entry, RECORD)["kafka_time"] == "9999-12-31T00:00:00.000000Z"
+@pytest.mark.parametrize(
+    ("timestamp_ms", "told"),
+    [
+        (2**62, "9999-12-31T00:00:00.000000Z"),
+        (-(2**63), "0001-01-01T00:00:00.000000Z"),
+        (-1, "1969-12-31T23:59:59.999000Z"),
+    ],
+)
+def test_a_timestamp_that_no_calendar_has_does_not_end_the_reading(timestamp_ms: int, told: str) -> None:
+    entry = LogEntry(ENTRY.topic, 0, 0, timestamp_ms, ENTRY.record)
+    assert row(entry, RECORD)["kafka_time"] == told
 
 
 def test_the_proposal_that_became_the_decision_is_told() -> None:
@@ -156,7 +177,8 @@ def test_a_cell_is_neither_a_formula_nor_a_line_of_its_own(text: str) -> None:
     assert data.count("\r\n") == data.count("\n") == 3, "a row is a line"
     assert "\x1b" not in data
     first, second = csv.DictReader(io.StringIO(data, newline=""))
-    assert first["action"][0] not in "=+-@\t\r"
+    for cell in first["action"].split(";"):  # where spreadsheets begin one at a semicolon
+        assert cell.lstrip()[0] not in "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
     assert first["offset"] == "0"
     assert second["action"] == "return"
 

@@ -82,6 +82,25 @@ def found(*words: str, expect: int) -> dict[str, Any]:
     return report
 
 
+def test_a_log_of_which_there_is_no_checkpoint_was_left_out(folder: Path) -> None:
+    """A whole partition that is hidden, with its checkpoints: nothing that is left tells of it but the policy."""
+    kept = [entry for entry in LOG if entry.partition == 0]
+    (folder / "log.jsonl").write_bytes(printed(kept))
+    (folder / "checkpoints.jsonl").write_bytes(checkpoints(kept, BOTH))
+    report = found(expect=1)
+    assert report["verdict"] == "INCOMPLETE"
+    (finding,) = report["findings"]
+    assert finding["check"] == Check.WITNESSED
+    assert finding["first"]["partition"] == 1
+    assert "a whole partition was left out" in finding["first"]["reason"]
+
+
+def test_how_recent_it_is_is_told(folder: Path) -> None:
+    assert found(expect=0)["witnessedUntil"] == BOTH[1][1]
+    (folder / "checkpoints.jsonl").write_bytes(checkpoints(LOG, BOTH[:1]))
+    assert found(expect=2)["witnessedUntil"] is None
+
+
 def test_everything_is_checked(folder: Path) -> None:
     report = found("--inputs", "inputs.jsonl", "--policies", "shop", expect=0)
     assert (report["verdict"], report["witnessed"]) == ("VALID", len(LOG))
@@ -127,7 +146,10 @@ def test_history_rewritten_with_the_stolen_key_of_the_log(folder: Path) -> None:
     assert "rewritten or forked" in found(expect=1)["firstFault"]["reason"]
     # Another log's key is not known to the policy at all.
     (folder / "checkpoints.jsonl").write_bytes(checkpoints(REWRITTEN, BOTH, key=LogKey(bytes(32))))
-    assert "a checkpoint does not hold" in found(expect=1)["firstFault"]["reason"]
+    assert (
+        "checkpoint 1 of checkpoints.jsonl does not hold: got a checkpoint of 'audit."
+        in (found(expect=1)["firstFault"]["reason"])
+    )
 
 
 def test_a_tail_that_was_cut_off(folder: Path) -> None:

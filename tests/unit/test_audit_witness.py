@@ -8,7 +8,7 @@ import pytest
 
 from jurat.audit import checkpoint, cosignature, note
 from jurat.audit.checkpoint import Checkpoint
-from jurat.audit.witness import AddCheckpoint, parse
+from jurat.audit.witness import AddCheckpoint, Witness, parse
 from jurat.schemas.errors import NoteInvalid, SignatureInvalid, WitnessRefused
 from tests.witness_log import LOG, NAME, NOW, ORIGIN, WITNESS, MadeLog, witness
 
@@ -163,6 +163,14 @@ def test_what_it_did_not_sign_is_not_recalled() -> None:
                 continue
             # One of its two signatures is left, over the same text.
             assert (recalled.head, recalled.time) == (checkpoint.parse(note.parse(kept).text), NOW)
+
+
+def test_an_origin_that_a_cosignature_has_no_room_for_is_400() -> None:
+    name = "o" * 256
+    one = Witness(NAME, WITNESS, [note.ed25519_verifier(name, LOG.ed25519(name).public_key)])
+    with pytest.raises(WitnessRefused) as caught:
+        one.cosign(MadeLog(name).request(0, 3), seen={}, time=NOW)
+    assert caught.value.status == 400
 
 
 def test_what_could_not_be_recalled_is_not_cosigned() -> None:

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from jurat.audit.credential import AgentCredential, parse_payload
-from jurat.audit.credential_issue import opened
-from jurat.audit.key_store import KeyKind, key_file, load_key, make_key
-from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_log, read_root
-from jurat.audit.trust_log import TrustLog
+from jurat.audit.credential import (
+    AgentCredential,
+)
+from jurat.audit.key_store import KeyKind, key_file, load_key, make_key, reference_file
+from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, read_statement
 from jurat.cli.keys import command
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, StatementInvalid
-
-AGENT = "after-sales"
+from tests.ceremony_stage import AGENT, begun, jurat, log_of, pending
 
 
 @pytest.fixture(autouse=True)
@@ -26,30 +25,9 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def jurat(folder: Path, *words: str, code: int = 0) -> str:
-    done = CliRunner().invoke(command, [*words, "--keys", str(folder)])
-    said = done.output + str(
-        done.exception if done.exception and not isinstance(done.exception, SystemExit) else ""
-    )
-    assert done.exit_code == code, said
-    return said
-
-
-def log_of(folder: Path) -> TrustLog:
-    return read_log(folder / LOG_FILE, read_root(folder / ROOT_FILE))[0]
-
-
-def pending(folder: Path) -> Path:
-    (file,) = folder.glob("*.pending.json")
-    return file
-
-
 @pytest.fixture
 def acme(tmp_path: Path) -> Path:
-    folder = tmp_path / "acme"
-    jurat(folder, "root", "alice", "bob", "carol", "--org", "acme", "--threshold", "2")
-    jurat(folder, "issuer", "payments")
-    return folder
+    return begun(tmp_path / "acme")
 
 
 def test_three_people_in_three_places_begin_a_root(tmp_path: Path) -> None:
@@ -64,7 +42,11 @@ def test_three_people_in_three_places_begin_a_root(tmp_path: Path) -> None:
     assert "1 more signatures are needed" in said
     assert not (places["alice"] / ROOT_FILE).exists()
     sent = pending(places["alice"])
-    said = jurat(places["carol"], "sign", str(shutil.copy(sent, places["carol"] / "sent.pending.json")))
+    copy = str(shutil.copy(sent, places["carol"] / "sent.pending.json"))
+    said = jurat(places["carol"], "sign", copy, code=1)
+    assert all(keyid in said for keyid in keyids.values()), "who signs sees which keys it will be"
+    assert not (places["carol"] / ROOT_FILE).exists(), "and signs nothing without saying so"
+    said = jurat(places["carol"], "sign", copy, answer="y\n")
     assert "acme version 1, 2 of 3 keys" in said
     assert log_of(places["carol"]).root[0].keys == tuple(sorted(keyids.values()))
     assert not list(places["carol"].glob("*.pending.json"))
@@ -73,13 +55,17 @@ def test_three_people_in_three_places_begin_a_root(tmp_path: Path) -> None:
         shutil.copy(places["carol"] / file, places["bob"] / file)
     assert "1 more signatures" in jurat(places["bob"], "issuer", "payments")
     waiting = shutil.copy(pending(places["bob"]), places["carol"] / "again.pending.json")
-    jurat(places["carol"], "sign", str(waiting))
+    jurat(places["carol"], "sign", str(waiting), answer="y\n")
     assert log_of(places["carol"]).head.size == 2
+    before = (places["carol"] / LOG_FILE).read_bytes()
+    assert "another root is trusted" in jurat(places["carol"], "sign", str(sent), answer="y\n", code=1)
+    assert (places["carol"] / LOG_FILE).read_bytes() == before
 
 
 def test_the_next_root_wants_the_old_and_the_new(acme: Path) -> None:
-    jurat(acme, "root", "bob", "carol", "dave", "--threshold", "3")
+    assert str(acme / ROOT_FILE) in jurat(acme, "root", "bob", "carol", "dave", "--threshold", "3")
     log = log_of(acme)
+    assert read_statement(acme / ROOT_FILE)[1] == log.root[0]
     assert (log.root[0].version, log.root[0].threshold, log.head.size) == (2, 3, 3)
     said = jurat(acme, "root", "bob", "--threshold", "1", "--org", "other", code=2)
     assert "the root here is that of acme" in said
@@ -168,6 +154,13 @@ def test_a_key_is_rotated_without_a_gap(acme: Path) -> None:
     assert re.search(rf"{old} .*revoked", jurat(acme, "list"))
 
 
+def test_a_key_in_a_service_is_rotated_there(acme: Path) -> None:
+    reference = reference_file(acme, AGENT, KeyKind.AGENT)
+    reference.write_text('{"keyid":"did:key:z6Mk","uri":"hv:x"}\n', encoding="utf-8")
+    assert "make the new one there" in jurat(acme, "rotate", AGENT, code=1)
+    assert reference.exists()
+
+
 def test_a_stolen_key_is_revoked(acme: Path) -> None:
     jurat(acme, "issue", AGENT, "--owner", "o")
     keyid = load_key(acme, AGENT, KeyKind.AGENT).keyid
@@ -187,7 +180,7 @@ def test_what_waits_is_not_in_the_log(acme: Path) -> None:
     before = log_of(acme).head
     assert "1 more signatures" in jurat(acme, "revoke", keyid, "--reason", "lost")
     assert log_of(acme).head == before
-    assert parse_payload(opened(read_root(pending(acme)))[0]).type == "revocation"
+    assert read_statement(pending(acme))[1].type == "revocation"
 
 
 def test_without_a_log_it_is_said_how_to_begin(tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def test_a_checkpoint_bears_both_signatures_of_its_log() -> None:
 
 def test_when_a_checkpoint_is_due() -> None:
     notary = notary_of(0)
-    assert not notary.is_due(0.0), "there is nothing to sign"
+    assert not notary.is_due(0.0), "its records may be on their way"
+    assert not notary.is_due(0.9)
+    assert notary.is_due(1.0), "an empty log has a checkpoint, too: one that is hidden has none"
     hashes = leaves(1_200)
     notary.append(hashes[0])
     assert notary.is_due(0.0), "it has signed nothing yet"
@@ -155,6 +157,17 @@ def test_a_name_is_its_parts() -> None:
         Origin("example.com", "c", "t", -1)
 
 
+def test_a_log_that_the_policy_does_not_name_is_passed_over() -> None:
+    """A topic may hold the checkpoints of a log that ended, or was begun under a wrong name; its own are judged."""
+    read = History(policy_of())
+    assert read.add(signed_by(Checkpoint("audit.ended.example/c/audit.decisions/0", 9, bytes(32)))) is None
+    head = read.add(signed_by(head_of(3)))
+    assert head is not None
+    assert head.size == 3
+    with pytest.raises(SignatureInvalid, match="no known key"):
+        read.add(signed_by(head_of(4), key=LogKey(bytes(32))))
+
+
 def test_a_history_is_of_one_topic() -> None:
     other = str(Origin("example.com", "c", "other", 0))
     logs = [*KEY.log_vkeys(str(ORIGIN)), *KEY.log_vkeys(other)]
@@ -212,7 +225,7 @@ def test_the_examples_of_the_specification() -> None:
     assert third in text
     assert second[: second.index("qRXWHAAAAABpgA6A")] + "qRXWHAAAAABpgA6A..." in text
     assert f"{len(second.split()[-1]):,} characters" in text
-    assert f"\n{Resume(3, tree_of(leaves(3)).edge()).print(str(ORIGIN))}\n" in text
+    assert f"\n{Resume(3, tree_of(leaves(3)).edge(), 5).print(str(ORIGIN), KEY)}\n" in text
     line = history.print_line(made.encode()).decode()
     assert line[: line.index("— ")] + "— audit.example.com/..." in text
     assert f"{MAX_LINE_BYTES:,}" in text

@@ -44,12 +44,12 @@ async def test_a_checkpoint_of_ones_own_key_is_a_fork_for_the_owner_of_the_log_a
         _self: object, outputs: Sequence[Output], offsets: Mapping[TopicPartition, tuple[int, str]]
     ) -> None:
         assert outputs == []
-        assert offsets == {log.source: (0, Resume().print(str(ORIGIN)))}
+        assert offsets == {log.source: (0, Resume().print(str(ORIGIN), KEY))}
         if answer is not None:
             raise answer
 
-    async def none_committed(_self: object) -> tuple[int, Resume]:
-        return 0, Resume()
+    async def none_committed(_self: object) -> tuple[Resume, bool]:
+        return Resume(), False
 
     async def no_checkpoint(_self: object) -> tuple[None, None]:
         return None, None

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from jurat.audit import did_key, dsse
+from jurat.audit import did_key, dsse, trust_log
 from jurat.audit.credential import (
     MAX_STATEMENT_BYTES,
     STATEMENT_TYPE,
@@ -280,6 +280,32 @@ def test_sizes_are_bounded() -> None:
         stage.org.log.add(b" " * (MAX_STATEMENT_BYTES + 1))
     long = sealed(changed(stage.agent, owner="x" * 40_000), ISSUER)
     refused(stage, long, StatementInvalid, "40|at most")
+
+
+def test_a_thief_cannot_fill_the_log_up_against_being_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = settled()
+    org = stage.org
+    room = len(org.lines) + 2
+    monkeypatch.setattr(trust_log, "MAX_STATEMENTS", room)
+    monkeypatch.setattr(trust_log, "ROOM_FOR_ROOT", 2)
+    for statement, signers in statements(stage).values():
+        if signers in ((AGENT,), (ISSUER,)):
+            refused(stage, signed(statement, *signers), StatementInvalid, f"more than {room - 2}")
+    org.add(signed(org.revocation(AGENT), "alice", "bob"))
+    org.add(signed(org.issuer("second"), "alice", "bob"))
+    refused(stage, signed(org.revocation(ISSUER), "alice", "bob"), StatementInvalid, f"more than {room}")
+
+
+def test_old_root_keys_put_nothing_in_before_the_next_root() -> None:
+    stage = settled()
+    org = stage.org
+    second = signed(root(org.log.head, version=2), "alice", "bob")
+    org.add(signed(org.session(stage.agent, holder="session 2"), AGENT))  # workers go on meanwhile
+    forged = settled().org
+    forged.add(signed(forged.issuer("thief"), "alice", "bob"))
+    with pytest.raises(StatementInvalid, match="made after 4 statements, expected it after the 5"):
+        forged.log.add(second)
+    org.add(second)
 
 
 def test_what_is_no_envelope_is_refused() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from jurat.agents.after_sales import AFTER_SALES
 from jurat.agents.catalogue import AGENTS
+from jurat.audit.credential import MAX_STATEMENT_BYTES
 from jurat.audit.credential_scope import Limit, Scope
 from jurat.audit.identity import Identity
 from jurat.audit.record import DecisionRecord, Outcome
@@ -24,7 +25,7 @@ from jurat.schemas.errors import (
     KeyNotFound,
     StatementInvalid,
 )
-from jurat.streams import trust_session
+from jurat.streams import trust_session, trust_topic
 from jurat.streams.kafka import Connection, KafkaRecord
 from jurat.streams.trust_session import SessionKeeper, _check_covers, _Session, needs
 from jurat.streams.worker_config import PinnedSession
@@ -112,13 +113,17 @@ def test_the_newest_credential_that_holds_now_is_taken() -> None:
     org.add(signed(second, ISSUER))
     assert keeper(stage)._credential()[1] == second
     assert keeper(stage, now=NOW + timedelta(days=11))._credential()[1] == stage.agent
-    for now in (NOW + timedelta(days=81), NOW - timedelta(hours=2)):
-        with pytest.raises(KeyNotFound, match="jurat keys issue after-sales"):
+    for now, why in (
+        (NOW + timedelta(days=81), r"ended \d+ s ago, by the clock here"),
+        (NOW - timedelta(hours=2), "begins 3600 s from now, by the clock here"),
+    ):
+        with pytest.raises(KeyNotFound, match=f"{why}; issue one: jurat keys issue after-sales"):
             keeper(stage, now=now)._credential()
-    with pytest.raises(KeyNotFound):
-        keeper(stage, holder="stranger")._credential()
+    for holder, why in (("stranger", "has none at all"), (ISSUER, "is no key of this agent")):
+        with pytest.raises(KeyNotFound, match=why):
+            keeper(stage, holder=holder)._credential()
     org.add(signed(org.revocation(ISSUER, effective=at(days=30)), "alice", "bob"))
-    with pytest.raises(KeyNotFound):
+    with pytest.raises(KeyNotFound, match="the issuer credential of payments is revoked"):
         keeper(stage)._credential()
 
 
@@ -136,6 +141,26 @@ def test_a_topic_without_the_trusted_root_is_not_believed() -> None:
     with pytest.raises(StatementInvalid, match="does not hold the root"):
         newer._credential()
     assert made._credential()[1] == stage.agent
+
+
+def test_a_session_that_ended_while_the_machine_slept_signs_nothing() -> None:
+    stage = settled()
+    made = in_session(stage)
+    made._clock = lambda: NOW + timedelta(hours=20)
+    made.now()
+    made._clock = lambda: NOW + timedelta(hours=20, seconds=1)
+    for signs in (made.now, lambda: made.permits(stage.record())):
+        with pytest.raises(CredentialInvalid, match="is over"):
+            signs()
+
+
+def test_what_was_refused_last_is_told() -> None:
+    made = keeper(settled())
+    for number in range(2 * trust_topic.MAX_REFUSED_TOLD):
+        hear(made, b"%d" % number)
+    assert made._read.refusals == len(made._read.refused) * 2
+    hear(made, b"x" * (MAX_STATEMENT_BYTES + 1))
+    assert "at most" in str(made._read.refused[-1])
 
 
 def test_without_a_session_nothing_is_signed() -> None:

@@ -309,6 +309,13 @@ async def test_cosignatures_of_strangers_are_left_out() -> None:
     assert [one.name for one in got] == [NAME, NAME]
 
 
+@pytest.mark.parametrize("url", ["http://a..b", f"http://{'a' * 300}", "http://a:99999", "http://[::1"])
+async def test_a_name_that_no_host_has_is_unavailable(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(WitnessUnavailable, match="did not answer"):
+            await ask(client(session, url), MadeLog(), 0, 3)
+
+
 def policy(*lines: str) -> TlogPolicy:
     return tlog_policy.parse("".join(f"{line}\n" for line in lines).encode())
 
@@ -328,6 +335,10 @@ async def test_a_policy_that_cannot_be_met_is_refused() -> None:
     first, second = WITNESS.witness_vkeys(NAME)
     for lines, told in (
         ((f"witness a {first}", "quorum a"), "URLs of no witness, which is less than the quorum a"),
+        *(
+            ((f"witness a {first} {url}", "quorum a"), "expected http:// or")
+            for url in ("a", "//a", "http://", "ftp://a/")
+        ),
         ((f"witness a {first} http://a/", f"witness b {second} http://b/", "quorum a"), "two URLs"),
     ):
         with pytest.raises(ConfigurationError, match=told):

@@ -37,6 +37,12 @@ def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
     assert [stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()] == [0o600]
 
 
+def test_a_folder_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigurationError, match="chmod o-w"), WitnessStore(tmp_path, witness()):
+        pass
+
+
 def test_what_a_kill_left_over_is_removed(tmp_path: Path) -> None:
     with WitnessStore(tmp_path, witness()) as store:
         store.keep(cosigned(3))

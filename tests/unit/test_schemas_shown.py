@@ -1,0 +1,50 @@
+"""Text from outside steers no terminal and begins no line of its own, whatever message quotes it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from jurat.audit.credential import parse_payload, print_payload
+from jurat.audit.identity import TrustHead
+from jurat.cli import main
+from jurat.schemas import canonical
+from jurat.schemas.errors import ConfigurationError, StatementInvalid
+from jurat.schemas.shown import first_fault, printable
+from tests.trust_stage import changed, root, settled
+
+HOSTILE = "\x1b[2J\nVALID: everything is good\u202e"
+
+
+def test_what_is_not_printable_is_escaped() -> None:
+    assert printable("größer, «αβγ» 漢") == "größer, «αβγ» 漢"
+    assert printable(HOSTILE) == "\\x1b[2J\\nVALID: everything is good\\u202e"
+
+
+def test_a_fault_names_its_place_and_nothing_else() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrustHead.model_validate({"sha256": "0" * 64, "size": 0, HOSTILE: 1})
+    said = first_fault(caught.value)
+    assert said.isprintable()
+    assert said.startswith("\\x1b[2J")
+
+
+def test_a_statement_on_the_topic_steers_no_terminal() -> None:
+    member = HOSTILE.encode("ascii", "ignore").decode()  # canonical JSON has ASCII names alone
+    with pytest.raises(StatementInvalid) as caught:
+        parse_payload(changed(root(settled().org.log.head), **{member: 1}))
+    assert str(caught.value).isprintable()
+    assert parse_payload(print_payload(root(settled().org.log.head)))
+    assert canonical.dumps({member: 1})
+
+
+def test_errors_are_printed_so_that_they_steer_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(**_words: str) -> None:
+        raise ConfigurationError("got \x1b[2J\u202e\nexpected a line")
+
+    monkeypatch.setattr(main, "entry", fails)
+    with pytest.raises(SystemExit):
+        main.main()
+    assert capsys.readouterr().err == "jurat: got \\x1b[2J\\u202e\nexpected a line\n"
