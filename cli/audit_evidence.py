@@ -23,7 +23,7 @@ from jurat.audit.keys import Trust
 from jurat.audit.log import Fault
 from jurat.audit.record import Statement
 from jurat.audit.subject_keys import EvidenceKey
-from jurat.cli.files import writing
+from jurat.cli.files import PRIVATE, writing
 from jurat.cli.log_entries import Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.cli.trust_option import trust_options
@@ -124,6 +124,6 @@ def _written(folder: Path, one: Disclosure, text: bytes | None) -> str:
     name = one.place.removesuffix("/sha256").removesuffix("_sha256").replace("/", ".")
     if text is None:
         return f"{name}  SHA-256 {one.value}  not kept"
-    with writing(folder / name) as file:
+    with writing(folder / name, mode=PRIVATE) as file:
         file.write(text)
     return f"{name}  SHA-256 {one.value}  {len(text)} bytes"

@@ -31,7 +31,7 @@ from jurat.cli.audit_parquet import Parquet
 from jurat.cli.audit_printers import Csv, Printer, RowLines, SignedLines, TablePrinter
 from jurat.cli.audit_selection import selection_options
 from jurat.cli.disclosed import Hidden, export_disclosures, unveiler
-from jurat.cli.files import writing
+from jurat.cli.files import PRIVATE, writing
 from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError
@@ -120,7 +120,7 @@ def command(
         with writing(inputs) as file:
             asyncio.run(_export_inputs(connect(), ended, file))
     if disclosures is not None:
-        with writing(disclosures) as file:
+        with writing(disclosures, mode=PRIVATE) as file:
             asyncio.run(export_disclosures(connect(), read.veiled, file))
     read.hidden.tell()
     if read.left_out:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from jurat.audit import export
 from jurat.schemas.errors import ConfigurationError
@@ -60,8 +60,12 @@ def _reading(source: Path) -> Iterator[IO[bytes]]:
         raise ConfigurationError(f"the file {source} cannot be read to its end: {error}") from error
 
 
+PRIVATE: Final = 0o600
+"""Mode of files that hold what was sealed."""
+
+
 @contextmanager
-def writing(output: Path | None) -> Iterator[IO[bytes]]:
+def writing(output: Path | None, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """Write beside the place and rename at the end, so that half a file never stands under the name.
 
     A link is followed. What is no regular file (a device, a pipe) is written to as it is: renaming would put a file in
@@ -69,6 +73,7 @@ def writing(output: Path | None) -> Iterator[IO[bytes]]:
 
     Args:
         output: the file; None for standard output.
+        mode: of a new file, less what the user's umask takes away.
 
     Raises:
         ConfigurationError: it cannot be written.
@@ -80,7 +85,11 @@ def writing(output: Path | None) -> Iterator[IO[bytes]]:
     partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
     is_device = output.exists() and not output.is_file()
     try:
-        with output.open("wb") if is_device else partial.open("xb") as file:
+        with (
+            output.open("wb")
+            if is_device
+            else open(partial, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file
+        ):
             yield file
         if not is_device:
             partial.replace(place)

@@ -178,7 +178,7 @@ async def _write_history(connection: Connection, output: Path | None) -> int:
 def tiles_(connection: Connection, output: Path) -> None:
     """Write the logs as tiles (c2sp.org/tlog-tiles), for mirrors and for proofs, up to their latest checkpoints.
 
-    What stands there from an earlier time is compared: a log that was rewritten since is an error.
+    What stands there of the same tiles is compared: a log that was rewritten since is an error.
     """
     for line in asyncio.run(_tiles(connection, output)):
         click.echo(line)

@@ -82,9 +82,13 @@ def init(name: str, key_name: str, keys: Path | None) -> None:
             " it to encrypt",
             err=True,
         )
-    click.echo(f"# {'made' if made else 'kept'}: the witness {name}; its key of either kind is enough")
-    for kind, vkey in zip(("ed25519", "mldsa44"), vkeys, strict=True):
-        click.echo(f"witness {key_name}-{kind} {vkey}")
+    click.echo(
+        f"# {'made' if made else 'kept'}: add the URL at which the notary reaches it to the end of both lines"
+    )
+    kinds = [f"{name}/{kind}" for kind in ("ed25519", "mldsa44")]
+    for kind, vkey in zip(kinds, vkeys, strict=True):
+        click.echo(f"witness {kind} {vkey}")
+    click.echo(f"group {name} any {' '.join(kinds)}")
 
 
 @command.command(name="run")

@@ -23,7 +23,7 @@ from jurat.audit.subject_keys import (
     parse_subject_key,
     wrapped_under,
 )
-from jurat.schemas.errors import BrokerUnreachable, DisclosureInvalid, TopicMissing
+from jurat.schemas.errors import BrokerUnreachable, DisclosureInvalid, PartitionFenced, TopicMissing
 from jurat.streams import topics
 from jurat.streams.kafka import Connection, in_our_words, stop_quietly, transactional_producer
 from jurat.streams.replay import replay
@@ -192,6 +192,11 @@ async def _write(connection: Connection, records: Iterable[tuple[Topic, bytes, b
                 ]
                 await asyncio.gather(*written)
                 await producer.commit_transaction()
+    except PartitionFenced as error:
+        raise PartitionFenced(
+            "another erasure began before this one was done; what this one had not done yet stands as before. Erase"
+            " again, one after the other: what is erased already is not erased twice"
+        ) from error
     except TimeoutError as error:
         raise BrokerUnreachable(
             f"got no end of an erasure from {connection.bootstrap_servers} within {TRANSACTION_S:.0f} s; it was done"

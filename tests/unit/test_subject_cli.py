@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import ProducerFenced
 from click.testing import CliRunner, Result
 
 from jurat import settings
@@ -20,6 +21,7 @@ from jurat.audit.key_store import init_approver, trust_approver
 from jurat.audit.keys import PemSigner, Trust, TrustedApprover, print_trust
 from jurat.audit.subject_erasure import state_erasure, statement_of
 from jurat.audit.subject_file import init_master, load_master
+from jurat.audit.subject_keys import MasterKey, SubjectKeyName
 from jurat.cli.audit_replay import command as replay
 from jurat.cli.audit_show import command as show
 from jurat.cli.audit_verify import command as verify
@@ -32,8 +34,11 @@ from jurat.schemas.errors import (
     JuratError,
     KeyNotFound,
     KeyRejected,
+    PartitionFenced,
 )
+from jurat.streams import subject_desk
 from jurat.streams.evidence import subject_of
+from jurat.streams.kafka import Connection
 from tests.golden.audit import sample_log
 from tests.veiled import VeiledLog
 
@@ -190,3 +195,31 @@ def test_an_empty_id_is_refused(command: tuple[str, ...]) -> None:
 def test_an_id_that_is_no_utf8_is_the_one_that_workers_file() -> None:
     key = b"\xff c-7 \xc3\xa9"
     assert as_sealed(os.fsdecode(key)) == subject_of(key, "dec_1") == "\ufffd c-7 \xe9"
+
+
+async def test_an_erasure_that_another_one_ended_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fenced:
+        async def start(self) -> None:
+            raise ProducerFenced
+
+        async def stop(self) -> None:
+            """Nothing was begun."""
+
+    async def kept_of(*_given: object) -> subject_desk.Kept:
+        return subject_desk.Kept((SubjectKeyName("0" * 64, IDS[0]),), ())
+
+    async def nothing(*_given: object) -> str:
+        return "cluster"
+
+    monkeypatch.setattr(subject_desk, "kept_of", kept_of)
+    monkeypatch.setattr(subject_desk, "ensure_topics", nothing)
+    monkeypatch.setattr(subject_desk, "cluster_id_of", nothing)
+    monkeypatch.setattr(subject_desk, "transactional_producer", lambda *_given, **_named: Fenced())
+    with pytest.raises(PartitionFenced, match="another erasure began"):
+        await subject_desk.erase(
+            Connection(bootstrap_servers="127.0.0.1:1"),
+            MasterKey(b"\x01" * 32),
+            ["c-7"],
+            signer=DORA,
+            at=datetime(2026, 11, 26, tzinfo=UTC),
+        )

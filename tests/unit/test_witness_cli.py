@@ -39,9 +39,11 @@ def test_init_prints_lines_that_a_policy_takes(tmp_path: Path) -> None:
     made = call("init", "--name", NAME, "--keys", str(tmp_path))
     again = call("init", "--name", NAME, "--keys", str(tmp_path))
     assert made.replace("made", "kept") == again
-    policy = tlog_policy.parse((made + "group w1 any witness-ed25519 witness-mldsa44\nquorum w1\n").encode())
-    assert [party.key.kind for party in policy.witnesses.values()] == [0x04, 0x06]
-    assert {party.key.name for party in policy.witnesses.values()} == {NAME}
+    other = call("init", "--name", "witness.example.net/w2", "--key", "other", "--keys", str(tmp_path))
+    whole = f"{made}{other}group both all {NAME} witness.example.net/w2\nquorum both\n"
+    policy = tlog_policy.parse(whole.encode())
+    assert [party.key.kind for party in policy.witnesses.values()] == [0x04, 0x06] * 2
+    assert {party.key.name for party in policy.witnesses.values()} == {NAME, "witness.example.net/w2"}
     with pytest.raises(ConfigurationError, match="key name"):
         call("init", "--name", "two words", "--keys", str(tmp_path / "other"))
     assert not (tmp_path / "other").exists(), "no key is made for what is no name"
