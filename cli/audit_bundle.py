@@ -245,12 +245,18 @@ def verified_bundle(file: Path, trusted: Trusted, witness_policy: Path | None) -
     """What a bundle is worth.
 
     Raises:
-        ConfigurationError: a file cannot be read.
+        ConfigurationError: a file cannot be read, or the zip file is something else.
         PolicyFileInvalid: the witness policy is not of its form.
     """
     policy = None if witness_policy is None else read_policy(witness_policy)
     trust, root = trusted.of_bundle()
     data = read_whole(file, at_most=MAX_FILE_BYTES)
+    if not any(
+        name.encode() in data for name in (bundle.MANIFEST, bundle.RECIPE)
+    ):  # a bundle that broke has one
+        raise ConfigurationError(
+            f"{file} is a zip file, but not a bundle, expected one of `jurat audit bundle`"
+        )
     return bundle_verifier.verify(data, trust, policy, digest_of=digest_of, rejudging=Rejudging, root=root)
 
 

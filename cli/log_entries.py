@@ -47,8 +47,9 @@ def export_lines(source: Path, kind: export.Kind) -> Iterator[tuple[int, bytes]]
     """
     for number, line in lines(source):
         if number == 1 and not line.startswith(kind.start) and kind.member not in line:
+            name = "standard input" if str(source) == "-" else source
             raise ConfigurationError(
-                f"{source} is not {kind.what}: its first line begins with {line[:20]!r}, expected {kind.start!r}"
+                f"{name} is not {kind.what}: its first line begins with {line[:20]!r}, expected {kind.start!r}"
             )
         yield number, line
 

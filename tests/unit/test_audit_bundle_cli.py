@@ -266,6 +266,7 @@ NOT_AN_EXPORT = "is not an export of the audit log: its first line begins with"
     ("words", "told"),
     [
         (("verify", "gone.zip", "--witness-policy", "policy.txt"), "gone.zip cannot be read: there is none"),
+        (("verify", "other.zip"), "other.zip is a zip file, but not a bundle"),
         (("verify", "policy.txt"), f"policy.txt {NOT_AN_EXPORT}"),
         (("verify", "decisions.jsonl"), f"decisions.jsonl {NOT_AN_EXPORT}"),
         (("verify", "history.jsonl"), f"history.jsonl {NOT_AN_EXPORT}"),
@@ -301,8 +302,15 @@ def test_a_wrong_file_is_named_and_nothing_is_called_invalid(
 ) -> None:
     monkeypatch.setenv("JURAT_BOOTSTRAP_SERVERS", "nowhere")
     assert run(*MAKE).exit_code == 0
+    with zipfile.ZipFile(folder / "other.zip", "w") as other:
+        other.writestr("minutes.txt", "nothing was decided")
     result = run(*words)
     assert (result.exit_code, told in result.stderr) == (2, True), result.output
+
+
+def test_standard_input_is_named_in_words(folder: Path) -> None:
+    result = CliRunner().invoke(command, ["verify", "-"], input=b"noise\n")
+    assert (result.exit_code, f"standard input {NOT_AN_EXPORT}" in result.stderr) == (2, True)
 
 
 def test_a_line_that_is_broken_in_an_export_is_invalid(folder: Path) -> None:
