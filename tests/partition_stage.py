@@ -80,6 +80,7 @@ class FakeDecider:
     agent = replace(PAYMENT_RETRIER, timers=lambda _situation, _action: {})
     cluster_id = "cluster"
     ids = None
+    vault = None
 
     def __init__(self) -> None:
         self.behaviour: Behaviour | None = None
