@@ -138,6 +138,10 @@ def partition_of_key(key: bytes | None, partitions: int) -> int:
     return 0 if key is None else (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
+_SILENT: Final = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
+"""What the client says of a broker that does not answer."""
+
+
 class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships without types
     """An admin client that says why it may not connect, and never creates a topic by asking for it."""
 
@@ -167,9 +171,7 @@ class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships wit
             ]
             if not unknown:
                 break
-            with suppress(
-                KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
-            ):  # the others answer for it
+            with suppress(*_SILENT):  # the others answer for it
                 answer = await self._get_cluster_metadata(unknown, node_id=broker.nodeId)
                 described |= {one["topic"]: one for one in answer.to_object()["topics"]}
         hidden = [
@@ -184,7 +186,17 @@ class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client ships wit
     async def _get_cluster_metadata(
         self, topics: Sequence[str] | None = None, *, node_id: int | None = None
     ) -> Any:
-        return await self._send_request(MetadataRequest(topics, allow_auto_topic_creation=False), node_id)
+        request = MetadataRequest(topics, allow_auto_topic_creation=False)
+        try:
+            return await self._send_request(request, node_id)
+        except _SILENT:
+            if node_id is not None:
+                raise
+            # Any broker may be asked; the client picks one that may have died since it heard of it.
+            for broker in self._client.cluster.brokers():
+                with suppress(*_SILENT):
+                    return await self._send_request(request, broker.nodeId)
+            raise
 
 
 def group_consumer(connection: Connection, *, group: str) -> AIOKafkaConsumer:
