@@ -36,6 +36,7 @@ from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import SchemaIds, encode
 from jurat.schemas.errors import SchemaError, StreamError
 from jurat.streams import broker_state, topics
+from jurat.streams.context_lag import behind
 from jurat.streams.context_profile import ProfileState, Source, customer_of, fold
 from jurat.streams.context_transport import LedgerConsumer, MendedTransport, credentials
 from jurat.streams.dead_letters import dead_letter
@@ -70,6 +71,9 @@ START_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 10.0
 CANCEL_WITHIN_S: Final = 2.0
 """For what is left after a stop, which is nothing unless the stop went wrong."""
+
+CATCH_UP_S: Final = 10.0
+"""How long after `until_idle_s` it is waited for events that nobody delivers, such as the marks of transactions."""
 
 WATCH_S: Final = 0.05
 """How often the clock of `until_idle_s`, a crash and a signal are looked at."""
@@ -219,7 +223,8 @@ def run_context(
 
     Args:
         connection: the cluster and namespace; topics that are missing are created.
-        until_idle_s: stop after this long without an event, counted from the moment the stream is ready.
+        until_idle_s: stop after this long without an event, counted from the moment the stream is ready, when all is
+            read and committed.
         ids: a Schema Registry's ids; None reads and writes Avro single-object encoding.
 
     Raises:
@@ -252,7 +257,7 @@ async def _run(connection: Connection, until_idle_s: float | None, *, ids: Schem
     try:
         if await _ready(stream, starting, stop):
             _LOG.info("ready after %.1f s", monotonic() - began_s)
-            await _watch(stream, stop, until_idle_s)
+            await _watch(connection, stream, stop, until_idle_s)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             # A second signal ends the process at once.
@@ -278,12 +283,18 @@ async def _ready(stream: ContextStream, starting: asyncio.Task[None], stop: asyn
     return False
 
 
-async def _watch(stream: ContextStream, stop: asyncio.Event, until_idle_s: float | None) -> None:
+async def _watch(
+    connection: Connection, stream: ContextStream, stop: asyncio.Event, until_idle_s: float | None
+) -> None:
     ready_s = monotonic()
     while not (stop.is_set() or stream.app.crashed):
         last_s = ready_s if stream.last_event_s is None else max(ready_s, stream.last_event_s)
-        if until_idle_s is not None and monotonic() - last_s > until_idle_s:
-            return
+        idle_s = monotonic() - last_s
+        if until_idle_s is not None and idle_s > until_idle_s:
+            # What was not delivered yet, or not committed, is no idleness.
+            names = [connection.topic(topic.name) for topic in SOURCES]
+            if idle_s > until_idle_s + CATCH_UP_S or not await behind(connection, GROUP, names):
+                return
         await asyncio.sleep(WATCH_S)
 
 
