@@ -24,7 +24,7 @@ from jurat.audit.note import MAX_NOTE_BYTES
 from jurat.audit.tlog_policy import MAX_POLICY_BYTES, NONE, TlogPolicy
 from jurat.cli.files import writing
 from jurat.cli.main import LOG_FORMAT
-from jurat.cli.options import DURATION, connection_options, keys_option
+from jurat.cli.options import DURATION, connection_options, keys_option, metrics_options
 from jurat.schemas.errors import ConfigurationError, LogForked, NoteInvalid, PolicyFileInvalid
 from jurat.streams import logs, notary_reading
 from jurat.streams.kafka import Connection
@@ -80,17 +80,7 @@ def init(connection: Connection, org: str, keys: Path | None) -> None:
     "--until-idle", "until_idle_s", type=DURATION, help="End when nothing came for this long, e.g. 10s."
 )
 @keys_option
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65_535),
-    metavar="PORT",
-    help=f"Serve /metrics, /livez and /readyz there, 0 for a free port; else {settings.METRICS_PORT}, else nowhere.",
-)
-@click.option(
-    "--metrics-host",
-    metavar="ADDRESS",
-    help=f"Listen on this address; else {settings.METRICS_HOST}, else on 127.0.0.1.",
-)
+@metrics_options
 @connection_options
 def run(
     connection: Connection,
@@ -99,8 +89,7 @@ def run(
     policy: Path | None,
     until_idle_s: float | None,
     keys: Path | None,
-    metrics_port: int | None,
-    metrics_host: str | None,
+    metrics_at: tuple[str, int] | None,
 ) -> None:
     """Sign the logs of the audit topic: each second or 1,000 records a checkpoint, each 30 s when nothing comes.
 
@@ -120,7 +109,6 @@ def run(
         meters=meters,
     )
     with ExitStack() as stack:
-        metrics_at = settings.metrics_address(port=metrics_port, host=metrics_host)
         if metrics_at is not None:
             from jurat.streams.health import HealthServer  # noqa: PLC0415 - a tenth of a second, for those who ask
 

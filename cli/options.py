@@ -54,6 +54,35 @@ def connection_options(command: F) -> F:
     return with_connection  # type: ignore[return-value]  # as above
 
 
+def metrics_options(command: F) -> F:
+    """Add `--metrics-port` and `--metrics-host`; pass `metrics_at`, host and port, None where nothing is served."""
+
+    @click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65_535),
+        metavar="PORT",
+        help=f"Serve /metrics, /livez and /readyz there, 0 for a free port; else {settings.METRICS_PORT},"
+        " else nowhere.",
+    )
+    @click.option(
+        "--metrics-host",
+        metavar="ADDRESS",
+        help=f"Listen on this address; else {settings.METRICS_HOST}, else on 127.0.0.1.",
+    )
+    @functools.wraps(command)
+    def with_metrics(
+        *arguments: object, metrics_port: int | None, metrics_host: str | None, **others: object
+    ) -> object:
+        metrics_at = settings.metrics_address(port=metrics_port, host=metrics_host)
+        if metrics_host and metrics_at is None:
+            raise click.UsageError(
+                f"got the host {metrics_host!r} for metrics, but no port: add --metrics-port or {settings.METRICS_PORT}"
+            )
+        return command(*arguments, metrics_at=metrics_at, **others)
+
+    return with_metrics  # type: ignore[return-value]  # the decorated command keeps its name and help
+
+
 class Duration(click.ParamType):
     """A duration such as `5s`, `200ms`, `2m`; converted to seconds."""
 

@@ -14,7 +14,7 @@ from jurat import models, settings
 from jurat.agents.agent import Agent
 from jurat.agents.catalogue import AGENTS
 from jurat.cli.main import LOG_FORMAT
-from jurat.cli.options import DURATION, connection_options
+from jurat.cli.options import DURATION, connection_options, metrics_options
 from jurat.running import run_agent
 from jurat.schemas.errors import JuratError
 from jurat.streams import logs
@@ -46,17 +46,7 @@ GC_THRESHOLDS: Final = (50_000, 20, 100)
     type=click.Path(path_type=Path, file_okay=False),
     help="Key folder; else JURAT_KEYS_DIR, else the user's.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65_535),
-    metavar="PORT",
-    help=f"Serve /metrics, /livez and /readyz there, 0 for a free port; else {settings.METRICS_PORT}, else nowhere.",
-)
-@click.option(
-    "--metrics-host",
-    metavar="ADDRESS",
-    help=f"Listen on this address; else {settings.METRICS_HOST}, else on 127.0.0.1.",
-)
+@metrics_options
 @click.option(
     "--log-format",
     type=click.Choice(list(map(str, logs.LogFormat))),
@@ -76,8 +66,7 @@ def command(
     until_idle_s: float | None,
     max_in_flight: int,
     keys: Path | None,
-    metrics_port: int | None,
-    metrics_host: str | None,
+    metrics_at: tuple[str, int] | None,
     log_format: str | None,
     log_level: str | None,
 ) -> None:
@@ -86,11 +75,6 @@ def command(
     SIGTERM and Ctrl-C stop it after the decisions in work.
     """
     lines = settings.log_format(log_format)
-    metrics_at = settings.metrics_address(port=metrics_port, host=metrics_host)
-    if metrics_host and metrics_at is None:
-        raise click.UsageError(
-            f"got the host {metrics_host!r} for metrics, but no port: add --metrics-port or {settings.METRICS_PORT}"
-        )
     logs.configure(lines, level=settings.log_level(log_level), text=LOG_FORMAT)
     _collect_seldom()
     try:
