@@ -14,7 +14,9 @@ from click.testing import CliRunner, Result
 
 from jurat import settings
 from jurat.audit import export
+from jurat.audit.disclosure import parse_any
 from jurat.audit.disclosure_file import MAX_LINE_BYTES, parse_line, print_line
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.ed25519 import SigningKey
 from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.key_store import init_approver, trust_approver
@@ -25,6 +27,7 @@ from jurat.audit.subject_keys import MasterKey, SubjectKeyName
 from jurat.cli.audit_replay import command as replay
 from jurat.cli.audit_show import command as show
 from jurat.cli.audit_verify import command as verify
+from jurat.cli.disclosed import Hidden
 from jurat.cli.main import entry
 from jurat.cli.subject import as_sealed
 from jurat.cli.subject import command as subject
@@ -223,3 +226,15 @@ async def test_an_erasure_that_another_one_ended_says_so(monkeypatch: pytest.Mon
             signer=DORA,
             at=datetime(2026, 11, 26, tzinfo=UTC),
         )
+
+
+def test_erased_records_are_no_fault_of_who_asks_by_subject(capsys: pytest.CaptureFixture[str]) -> None:
+    hidden, statements = Hidden(), [parse_any(entry.record.payload) for entry in LOG.entries]
+    lifts = Unveiler(erased=frozenset(IDS[:2]))
+    for statement in statements:
+        hidden.add(statement, lifts)
+    assert hidden.withheld == len(statements) - 2
+    hidden.tell()
+    told = capsys.readouterr().err
+    assert "2 records were erased" in told
+    assert f"{hidden.withheld} records are veiled and not disclosed" in told
