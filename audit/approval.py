@@ -20,26 +20,28 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from jurat.audit import dsse, ed25519
+from jurat.audit import dsse
 from jurat.audit.answered import Approval
 from jurat.audit.coordinates import parse_uri
 from jurat.audit.in_toto import Subject
-from jurat.audit.keys import Signer, Trust, TrustedApprover
+from jurat.audit.keys import Signer, Trust
 from jurat.audit.reasoning import Name, Sha256Hex
 from jurat.audit.record import DecisionRecord, Time, format_time
+from jurat.audit.statement import print_statement, read_statement, signed_by
 from jurat.schemas import canonical
 from jurat.schemas.approvals import MAX_STATEMENT_BYTES, ApprovalAnswered, ApprovalRequested
 from jurat.schemas.decision import decision_id_at
 from jurat.schemas.envelope import Signature
-from jurat.schemas.errors import CanonicalError, KeyNotFound, RecordInvalid, SignatureInvalid
+from jurat.schemas.errors import RecordInvalid, SignatureInvalid
 from jurat.schemas.model import Model
-from jurat.schemas.shown import first_fault
 
 MAX_WHY_CHARS: Final = 500
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:jurat:approval:v1"
+
+_WHAT: Final = "the statement of the approval"
 
 
 class Answer(StrEnum):
@@ -163,25 +165,21 @@ async def answer_to(
         RecordInvalid: the request contradicts itself, or an argument is outside its bounds.
     """
     digest = requested_digest(request)
-    try:
-        payload = canonical.dumps(
-            {
-                "_type": STATEMENT_TYPE,
-                "predicate": {
-                    "agent": request.agent,
-                    "answer": answer.value,
-                    "answered_at": format_time(at),
-                    "approver": approver,
-                    "policy_digest": request.policy_digest,
-                    "role": role,
-                    "why": why,
-                },
-                "predicateType": PREDICATE_TYPE,
-                "subject": [{"digest": {"sha256": digest}, "name": request.decision_id}],
-            }
-        )
-    except CanonicalError as error:
-        raise RecordInvalid(f"the answer cannot be printed: {error}") from error
+    said = {
+        "_type": STATEMENT_TYPE,
+        "predicate": {
+            "agent": request.agent,
+            "answer": answer.value,
+            "answered_at": format_time(at),
+            "approver": approver,
+            "policy_digest": request.policy_digest,
+            "role": role,
+            "why": why,
+        },
+        "predicateType": PREDICATE_TYPE,
+        "subject": [{"digest": {"sha256": digest}, "name": request.decision_id}],
+    }
+    payload = print_statement(said, what=_WHAT)
     parse_statement(payload)
     signature = await signer.sign(dsse.pae(dsse.PAYLOAD_TYPE, payload))
     return ApprovalAnswered(
@@ -200,20 +198,13 @@ def parse_statement(payload: bytes) -> ApprovalStatement:
     Raises:
         RecordInvalid: not canonical, an unknown field or version, out of bounds, or a refusal without a reason.
     """
-    if len(payload) > MAX_STATEMENT_BYTES:
-        raise RecordInvalid(
-            f"got a statement of {len(payload)} bytes, expected at most {MAX_STATEMENT_BYTES}"
-        )
-    try:
-        statement = ApprovalStatement.model_validate_json(payload)
-        printed = canonical.dumps(statement.model_dump(mode="json", by_alias=True))
-    except (ValidationError, CanonicalError) as error:
-        why = first_fault(error) if isinstance(error, ValidationError) else str(error)
-        raise RecordInvalid(f"the statement of the approval breaks its schema: {why}") from error
-    if printed != payload:
-        raise RecordInvalid(
-            "the statement of the approval is not in its one form; expected the exact bytes of docs/spec/approval.md"
-        )
+    statement = read_statement(
+        ApprovalStatement,
+        payload,
+        what=_WHAT,
+        specified="docs/spec/approval.md",
+        max_bytes=MAX_STATEMENT_BYTES,
+    )
     if statement.predicate.answer is Answer.REFUSE and not statement.predicate.why.strip():
         raise RecordInvalid("got a refusal without a reason, expected `why` to say it")
     return statement
@@ -257,20 +248,6 @@ def verify_answer(
         sig=signatures[0].sig.hex(),
     )
     return VerifiedApproval(subject.name, subject.digest.sha256, said, recorded)
-
-
-def signed_by(payload_type: str, payload: bytes, signature: Signature, trust: Trust) -> TrustedApprover:
-    """The trusted person who signed exactly this.
-
-    Raises:
-        SignatureInvalid: the key is no approver's, or did not sign this.
-    """
-    try:
-        person = trust.find_approver(signature.keyid)
-    except KeyNotFound as error:
-        raise SignatureInvalid(f"signed by an unknown key: {error}", keyid=signature.keyid[:100]) from error
-    ed25519.verify(person.public_key, dsse.pae(payload_type, payload), signature.sig)
-    return person
 
 
 def check_recorded(record: DecisionRecord, trust: Trust) -> None:

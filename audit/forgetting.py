@@ -18,16 +18,13 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
-from pydantic import ValidationError
-
 from jurat.audit import dsse
-from jurat.audit.approval import signed_by
 from jurat.audit.keys import Signer, Trust
 from jurat.audit.record import Time, format_time
-from jurat.schemas import canonical
+from jurat.audit.statement import print_statement, read_statement, require_role, signed_by
 from jurat.schemas.approvals import MAX_STATEMENT_BYTES
 from jurat.schemas.envelope import Signature
-from jurat.schemas.errors import CanonicalError, RecordInvalid, SignatureInvalid
+from jurat.schemas.errors import RecordInvalid
 from jurat.schemas.forgetting import ForgetRequested
 from jurat.schemas.model import Identifier, Model
 
@@ -36,6 +33,9 @@ PAYLOAD_TYPE: Final = "application/vnd.jurat.forget.v1+json"
 
 DATA_PROTECTION: Final = "data-protection"
 """The role of the trust file that may have subjects forgotten."""
+
+_WHAT: Final = "the request to forget"
+_SPECIFIED: Final = "docs/spec/forgetting.md"
 
 
 class ForgetStatement(Model):
@@ -86,10 +86,7 @@ def statement_of(*, agent: str, cluster: str, event_key: str, learned_until: dat
         "learned_until": format_time(learned_until),
         "topic": topic,
     }
-    try:
-        payload = canonical.dumps(said)
-    except CanonicalError as error:
-        raise RecordInvalid(f"the request to forget cannot be printed: {error}") from error
+    payload = print_statement(said, what=_WHAT)
     parse_statement(payload)
     return payload
 
@@ -117,22 +114,9 @@ def parse_statement(payload: bytes) -> ForgetStatement:
     Raises:
         RecordInvalid: not canonical, a missing or unknown field, or out of bounds.
     """
-    if len(payload) > MAX_STATEMENT_BYTES:
-        raise RecordInvalid(
-            f"got a statement of {len(payload)} bytes, expected at most {MAX_STATEMENT_BYTES}"
-        )
-    try:
-        statement = ForgetStatement.model_validate_json(payload)
-        printed = canonical.dumps(statement.model_dump(mode="json"))
-    except (ValidationError, CanonicalError) as error:
-        raise RecordInvalid(
-            "the request to forget breaks its schema; expected the statement of docs/spec/forgetting.md"
-        ) from error
-    if printed != payload:
-        raise RecordInvalid(
-            "the request to forget is not in its one form; expected the exact bytes of docs/spec/forgetting.md"
-        )
-    return statement
+    return read_statement(
+        ForgetStatement, payload, what=_WHAT, specified=_SPECIFIED, max_bytes=MAX_STATEMENT_BYTES
+    )
 
 
 def verify_forget(request: ForgetRequested, trust: Trust) -> VerifiedForget:
@@ -148,10 +132,5 @@ def verify_forget(request: ForgetRequested, trust: Trust) -> VerifiedForget:
         raise RecordInvalid(f"got {len(request.signatures)} signatures, expected one")
     said = parse_statement(request.payload)
     person = signed_by(request.payload_type, request.payload, request.signatures[0], trust)  # 2
-    if DATA_PROTECTION not in person.roles:  # 3
-        raise SignatureInvalid(
-            f"got a request to forget of {person.approver}, whom the trust file gives the roles"
-            f" {', '.join(person.roles)}; expected {DATA_PROTECTION} among them",
-            keyid=person.keyid,
-        )
+    require_role(person, DATA_PROTECTION, what="a request to forget")  # 3
     return VerifiedForget(said, person.approver, sha256(request.payload).hexdigest())

@@ -17,16 +17,15 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from jurat.audit import dsse
-from jurat.audit.approval import signed_by
 from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.keys import Signer, Trust
 from jurat.audit.record import Time, format_time
-from jurat.schemas import canonical
+from jurat.audit.statement import print_statement, read_statement, require_role, signed_by
 from jurat.schemas.envelope import Signature
-from jurat.schemas.errors import CanonicalError, RecordInvalid, SignatureInvalid
+from jurat.schemas.errors import RecordInvalid
 from jurat.schemas.model import Identifier, Model
 
 PAYLOAD_TYPE: Final = "application/vnd.jurat.erasure.v1+json"
@@ -40,6 +39,9 @@ MAX_DECISIONS: Final = 1_000
 
 MAX_ENVELOPE_BYTES: Final = 128 * 1024
 """A statement of `MAX_DECISIONS` in base64, and its signature."""
+
+_WHAT: Final = "the statement of an erasure"
+_SPECIFIED: Final = "docs/spec/disclosure.md"
 
 DecisionId = Annotated[str, Field(pattern=r"^dec_[0-9a-f]{32}$")]
 
@@ -86,10 +88,7 @@ def statement_of(*, cluster: str, topic: str, decisions: Iterable[str], at: date
         "erased_at": format_time(at),
         "topic": topic,
     }
-    try:
-        payload = canonical.dumps(said)
-    except CanonicalError as error:
-        raise RecordInvalid(f"the statement of an erasure cannot be printed: {error}") from error
+    payload = print_statement(said, what=_WHAT)
     parse_statement(payload)
     return payload
 
@@ -100,16 +99,12 @@ def parse_statement(payload: bytes) -> ErasureStatement:
     Raises:
         RecordInvalid: not canonical, a missing or unknown field, or out of bounds.
     """
-    try:
-        statement = ErasureStatement.model_validate_json(payload)
-        one_form = canonical.dumps(statement.model_dump(mode="json"))
-    except (ValidationError, CanonicalError) as error:
+    statement = read_statement(
+        ErasureStatement, payload, what=_WHAT, specified=_SPECIFIED, max_bytes=MAX_ENVELOPE_BYTES
+    )
+    if list(statement.decisions) != sorted(set(statement.decisions)):
         raise RecordInvalid(
-            "the statement of an erasure breaks its schema; expected that of docs/spec/disclosure.md"
-        ) from error
-    if one_form != payload or list(statement.decisions) != sorted(set(statement.decisions)):
-        raise RecordInvalid(
-            "the statement of an erasure is not in its one form; expected the exact bytes of docs/spec/disclosure.md"
+            f"{_WHAT} is not in its one form; expected its decisions sorted, each once, as in {_SPECIFIED}"
         )
     return statement
 
@@ -145,10 +140,5 @@ def verify_erasure(envelope: bytes, trust: Trust) -> VerifiedErasure:
     """
     said, payload, signature = check_form(envelope)  # 1
     person = signed_by(PAYLOAD_TYPE, payload, signature, trust)  # 2
-    if DATA_PROTECTION not in person.roles:  # 3
-        raise SignatureInvalid(
-            f"got the statement of an erasure by {person.approver}, whom the trust file gives the roles"
-            f" {', '.join(person.roles)}; expected {DATA_PROTECTION} among them",
-            keyid=person.keyid,
-        )
+    require_role(person, DATA_PROTECTION, what=_WHAT)  # 3
     return VerifiedErasure(said, person.approver, sha256(payload).hexdigest())
