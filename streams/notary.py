@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from jurat.audit.origin import Origin
-from jurat.schemas.errors import BrokerUnreachable, ConfigurationError, LogForked, NoteInvalid
+from jurat.schemas.errors import ConfigurationError, LogForked, NoteInvalid
 from jurat.streams import topics
 from jurat.streams.following import Follower
 from jurat.streams.kafka import (
@@ -34,7 +34,7 @@ from jurat.streams.metrics import PartitionStatus, WorkerStatus
 from jurat.streams.notary_config import NotaryConfig
 from jurat.streams.notary_partition import GROUP, NotaryPartition
 from jurat.streams.patience import Patience
-from jurat.streams.reading import positions_reached
+from jurat.streams.reading import all_taken
 from jurat.streams.topic_admin import ensure_topics
 from jurat.streams.worker_status import heard_at, lag_of
 
@@ -149,20 +149,12 @@ class NotaryWorker(ConsumerRebalanceListener):  # type: ignore[misc]  # the clie
                 last_busy = loop.time()
             limit = self._config.until_idle_s
             if limit is not None and loop.time() - last_busy >= limit:
-                if await self._at_the_end(consumer):
+                if await all_taken(self._connection, consumer, [one.source for one in self._open.values()]):
                     return
                 last_busy = loop.time()
 
     def _unforked(self) -> list[NotaryPartition | _Opening]:
         return [self._open.get(number, _OPENING) for number in self._tasks if number not in self._forked]
-
-    async def _at_the_end(self, consumer: AIOKafkaConsumer) -> bool:
-        sources = [one.source for one in self._open.values()]
-        try:
-            with in_our_words(self._connection):
-                return not sources or await positions_reached(consumer, await consumer.end_offsets(sources))
-        except BrokerUnreachable:
-            return False
 
     def _balance_flow(self, consumer: AIOKafkaConsumer) -> None:
         for number, notary in self._open.items():

@@ -113,6 +113,20 @@ async def positions_reached(consumer: AIOKafkaConsumer, ends: Mapping[TopicParti
     return True
 
 
+async def all_taken(
+    connection: Connection, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+) -> bool:
+    """Tell whether all that stands on these partitions now has been taken from the client.
+
+    Silence alone may be a broker that is slow: only the positions tell. False, too, when no broker answers.
+    """
+    try:
+        with in_our_words(connection):
+            return not partitions or await positions_reached(consumer, await consumer.end_offsets(partitions))
+    except BrokerUnreachable:
+        return False
+
+
 async def read_to_end(
     connection: Connection,
     partitions: Sequence[TopicPartition],

@@ -39,7 +39,7 @@ from jurat.streams.opening import Shared
 from jurat.streams.partition import PartitionProcessor
 from jurat.streams.patience import Patience, Silence
 from jurat.streams.policy_feed import Judges, PolicyFeed
-from jurat.streams.reading import positions_reached
+from jurat.streams.reading import all_taken
 from jurat.streams.shadow import Shadow
 from jurat.streams.tables import Tables
 from jurat.streams.topic_admin import ensure_agent_topics, ensure_topics
@@ -269,7 +269,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
                 last_busy = loop.time()
             limit = self._config.until_idle_s
             if limit is not None and loop.time() - last_busy >= limit:
-                if await self._at_the_end(consumer):
+                partitions = [partition for number in self._open for partition in self._both(number)]
+                if await all_taken(self._connection, consumer, partitions):
                     return
                 last_busy = loop.time()
 
@@ -306,17 +307,6 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
     def _busy(self) -> bool:
         opening = len(self._tasks) != len(self._open) or bool(self._unserved)
         return opening or not self._joined or any(processor.busy for processor in self._open.values())
-
-    async def _at_the_end(self, consumer: AIOKafkaConsumer) -> bool:
-        # Silence alone may be a broker that is slow: only the positions tell that there is nothing more.
-        partitions = [partition for number in self._open for partition in self._both(number)]
-        try:
-            with in_our_words(self._connection):
-                return not partitions or await positions_reached(
-                    consumer, await consumer.end_offsets(partitions)
-                )
-        except BrokerUnreachable:
-            return False
 
     def _balance_flow(self, consumer: AIOKafkaConsumer) -> None:
         for number, processor in self._open.items():
