@@ -39,6 +39,9 @@ MAX_STATEMENT_BYTES: Final = 65_536
 MAX_ROOT_KEYS: Final = 16
 """Root keys are held by people who meet."""
 
+MAX_AGENTS: Final = 256
+"""Agents that an issuer may be bound to: many times what one organisation has, in 17 KB at most."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -83,6 +86,12 @@ def _check_keys(keyids: tuple[str, ...]) -> tuple[str, ...]:
     if list(keyids) != sorted(set(keyids)):
         raise ValueError("the keys are not sorted, or one stands twice")
     return keyids
+
+
+def _check_agents(names: tuple[str, ...]) -> tuple[str, ...]:
+    if list(names) != sorted(set(names)):
+        raise ValueError("the agents are not sorted, or one stands twice")
+    return names
 
 
 Moment = Annotated[str, Field(max_length=30), AfterValidator(_check_moment)]
@@ -151,10 +160,27 @@ class _Credential(Model):
 
 
 class Issuer(_Credential):
-    """Who may issue credentials for agents, signed by the root."""
+    """Who may issue credentials for agents, signed by the root.
+
+    Attributes:
+        agents: the names of those agents, sorted; none means any.
+    """
 
     most_days = 366  # a ceremony a year
+    agents: Annotated[tuple[Label, ...], Field(max_length=MAX_AGENTS), AfterValidator(_check_agents)]
     type: Literal["issuer"] = "issuer"
+
+    def check_issues_for(self, agent: str) -> None:
+        """Check that it may issue credentials for an agent.
+
+        Raises:
+            StatementInvalid: it may not.
+        """
+        if self.agents and agent not in self.agents:
+            raise StatementInvalid(
+                f"got the agent {agent} under the issuer {self.name}, which may issue for"
+                f" {', '.join(self.agents)[:500]} alone"
+            )
 
 
 class AgentCredential(_Credential):

@@ -13,8 +13,9 @@ of them changes nothing:
 5. every signature verifies, and none is of a key that has no say: a root is signed by as many as the last root wants
    *and* by as many as it wants itself, an issuer by as many as the root wants, an agent or a session by the key of its
    parent, a revocation by as many as the root wants or by one key above the revoked one;
-6. a credential's parent is a statement that may issue it, of the same agent; it lasts no longer and allows no more than
-   its parent, at most `MAX_DEPTH` of agents and sessions stand under an issuer, and its holder proved to have the key;
+6. a credential's parent is a statement that may issue it, of the same agent or an issuer for that agent; it lasts no
+   longer and allows no more than its parent, at most `MAX_DEPTH` of agents and sessions stand under an issuer, and its
+   holder proved to have the key;
 7. a key has one kind and one name for good, a root key is nothing else, and a session's key is new;
 8. a revoked key issues nothing more, and nothing more is issued to it: the order of the log decides, no clock;
 9. nothing is trusted before the root statement that the reader was given is met: a log that is older, or another
@@ -286,7 +287,7 @@ class TrustLog:
         else:
             self._check_room(MAX_STATEMENTS - ROOM_FOR_ROOT)  # 1
             above = None if parent is None else parent.statement
-            if parent is None or not isinstance(above, self._may_issue(made)):
+            if parent is None or not isinstance(above, _may_issue(made)):
                 raise StatementInvalid(
                     f"got {_what(made)} under a statement that issues no such thing, or none"
                 )
@@ -301,11 +302,6 @@ class TrustLog:
         if isinstance(made, SessionCredential) and made.keyid in self._named:
             raise StatementInvalid(f"got {_what(made)} with a key that had one before, expected a fresh key")
         return depth
-
-    def _may_issue(
-        self, made: Credential
-    ) -> tuple[type[Issuer], type[AgentCredential]] | type[AgentCredential]:
-        return AgentCredential if isinstance(made, SessionCredential) else (Issuer, AgentCredential)
 
     def _check_under(
         self, made: AgentCredential | SessionCredential, above: Issuer | AgentCredential, depth: int
@@ -326,6 +322,8 @@ class TrustLog:
                     f"got {_what(made)} under {_what(above)}, expected one of the same agent"
                 )
             check_within(made.scope, above.scope)
+        else:
+            above.check_issues_for(made.name)
 
     def _check_room(self, room: int) -> None:
         if len(self._admitted) >= room:
@@ -392,6 +390,10 @@ def _credential(admitted: Admitted) -> Credential:
     if isinstance(made, Root | Revocation):
         raise StatementInvalid(f"got a {made.type} statement, expected a credential")
     return made
+
+
+def _may_issue(made: Credential) -> tuple[type[Issuer], type[AgentCredential]] | type[AgentCredential]:
+    return AgentCredential if isinstance(made, SessionCredential) else (Issuer, AgentCredential)
 
 
 def _what(made: Credential) -> str:

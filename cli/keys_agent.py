@@ -88,6 +88,7 @@ def issue_(
     ceremony = Ceremony(settings.keys_dir(keys))
     log, _lines = ceremony.read()
     issuing, digest = issuer_of(log, by)
+    issuing.check_issues_for(agent)  # before a key is made
     scope = _scope(agent, **scoped)
     wanted = asked_for(asked, "agent", agent, digest) or ceremony.ask("agent", agent, digest)
     days = AGENT_DAYS if scoped["days"] is None else scoped["days"]

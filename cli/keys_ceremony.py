@@ -191,7 +191,8 @@ def told(statement: Statement) -> str:
     if isinstance(statement, Revocation):
         since = f", compromised since {statement.compromised_since}" if statement.compromised_since else ""
         return f"{statement.keyid} after {statement.effective}{since}"
-    return f"{statement.name}  {statement.keyid}  {statement.not_before} to {statement.expiry}"
+    only = f" for {', '.join(statement.agents)}" if isinstance(statement, Issuer) and statement.agents else ""
+    return f"{statement.name}{only}  {statement.keyid}  {statement.not_before} to {statement.expiry}"
 
 
 def shown(statement: Statement) -> str:

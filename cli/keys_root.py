@@ -121,10 +121,15 @@ def sign(file: Path, keys: Path | None) -> None:
 
 @click.command(name="issuer", short_help="Let somebody issue credentials for agents.")
 @click.argument("name")
+@click.option(
+    "--agent", "agents", multiple=True, metavar="NAME", help="Only for this agent, repeatable; else for any."
+)
 @days_option
 @request_option
 @keys_option
-def issuer(name: str, days: int | None, asked: Path | None, keys: Path | None) -> None:
+def issuer(
+    name: str, agents: tuple[str, ...], days: int | None, asked: Path | None, keys: Path | None
+) -> None:
     """Let NAME issue credentials for agents; the root signs.
 
     Without --request the issuer's key stands in this folder, and is made there if it is missing.
@@ -134,7 +139,8 @@ def issuer(name: str, days: int | None, asked: Path | None, keys: Path | None) -
     last, digest = log.root
     wanted = asked_for(asked, "issuer", name, digest) or ceremony.ask("issuer", name, digest)
     times = ceremony.times(ISSUER_DAYS if days is None else days)
-    made = checked(Issuer, members_of(wanted) | times | {"after": ceremony.after(log)})
+    narrowed = {"agents": tuple(sorted(set(agents))), "after": ceremony.after(log)}
+    made = checked(Issuer, members_of(wanted) | times | narrowed)
     line = asyncio.run(issue(made, ceremony.roots_here(last.keys)))
     ceremony.settle(line, missing_signatures(last, line))
 

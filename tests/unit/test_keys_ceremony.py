@@ -137,6 +137,18 @@ def test_what_a_credential_allows(acme: Path) -> None:
     assert "got the agent 'nobody'" in jurat(acme, "issue", "nobody", "--owner", "o", code=1)
 
 
+def test_an_issuer_is_bound_to_agents(acme: Path) -> None:
+    made = jurat(acme, "issuer", "desk", "--agent", "ranker", "--agent", "dunning", "--agent", "ranker")
+    assert "desk for dunning, ranker  did:key:" in made
+    said = jurat(acme, "issue", AGENT, "--owner", "o", "--issuer", "desk", code=1)
+    assert f"got the agent {AGENT} under the issuer desk, which may issue for dunning, ranker alone" in said
+    assert not (acme / f"{AGENT}.key.pem").exists()
+    jurat(acme, "issue", "ranker", "--owner", "o", "--issuer", "desk")
+    before = log_of(acme).head
+    jurat(acme, "issuer", "odd", "--agent", "no such name", code=1)
+    assert log_of(acme).head == before
+
+
 def test_a_key_is_rotated_without_a_gap(acme: Path) -> None:
     jurat(acme, "issue", AGENT, "--owner", "o")
     old = load_key(acme, AGENT, KeyKind.AGENT).keyid

@@ -263,6 +263,25 @@ def test_who_may_revoke() -> None:
     org.add(signed(revocation, "bob", "carol"))
 
 
+def test_an_issuer_issues_for_its_agents_alone() -> None:
+    stage = settled()
+    org = stage.org
+    bound = org.issuer("bound", agents=("dunning", "ranker"))
+    org.add(signed(bound, "alice", "bob"))
+    own = org.agent(bound, holder="new")
+    refused(
+        stage,
+        signed(own, "issuer bound"),
+        StatementInvalid,
+        "after-sales under the issuer bound, .*dunning, ranker",
+    )
+    renamed = org.issuer("bound", agents=("after-sales", "ranker"))
+    org.add(signed(renamed, "alice", "bob"))
+    org.add(signed(org.agent(renamed, holder="new"), "issuer bound"))
+    with pytest.raises(ValueError, match="not sorted, or one stands twice"):
+        org.issuer("unsorted", agents=("ranker", "dunning"))
+
+
 def test_a_later_revocation_takes_nothing_back() -> None:
     stage = settled()
     org = stage.org
