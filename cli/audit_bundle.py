@@ -54,7 +54,7 @@ SHOWN_FAULTS: Final = 20
 _PLAIN_FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command(name="bundle")
+@click.command(name="bundle", short_help="Write a zip file for an auditor.")
 @connect_options
 @click.option("--output", type=_PLAIN_FILE, required=True, help="Write the zip file here.")
 @selection_options

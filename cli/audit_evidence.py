@@ -31,7 +31,7 @@ from jurat.schemas.errors import AuditError, ConfigurationError, DisclosureInval
 from jurat.streams.evidence_reading import Evidence, read_evidence
 
 
-@click.command(name="evidence")
+@click.command(name="evidence", short_help="Write what a record names by digests.")
 @click.argument("decision_id", metavar="ID")
 @connect_options
 @trust_options

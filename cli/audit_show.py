@@ -59,7 +59,7 @@ class _Found:
     is_erased: bool = False
 
 
-@click.command(name="show")
+@click.command(name="show", short_help="Tell the story of one decision.")
 @click.argument("decision_id", metavar="ID")
 @connect_options
 @click.option("--input", "source", type=LOG_FILE, help="Read an export file instead of Kafka.")

@@ -67,7 +67,7 @@ class _Beside:
     live_inputs: Connection | None
 
 
-@click.command(name="verify")
+@click.command(name="verify", short_help="Verify the topic, an export, a bundle or tiles.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
 @connect_options
 @trust_options

@@ -50,7 +50,7 @@ def command() -> None:
     """A local Apache Kafka: start, stop, look."""
 
 
-@command.command()
+@command.command(short_help="Start the broker and wait until it serves.")
 @click.option("--nodes", type=click.Choice(["1", "3"]), help="How many brokers; one unless told.")
 @click.option(
     "--data", "data_dir", type=click.Path(path_type=Path, file_okay=False), help="The folder of the data."

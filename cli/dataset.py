@@ -45,7 +45,7 @@ def command() -> None:
     """Publish a data set as events."""
 
 
-@command.command("retail")
+@command.command("retail", short_help="Publish a retail data set.")
 @click.argument("db", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--requests",

@@ -61,7 +61,7 @@ class PlaceType(click.ParamType):
             self.fail(printable(str(error)), param, ctx)
 
 
-_AGENT = click.argument("agent", type=click.Choice([*sorted(AGENTS), CONTEXT]))
+_AGENT = click.argument("agent", type=click.Choice([*sorted(AGENTS), CONTEXT]), metavar="AGENT")
 _PLACES = click.argument("places", metavar="[PARTITION/OFFSET]...", type=PlaceType(), nargs=-1)
 _ALL = click.option("--all", "every", is_flag=True, help="All letters that wait.")
 _ERROR = click.option("--error", metavar="CLASS", help="Only those with this error class.")
@@ -114,7 +114,7 @@ def show(connection: Connection, agent: str, place: Place, *, raw: bool) -> None
         click.echo(line)
 
 
-@command.command("replay")
+@command.command("replay", short_help="Send letters back to where they came from.")
 @_AGENT
 @_PLACES
 @_ALL
@@ -144,7 +144,7 @@ def replay(
     ctx.exit(_resolve(connection, agent, How.REPLAYED, _wanted(places, error, every=every), by))
 
 
-@command.command("drop")
+@command.command("drop", short_help="List these letters no more.")
 @_AGENT
 @_PLACES
 @_ALL

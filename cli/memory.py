@@ -73,7 +73,9 @@ def command() -> None:
 
 @command.command("show")
 @click.argument("subject", metavar="SUBJECT")
-@click.option("--agent", required=True, type=click.Choice(sorted(AGENTS)), help="Whose memory.")
+@click.option(
+    "--agent", required=True, type=click.Choice(sorted(AGENTS)), metavar="NAME", help="Whose memory."
+)
 @click.option(
     "--as-of",
     "moment",
@@ -95,9 +97,11 @@ def show(connection: Connection, subject: str, agent: str, moment: datetime | No
         _say_who_remembers(agent)
 
 
-@command.command("forget")
+@command.command("forget", short_help="Have an agent forget a subject.")
 @click.argument("subject", metavar="SUBJECT")
-@click.option("--agent", required=True, type=click.Choice(sorted(AGENTS)), help="Whose memory.")
+@click.option(
+    "--agent", required=True, type=click.Choice(sorted(AGENTS)), metavar="NAME", help="Whose memory."
+)
 @click.option("--as", "name", required=True, metavar="NAME", help="Who you are in the trust file.")
 @keys_option
 @connection_options

@@ -46,7 +46,7 @@ def command() -> None:
     """Sign the audit logs: checkpoints, their history, tiles."""
 
 
-@command.command("init")
+@command.command("init", short_help="Make the notary's key, print the logs.")
 @org_option
 @keys_option
 @connection_options
@@ -68,7 +68,7 @@ def init(connection: Connection, org: str, keys: Path | None) -> None:
             click.echo(f"log {vkey}")
 
 
-@command.command("run")
+@command.command("run", short_help="Sign the logs of the audit topic.")
 @org_option
 @click.option(
     "--witness-policy",
@@ -128,7 +128,7 @@ async def _run(connection: Connection, config: NotaryConfig) -> int:
     return worker.published
 
 
-@command.command("history")
+@command.command("history", short_help="Write every checkpoint to a file.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @connection_options
 def history_(connection: Connection, output: Path | None) -> None:
@@ -155,7 +155,7 @@ async def _write_history(connection: Connection, output: Path | None) -> int:
     return others
 
 
-@command.command("tiles")
+@command.command("tiles", short_help="Write the logs as tiles.")
 @click.option(
     "--output",
     required=True,

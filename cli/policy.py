@@ -57,7 +57,7 @@ command.add_command(policy_publication.publish)
 command.add_command(policy_space.command)
 
 
-@command.command()
+@command.command(short_help="Tell every fault of bundles.")
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 def check(bundles: tuple[str, ...]) -> None:
     """Load bundles and their cases, tell every fault, and prove what is wrong with valid policies.
@@ -67,14 +67,14 @@ def check(bundles: tuple[str, ...]) -> None:
     _report([_checked(folder) for folder in _folders(bundles)])
 
 
-@command.command()
+@command.command(short_help="Run the cases of bundles.")
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 def test(bundles: tuple[str, ...]) -> None:
     """Run the cases in tests/*.yaml; without a name, of the same bundles as `check`."""
     _report([_tested(folder) for folder in _folders(bundles)])
 
 
-@command.command()
+@command.command(short_help="Print the Cedar schema of a bundle.")
 @click.argument("bundle")
 @click.option("--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="The Cedar namespace.")
 @click.option("--write", is_flag=True, help=f"Write it into the bundle, as {SCHEMA_FILE}, instead.")

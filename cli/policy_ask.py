@@ -12,7 +12,7 @@ from jurat.cli.bundles import bundle_folder, say
 from jurat.policies import load_bundle
 
 
-@click.command()
+@click.command(short_help="Prove that something is never allowed.")
 @click.argument("bundle")
 @click.argument("question")
 def ask(bundle: str, question: str) -> None:

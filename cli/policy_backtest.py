@@ -47,7 +47,7 @@ _HEADINGS: Final = {
 _VERDICTS: Final = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.ESCALATE: "escalated"}
 
 
-@click.command()
+@click.command(short_help="Judge past decisions by another bundle.")
 @click.argument("new", metavar="NEW_BUNDLE")
 @connect_options
 @click.option("--old", metavar="BUNDLE", help="Compare with this bundle instead of the recorded verdicts.")

@@ -31,8 +31,8 @@ MAX_TABLE_ROWS: Final = 200
 """Keys that a table shows, those of which most was used; `--json` has no bound."""
 
 
-@click.command("budgets")
-@click.argument("agent", type=click.Choice(sorted(AGENTS)))
+@click.command("budgets", short_help="Show what is used and left of budgets.")
+@click.argument("agent", type=click.Choice(sorted(AGENTS)), metavar="AGENT")
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),

@@ -21,7 +21,7 @@ _NEWLY = {Verdict.ALLOW: "newly allowed", Verdict.ESCALATE: "newly escalated", V
 _STYLE = {Verdict.ALLOW: "red", Verdict.ESCALATE: "yellow", Verdict.DENY: "yellow"}
 
 
-@click.command()
+@click.command(short_help="Prove where two bundles differ.")
 @click.argument("old")
 @click.argument("new")
 def diff(old: str, new: str) -> None:

@@ -21,7 +21,7 @@ from jurat.policies.evaluating import Evaluator, JuratEvaluator, PlainEvaluator,
 from jurat.policies.plain import is_plain, load_plain
 
 
-@click.command(name="eval")
+@click.command(name="eval", short_help="Answer Cedar requests.")
 @click.option(
     "--bundle",
     required=True,

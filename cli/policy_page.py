@@ -13,7 +13,7 @@ from jurat.policies.bundle import load_bundle
 from jurat.policies.page import page
 
 
-@click.command(name="page")
+@click.command(name="page", short_help="Print a bundle for people.")
 @click.argument("bundle")
 @click.option(
     "--source",

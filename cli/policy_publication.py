@@ -41,7 +41,7 @@ _as_option = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Publish a bundle, signed.")
 @click.argument("bundle", metavar="BUNDLE")
 @_as_option
 @keys_option
@@ -53,7 +53,7 @@ def publish(connection: Connection, bundle: str, *, signs_as: str, keys: Path | 
     click.echo(f"{'published' if written else 'published before'}: {printable(loaded.name)} {loaded.digest}")
 
 
-@click.command()
+@click.command(short_help="Activate a bundle that was published.")
 @click.argument("bundle", metavar="BUNDLE|DIGEST")
 @click.option(
     "--mode",
@@ -74,7 +74,7 @@ def activate(connection: Connection, bundle: str, *, mode: str, signs_as: str, k
     asyncio.run(_activate(connection, publisher, bundle, mode=Mode(mode), keys=keys))
 
 
-@click.command()
+@click.command(short_help="Show what is active, since when and by whom.")
 @keys_option
 @connection_options
 def active(connection: Connection, *, keys: Path | None) -> None:

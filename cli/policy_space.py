@@ -30,7 +30,7 @@ from jurat.schemas.moments import parse_moment
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
-@click.command("space")
+@click.command("space", short_help="Print what parameters may be.")
 @click.argument("agent_name", metavar="AGENT")
 @click.argument("action_name", metavar="[ACTION]", required=False)
 @click.option("--event", type=_FILE, help="The event that is decided, as `jurat publish` takes it.")

@@ -62,7 +62,7 @@ def init() -> None:
     click.echo(f"made   {path}  (mode 0600; keep a copy: without it, no evidence can be read)")
 
 
-@command.command("show")
+@command.command("show", short_help="Show what is sealed about a person.")
 @click.argument("subject", metavar="ID")
 @click.option("--in-plain", is_flag=True, help="Also look where the ID stands in plain: reads every topic.")
 @connection_options
@@ -83,7 +83,7 @@ def show(connection: Connection, subject: str, *, in_plain: bool) -> None:
             click.echo(f"{topic}  {count} records with the ID in plain")
 
 
-@command.command("erase")
+@command.command("erase", short_help="Erase persons' data.")
 @click.argument("subjects", metavar="ID...", nargs=-1, required=True)
 @click.option("--as", "name", required=True, metavar="NAME", help="Who you are in the trust file.")
 @keys_option

@@ -48,7 +48,7 @@ def declared() -> tuple[topics.Topic, ...]:
     return tuple(dict.fromkeys((*shared, *own)))
 
 
-@command.command("apply")
+@command.command("apply", short_help="Create missing topics, correct settings.")
 @connection_options
 def apply(connection: Connection) -> None:
     """Create missing topics and correct settings; nothing is ever deleted, no replica is moved."""
@@ -67,7 +67,7 @@ def apply(connection: Connection) -> None:
     click.echo(f"{len(declared())} topics are as declared")
 
 
-@command.command("schema")
+@command.command("schema", short_help="Print the Avro schemas of a topic.")
 @click.argument("topic")
 def schema(topic: str) -> None:
     """Print the Avro schema of each event that TOPIC carries, one JSON document a line.
@@ -93,7 +93,7 @@ def carried_by(topic: str) -> list[type[Event]]:
     return carried
 
 
-@command.command("diff")
+@command.command("diff", short_help="Show what `apply` would do.")
 @connection_options
 @click.pass_context
 def diff(ctx: click.Context, connection: Connection) -> None:

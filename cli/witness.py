@@ -60,7 +60,7 @@ def command() -> None:
     """Cosign checkpoints of logs that go on from what was seen before."""
 
 
-@command.command(name="init")
+@command.command(name="init", short_help="Make the witness's key.")
 @name_option
 @key_option
 @keys_option
@@ -91,7 +91,7 @@ def init(name: str, key_name: str, keys: Path | None) -> None:
     click.echo(f"group {name} any {' '.join(kinds)}")
 
 
-@command.command(name="run")
+@command.command(name="run", short_help="Cosign checkpoints over HTTP.")
 @name_option
 @key_option
 @keys_option
@@ -118,7 +118,7 @@ def run(name: str, key_name: str, *, keys: Path | None, logs: Path, data: Path, 
         asyncio.run(_serve(server, witness, host=host, port=port))
 
 
-@command.command(name="show")
+@command.command(name="show", short_help="Print what it cosigned last of each log.")
 @name_option
 @key_option
 @keys_option

@@ -28,7 +28,7 @@ GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 
 @click.command("worker")
-@click.argument("agent", type=click.Choice(sorted(AGENTS)))
+@click.argument("agent", type=click.Choice(sorted(AGENTS)), metavar="AGENT")
 @click.option("--reasoner", type=click.Choice(models.NAMES), default="heuristic", show_default=True)
 @click.option(
     "--until-idle", "until_idle_s", type=DURATION, help="End when nothing came for this long, e.g. 10s."
@@ -72,7 +72,7 @@ def command(
 ) -> None:
     """Run AGENT: it decides the events of its topic, inside its policies, and signs every decision.
 
-    SIGTERM and Ctrl-C stop it after the decisions in work.
+    Without AGENT it says which there are. SIGTERM and Ctrl-C stop it after the decisions in work.
     """
     lines = settings.log_format(log_format)
     logs.configure(lines, level=settings.log_level(log_level), text=LOG_FORMAT)

@@ -234,6 +234,14 @@ def test_every_command_has_its_help() -> None:
         assert done.exit_code == 0, (name, done.output)
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_help_of_a_group_breaks_off(name: str) -> None:
+    command = entry.get_command(click.Context(entry), name)
+    if isinstance(command, click.Group):
+        said = CliRunner().invoke(command, ["--help"], terminal_width=80).output
+        assert "..." not in said.partition("Commands:")[2]
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     assert CliRunner().invoke(entry, ["nonsense"]).exit_code == 2
 
