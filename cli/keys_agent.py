@@ -6,10 +6,12 @@ Not here: the root and issuers (`keys_root.py`), what these commands share (`key
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic import ValidationError
 
 from jurat import settings
 from jurat.audit.credential import AgentCredential
@@ -37,6 +39,9 @@ AGENT_DAYS: Final = 90
 
 LIMIT_DIGITS: Final = 16
 """A canonical integer has no more."""
+
+DIGEST_DIGITS: Final = 64
+"""SHA-256 in hex."""
 
 
 @click.command(name="request", short_help="Ask for a credential for a key that stands here.")
@@ -75,7 +80,7 @@ def request_(name: str, kind: str, by: str | None, keys: Path | None) -> None:
     "--limit", "limits", multiple=True, metavar="PATH=MOST", help="For example context.amount_minor=50000."
 )
 @click.option("--namespace", metavar="NAME", help=f"Of its topics; else {settings.NAMESPACE}.")
-@days_option
+@days_option(AgentCredential, AGENT_DAYS)
 @request_option
 @keys_option
 def issue_(
@@ -90,11 +95,10 @@ def issue_(
     issuing, digest = issuer_of(log, by)
     scope = _scope(agent, **scoped)
     wanted = asked_for(asked, "agent", agent, digest) or ceremony.ask("agent", agent, digest)
-    days = AGENT_DAYS if scoped["days"] is None else scoped["days"]
     made = checked(
         AgentCredential,
         members_of(wanted)
-        | ceremony.times(days, until=issuing.expiry)
+        | ceremony.times(scoped["days"], until=issuing.expiry)
         | {"after": ceremony.after(log), "owner": owner, "scope": scope},
     )
     signer = issuers_key(ceremony, issuing)
@@ -108,7 +112,7 @@ def _scope(
     policies: tuple[str, ...],
     limits: tuple[str, ...],
     namespace: str | None,
-    days: int | None,  # noqa: ARG001 - of the command, not of the scope
+    days: int,  # noqa: ARG001 - of the command, not of the scope
 ) -> Scope:
     from jurat.agents.catalogue import AGENTS  # noqa: PLC0415  # imports every agent, which the other commands need not
     from jurat.streams.trust_session import needs  # noqa: PLC0415  # as above
@@ -116,6 +120,12 @@ def _scope(
     if name not in AGENTS:
         raise ConfigurationError(f"got the agent {name!r}, expected one of {', '.join(sorted(AGENTS))}")
     whole = needs(AGENTS[name], Connection("", settings.namespace_of(namespace)))
+    for digest in policies:
+        if len(digest) != DIGEST_DIGITS or not set(digest) <= set("0123456789abcdef"):
+            raise click.UsageError(
+                f"got the policies {digest!r}, expected the digest of a bundle, 64 hex digits: jurat policy check"
+                " BUNDLE prints it"
+            )
     foreign = sorted(set(actions) - set(whole.actions))
     if foreign:
         raise ConfigurationError(
@@ -134,9 +144,14 @@ def _scope(
 
 def _limit(text: str) -> Limit:
     path, _equals, most = text.partition("=")
-    if not most.isdecimal() or len(most) > LIMIT_DIGITS:
-        raise click.UsageError(f"got the limit {text!r}, expected one such as context.amount_minor=50000")
-    return checked(Limit, {"most": int(most), "of": path})
+    is_number = most.isascii() and most.isdecimal() and len(most) <= LIMIT_DIGITS
+    with suppress(ValidationError):
+        if is_number:
+            return Limit(most=int(most), of=path)
+    raise click.UsageError(
+        f"got the limit {text!r}, expected one such as context.amount_minor=50000: a path of the policy input, below"
+        " resource or context, and the largest number"
+    )
 
 
 @click.command(name="rotate", short_help="Make a new key for an agent.")

@@ -9,17 +9,18 @@ statement looks like (`jurat.audit.credential`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import click
 from pydantic import ValidationError
 
 from jurat import settings
 from jurat.audit.credential import (
+    AgentCredential,
     Issuer,
     Revocation,
     Root,
@@ -58,14 +59,24 @@ from jurat.schemas.moments import parse_moment
 from jurat.schemas.shown import first_fault, printable
 
 M = TypeVar("M", bound=Model)
+F = TypeVar("F", bound=Callable[..., Any])
 
 EARLIER: Final = timedelta(minutes=5)
 """A credential begins by so much before it is made: clocks differ."""
 
-MOST_DAYS: Final = 366
-"""What lasts longest, an issuer, may last so long; who issues what says the rest."""
 
-days_option = click.option("--days", type=click.IntRange(1, MOST_DAYS), help="How long it lasts.")
+def days_option(kind: type[Issuer | AgentCredential], default: int) -> Callable[[F], F]:
+    """The option `--days` of a command that issues a credential of a kind, which may last so long at most."""
+    most = kind.most_days
+    return click.option(
+        "--days",
+        type=click.IntRange(1, most),
+        default=default,
+        show_default=True,
+        help=f"How long it lasts, {most} at most.",
+    )
+
+
 request_option = click.option(
     "--request",
     "asked",

@@ -74,6 +74,24 @@ def test_the_next_root_wants_the_old_and_the_new(acme: Path) -> None:
     assert log_of(acme).root[0].version == 2
 
 
+def test_nothing_is_made_of_a_root_that_may_not_be(tmp_path: Path) -> None:
+    for words, code, told in (
+        (("a", "b", "--org", "Acme Corp", "--threshold", "1"), 1, "got the organisation name 'Acme Corp'"),
+        (("a", "a", "--org", "acme", "--threshold", "2"), 2, "got a threshold of 2 for 1 keys"),
+        (("a", "--threshold", "1"), 2, "expected --org for the first root"),
+    ):
+        assert told in jurat(tmp_path, "root", *words, code=code)
+    assert not list(tmp_path.glob("*.pem"))
+
+
+def test_whose_root_keys_are_here_is_listed(acme: Path) -> None:
+    key_file(acme, "bob", KeyKind.ROOT).unlink()
+    alice = load_key(acme, "alice", KeyKind.ROOT).keyid
+    table = jurat(acme, "list")
+    assert re.search(rf"acme, alice +{alice} .* here", table)
+    assert len(re.findall(r"root +acme +did:key:\S+ .* not here", table)) == 1, table
+
+
 def test_an_agent_asks_and_an_issuer_issues(acme: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
@@ -122,9 +140,10 @@ def test_what_a_credential_allows(acme: Path) -> None:
     for wrong, said in (
         (("--action", "fly"), "got the actions fly"),
         (("--limit", "context.amount_minor"), "expected one such as"),
-        (("--limit", "amount=5"), "of: String should match"),
-        (("--policy", "abc"), "policies"),
-        (("--days", "91"), "at most 90 days"),
+        (("--limit", "amount=5"), "expected one such as context.amount_minor=50000"),
+        (("--policy", "abc"), "expected the digest of a bundle, 64 hex digits"),
+        (("--owner", ""), "owner: expected text of 1 characters or more"),
+        (("--days", "91"), "not in the range 1<=x<=90"),
         (("--issuer", "nobody"), "expected --issuer and one of: payments"),
     ):
         with_error = CliRunner().invoke(
