@@ -111,7 +111,7 @@ def command(
         read_policy(witness_policy)
         policy = read_whole(witness_policy, at_most=MAX_POLICY_BYTES)
 
-    async def take() -> tuple[BundleMaker, Trust, int]:
+    async def take() -> tuple[BundleMaker, Trust, tuple[bytes, ...], int]:
         async with begun(log_entries(source, connect)) as entries:
             read = await trusted.beside(source, connect)
             keys = trusted.under(read)
@@ -124,13 +124,13 @@ def command(
             async with aclosing(checkpoints_of(checkpoints, connect)) as notes:
                 async for one in notes:
                     maker.checkpoint(one)
-        return maker, keys, taking.unread + taking.hidden.withheld
+        return maker, keys, lifts.erasures, taking.unread + taking.hidden.withheld
 
-    maker, keys, unread = asyncio.run(take())
+    maker, keys, erasures, unread = asyncio.run(take())
     policies, missing = asyncio.run(
         _policies(maker.digests, folders, None if source is not None else connect(), keys)
     )
-    data, proved = maker.made(policies)
+    data, proved = maker.made(policies, erasures=erasures)
     with writing(output) as file:
         file.write(data)
     for digest in missing:
@@ -270,6 +270,8 @@ def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
     click.echo(f"  their policies say the same again: {report.rejudged}")
     if report.withheld:
         click.echo(f"  veiled and NOT DISCLOSED: {report.withheld}; what is in them was not checked")
+    if report.erased:
+        click.echo(f"  veiled and erased, as a signed statement says: {report.erased}")
     for found in report.findings:
         click.echo(f"  {found.verdict.value} ({found.count}): {printable(str(found.first))}")
     for fault in report.faults[1:SHOWN_FAULTS]:

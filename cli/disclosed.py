@@ -6,7 +6,7 @@ there, and that is no error. Not here: what a disclosure proves (`jurat.audit.di
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -98,7 +98,7 @@ async def unveiler(
     if given is not None:
         file = _File(given, trust)
         try:
-            yield Unveiler(file, erased=file.erased)
+            yield Unveiler(file, erased=file.erased, erasures=_statements(file.erased))
         finally:
             file.close()
         return
@@ -107,13 +107,14 @@ async def unveiler(
         return
     connection, master = connect(), settings.subject_keys()
     # Where nobody may state an erasure, no statement counts.
-    erased = await read_erased(connection, trust) if trust.approvers else frozenset[str]()
+    erased = await read_erased(connection, trust) if trust.approvers else {}
+    stated = _statements(erased)
     if master is None:
-        yield Unveiler(erased=erased)
+        yield Unveiler(erased=erased, erasures=stated)
         return
     evidence = await read_evidence(connection, master, only=only)
     try:
-        yield Unveiler(evidence, erased=erased)
+        yield Unveiler(evidence, erased=erased, erasures=stated)
     finally:
         evidence.close()
 
@@ -153,12 +154,12 @@ class _File:
 
     def __init__(self, source: Path, trust: Trust) -> None:
         self._held = SpillingStore(max_bytes=HELD_BYTES)
-        self.erased: set[str] = set()
+        self.erased: dict[str, bytes] = {}
         try:
             for number, line in lines(source, at_most=MAX_LINE_BYTES):
                 read = parse_line(line, number)
                 if isinstance(read, bytes):
-                    self.erased.update(_verified(read, trust, number))
+                    self.erased.update(dict.fromkeys(_verified(read, trust, number), read))
                 else:
                     name, disclosures = read
                     self._held.put(name, print_disclosures(disclosures))
@@ -174,6 +175,10 @@ class _File:
     def close(self) -> None:
         """Let go of what was spilled."""
         self._held.close()
+
+
+def _statements(erased: Mapping[str, bytes]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(erased.values()))
 
 
 def _verified(envelope: bytes, trust: Trust, number: int) -> tuple[str, ...]:
