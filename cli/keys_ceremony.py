@@ -285,15 +285,32 @@ def issuer_of(log: TrustLog, name: str | None) -> tuple[Issuer, str]:
     return found[name]
 
 
-def issuers_key(ceremony: Ceremony, issuing: Issuer) -> Signer:
-    """The key of an issuer, which must stand here."""
-    signer = ceremony.signers(KeyKind.ISSUER).get(issuing.keyid)
+def holder_of(log: TrustLog, name: str, keyid: str) -> tuple[AgentCredential, str]:
+    """The newest credential of an agent's key, which may pass on what it has."""
+    for one in log.credentials_of(keyid):
+        if isinstance(one.statement, AgentCredential) and one.statement.name == name:
+            return one.statement, one.digest
+    known = {
+        one.statement.keyid
+        for one in log.statements
+        if isinstance(one.statement, AgentCredential) and one.statement.name == name
+    }
+    raise KeyNotFound(
+        f"got {keyid}, which has no credential of {name} here, expected one of: {', '.join(sorted(known)) or 'none'}",
+        keyid=keyid,
+    )
+
+
+def key_of(ceremony: Ceremony, above: Issuer | AgentCredential) -> Signer:
+    """The key of who issues, which must stand here."""
+    kind = KeyKind.ISSUER if isinstance(above, Issuer) else KeyKind.AGENT
+    signer = ceremony.signers(kind).get(above.keyid)
     if signer is None:
-        here = ", ".join(names_here(ceremony.folder, KeyKind.ISSUER)) or "none"
+        here = ", ".join(names_here(ceremony.folder, kind)) or "none"
         raise KeyNotFound(
-            f"there is no key {issuing.keyid} of the issuer {issuing.name} in {ceremony.folder} that can be used;"
-            f" issuers' keys here: {here}",
-            keyid=issuing.keyid,
+            f"there is no key {above.keyid} of the {above.type} {above.name} in {ceremony.folder} that can be used;"
+            f" keys of the kind here: {here}",
+            keyid=above.keyid,
         )
     return signer
 

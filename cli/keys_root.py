@@ -27,7 +27,7 @@ from jurat.cli.keys_ceremony import (
     checked,
     days_option,
     issuer_of,
-    issuers_key,
+    key_of,
     members_of,
     moment_of,
     request_option,
@@ -186,7 +186,7 @@ def revoke(
         ceremony.settle(line, missing_signatures(last, line))
     else:
         issuing, _digest = issuer_of(log, by)
-        ceremony.add(asyncio.run(issue(made, [issuers_key(ceremony, issuing)])))
+        ceremony.add(asyncio.run(issue(made, [key_of(ceremony, issuing)])))
 
 
 COMMANDS: Final = (root, sign, issuer, revoke)

@@ -116,6 +116,46 @@ def test_an_agent_asks_and_an_issuer_issues(acme: Path, tmp_path: Path) -> None:
     )
 
 
+def test_an_agents_key_passes_on_what_it_has_or_less(acme: Path, tmp_path: Path) -> None:
+    jurat(acme, "issue", AGENT, "--owner", "o", "--limit", "context.amount_minor=50000", "--days", "30")
+    first = load_key(acme, AGENT, KeyKind.AGENT).keyid
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for file in (ROOT_FILE, LOG_FILE):
+        shutil.copy(acme / file, theirs / file)
+    asked = tmp_path / "asked.json"
+    words = ["request", AGENT, "--under", first, "--keys", str(theirs)]
+    asked.write_text(CliRunner().invoke(command, words, catch_exceptions=False).stdout)
+    passing = ("issue", AGENT, "--owner", "machine 2", "--under", first, "--request", str(asked))
+    for wrong, code, said in (
+        (("--limit", "context.amount_minor=50001"), 1, "expected one that only narrows"),
+        (("--action", "fly"), 1, "got the actions fly"),
+        (("--issuer", "payments"), 2, "expected the request of the other key alone"),
+        (("--limit", "context.amount_minor=1", "--limit", "context.amount_minor=2"), 1, "stands twice"),
+    ):
+        assert said in jurat(acme, *passing, *wrong, code=code)
+    assert "jurat keys request" in jurat(acme, "issue", AGENT, "--owner", "o", "--under", first, code=2)
+    assert log_of(acme).head.size == 3
+    said = jurat(acme, *passing, "--action", "exchange_delivered_order_items")
+    given = load_key(theirs, AGENT, KeyKind.AGENT).keyid
+    assert given in said
+    made = list(log_of(acme).statements)[-1]
+    above = log_of(acme).credentials_of(first)[0].statement
+    assert isinstance(made.statement, AgentCredential)
+    assert isinstance(above, AgentCredential)
+    assert (made.depth, made.statement.keyid, made.statement.expiry) == (2, given, above.expiry)
+    assert made.statement.scope.limits == above.scope.limits, "a limit that is not told stays"
+    assert made.statement.scope.actions == ("exchange_delivered_order_items",)
+    assert re.search(rf"delegation +{AGENT} +{given} .* not here", jurat(acme, "list"))
+    jurat(acme, "revoke", first, "--reason", "stolen", "--issuer", "payments")
+    assert "no: the agent credential" in jurat(acme, "list")
+    stranger = load_key(acme, "alice", KeyKind.ROOT).keyid
+    assert f"expected one of: {', '.join(sorted((first, given)))}" in jurat(
+        acme, "request", AGENT, "--under", stranger, code=1
+    )
+    assert "expected it alone" in jurat(acme, "request", "x", "--under", first, "--kind", "issuer", code=2)
+
+
 def test_what_a_credential_allows(acme: Path) -> None:
     words = ("--owner", "team@acme", "--namespace", "test", "--days", "30")
     jurat(
