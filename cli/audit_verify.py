@@ -249,7 +249,7 @@ async def _verify(
     faults = [] if seen is None else list(seen.faults)
     if ledger is not None:
         faults += await _add_decisions(ledger, beside, agents)
-    async with lifting as lifts, begun(raw_entries(file, connect)) as entries:
+    async with begun(raw_entries(file, connect)) as entries, lifting as lifts:
         if file is None:  # again: records up to the end that is fixed now may know of more statements
             keys = trusted.under(await trusted.beside(file, connect))
         verifier = Verifier(

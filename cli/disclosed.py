@@ -82,7 +82,7 @@ class Hidden:
 async def unveiler(
     source: Path | None, connect: Connect, *, given: Path | None, trust: Trust, only: str | None = None
 ) -> AsyncIterator[Unveiler]:
-    """Who lifts the veils of a log.
+    """Who lifts the veils of a log; ask once its end is fixed, as what is sealed is committed with its record.
 
     Args:
         source: the export file that the log is read from; None for the audit topic.
@@ -106,17 +106,14 @@ async def unveiler(
         yield Unveiler()
         return
     connection, master = connect(), settings.subject_keys()
-    # Where nobody may state an erasure, no statement counts.
-    erased = await read_erased(connection, trust) if trust.approvers else {}
-    stated = _statements(erased)
-    if master is None:
-        yield Unveiler(erased=erased, erasures=stated)
-        return
-    evidence = await read_evidence(connection, master, only=only)
+    evidence = None if master is None else await read_evidence(connection, master, only=only)
     try:
-        yield Unveiler(evidence, erased=erased, erasures=stated)
+        # After the evidence: what was erased until then is stated by now. Where nobody may state it, nothing counts.
+        erased = await read_erased(connection, trust) if trust.approvers else {}
+        yield Unveiler(evidence, erased=erased, erasures=_statements(erased))
     finally:
-        evidence.close()
+        if evidence is not None:
+            evidence.close()
 
 
 async def export_disclosures(connection: Connection, decisions: Iterable[str], file: IO[bytes]) -> None:
