@@ -28,6 +28,7 @@ TRUST: Final = "trust.json"
 TRUST_ROOT: Final = "root.json"
 TRUST_LOG: Final = "trust-log.jsonl"
 WITNESS_POLICY: Final = "witness-policy.txt"
+ERASURES: Final = "erasures.jsonl"
 KEYS: Final = "keys/"
 
 MAX_RECORDS: Final = 20_000
@@ -214,7 +215,7 @@ def _sorted_out(
     checkpoints: dict[tuple[int, int], bytes] = {}
     consistency: dict[tuple[int, int, int], tuple[bytes, ...]] = {}
     policies: dict[str, dict[str, bytes]] = {}
-    known = {MANIFEST, RECIPE, TRUST, TRUST_ROOT, TRUST_LOG, WITNESS_POLICY}
+    known = {MANIFEST, RECIPE, TRUST, TRUST_ROOT, TRUST_LOG, WITNESS_POLICY, ERASURES}
     known |= {file(one.name) for one in records for file in (envelope_file, proof_file, disclosures_file)}
     for name, data in files.items():
         if name in known or _KEY.fullmatch(name):

@@ -24,6 +24,7 @@ from jurat.audit.log import LogEntry
 from jurat.audit.merkle import Tree
 from jurat.audit.pem import public_pem
 from jurat.audit.record import DecisionRecord
+from jurat.audit.subject_erasure import check_form
 from jurat.audit.tlog_policy import parse as parse_policy
 from jurat.audit.tlog_proof import TlogProof
 from jurat.schemas.errors import BundleInvalid, ProofInvalid
@@ -149,11 +150,14 @@ class BundleMaker:
             partition.covered += 1
             partition.kept[head.size] = signed
 
-    def made(self, policies: Mapping[str, Mapping[str, bytes]]) -> tuple[bytes, int]:
+    def made(
+        self, policies: Mapping[str, Mapping[str, bytes]], *, erasures: Iterable[bytes] = ()
+    ) -> tuple[bytes, int]:
         """Print the bundle.
 
         Args:
             policies: files of policy bundles, by digest and path.
+            erasures: envelopes of statements of erasures; those of its records are included.
 
         Returns:
             The zip file, and how many of its records have a proof.
@@ -182,6 +186,10 @@ class BundleMaker:
                 at = bisect_right(sizes, one.index)
                 if at < len(sizes):  # the earliest checkpoint with this leaf in it
                     files[bundle.proof_file(one.name)] = _proof(one, partition, sizes[at])
+        taken = {one.decision_id for partition in self._partitions.values() for one in partition.taken}
+        stated = sorted({one for one in erasures if not taken.isdisjoint(check_form(one)[0].decisions)})
+        if stated:
+            files[bundle.ERASURES] = b"".join([one + b"\n" for one in stated])
         for digest, contents in policies.items():
             files |= {f"policies/{digest}/{path}": data for path, data in contents.items()}
         proved = [one.name for one in listed if bundle.proof_file(one.name) in files]

@@ -20,6 +20,7 @@ class BundleReport:
         proved: how many of them are in the log, under a checkpoint that the quorum saw.
         rejudged: of how many the policies said the same again.
         withheld: how many are veiled and not disclosed: what they hide was not checked.
+        erased: how many are veiled and not disclosed, as a signed statement of their erasure says why.
         is_recipe: whether `VERIFY.md` is word for word what this release writes.
         findings: what was found, the worst first; none where it is valid.
         faults: what does not hold, the first of it.
@@ -30,6 +31,7 @@ class BundleReport:
     proved: int
     rejudged: int
     withheld: int
+    erased: int
     is_recipe: bool
     findings: tuple[Finding, ...]
     faults: tuple[Fault, ...]
@@ -48,6 +50,7 @@ class BundleReport:
             "proved": self.proved,
             "evaluatedAgain": self.rejudged,
             "notDisclosed": self.withheld,
+            "erased": self.erased,
             "recipeIsKnown": self.is_recipe,
             "findings": [
                 {"verdict": one.verdict.value, "count": one.count, "first": str(one.first)}

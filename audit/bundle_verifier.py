@@ -11,7 +11,8 @@ Keys and witness policy are arguments; nothing in a bundle says what to trust. C
 7. each record holds by itself: signature, form, agent, approvals, the key's standing at the earliest moment at which
    the quorum had seen it, and its policies say the same again, where they are there;
 8. its name is of its place and id, its inputs are of the checkpoints' cluster, and no other has its id, leaf or number
-   in its chain; those that follow one another in a chain are linked, and stand in the log in that order.
+   in its chain; those that follow one another in a chain are linked, and stand in the log in that order;
+9. statements of erasures are of their form, and those of people who are known are signed by them, who may.
 
 A fault does not stop the checks: all are counted. `VERIFY.md` is run by people, and whoever made the bundle wrote it:
 it is told where it is not the text written here. Verdicts are those of the log, the worst finding: `UNPROVEN`
@@ -42,6 +43,7 @@ from jurat.audit.merkle import verify_consistency, verify_inclusion
 from jurat.audit.origin import parse as parse_origin
 from jurat.audit.pem import public_pem
 from jurat.audit.standing import Standing
+from jurat.audit.subject_erasure import check_form, verify_erasure
 from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.trust_log import TrustLog
 from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge
@@ -92,7 +94,7 @@ def verify(
         found = Findings()
         fault = Fault(Place(), str(error))
         found.add(LogVerdict.INVALID, fault)
-        return BundleReport(0, 0, 0, 0, is_recipe=False, findings=found.all(), faults=(fault,), heads=())
+        return BundleReport(0, 0, 0, 0, 0, is_recipe=False, findings=found.all(), faults=(fault,), heads=())
     verifying = _Verifying(held)
     if root is not None:
         trust = verifying.with_credentials(trust, root)  # 4
@@ -100,6 +102,7 @@ def verify(
         verifying.check_checkpoints(History(policy))  # 2, 3
     policies = verifying.check_policies(digest_of)  # 5
     verifying.check_keys()
+    verifying.check_erasures(trust)  # 9
     again = None if rejudging is None or not policies else rejudging(policies)
     return verifying.report(
         Examiner(trust, rejudge=again, unveiler=Unveiler(verifying)), is_witnessed=policy is not None
@@ -112,6 +115,7 @@ class _Verifying:
         self._found = Findings()
         self._faults: list[Fault] = []
         self._disclosures: dict[str, bytes] = {}
+        self._erased: set[str] = set()
         self._heads: dict[tuple[int, int], WitnessedHead] = {}
         self._cluster: str | None = None
         self._places = {(place[0], signed): place for place, signed in held.checkpoints.items()}
@@ -127,7 +131,7 @@ class _Verifying:
         sizes: dict[int, list[int]] = {}
         for partition, size in sorted(self._heads):
             sizes.setdefault(partition, []).append(size)
-        proved = rejudged = withheld = 0
+        proved = rejudged = withheld = erased = 0
         verified: list[_Verified] = []
         for listed in held.records:
             with self._at(listed):
@@ -143,7 +147,9 @@ class _Verifying:
                 elif one.standing is Standing.UNPROVEN:
                     self._unproven(entry.place, "no witness tells when its key signed it")
                 rejudged += one.again == SAME
-                withheld += bool(one.veil)
+                if one.veil:
+                    erased += one.veil in self._erased
+                    withheld += one.veil not in self._erased
                 verified.append(_Verified(listed, decision_id, one))
         self._check_together(verified)  # 8
         if not held.records:
@@ -155,6 +161,7 @@ class _Verifying:
             proved=proved,
             rejudged=rejudged,
             withheld=withheld,
+            erased=erased,
             is_recipe=_is_recipe(held),
             findings=found,
             faults=tuple(self._faults),
@@ -215,6 +222,21 @@ class _Verifying:
                     Place(), f"policies/{digest}: got files with the digest {got}: they are not that bundle"
                 )
         return good
+
+    def check_erasures(self, trust: Trust) -> None:
+        """The statements of erasures; of somebody whom the verifier does not know they say nothing."""
+        data = self._held.files.get(bundle.ERASURES)
+        if data is None:
+            return
+        with _Noting(self, Place()):
+            listed = data.removesuffix(b"\n").split(b"\n")
+            if listed != sorted(set(listed)) or not data.endswith(b"\n"):
+                raise BundleInvalid(f"got {bundle.ERASURES} with lines that are not sorted, or one twice")
+            known = {person.keyid for person in trust.approvers}
+            for line in listed:
+                _said, _payload, signature = check_form(line)
+                if signature.keyid in known:
+                    self._erased.update(verify_erasure(line, trust).said.decisions)
 
     def check_keys(self) -> None:
         """The public keys, which somebody may take out of a bundle that holds."""

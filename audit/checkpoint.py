@@ -44,12 +44,20 @@ class Checkpoint:
         return "".join([f"{line}\n" for line in lines])
 
 
-def parse(text: str) -> Checkpoint:
-    """Read the text of a checkpoint, as it stands in a note.
+def parse(text: str | bytes) -> Checkpoint:
+    """Read the text of a checkpoint, without the signatures of the note that it stands in.
+
+    Args:
+        text: as `note.parse` gives it, or its bytes.
 
     Raises:
         NoteInvalid: it is not of the form of one.
     """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()
+        except UnicodeDecodeError as error:
+            raise NoteInvalid("got a checkpoint that is not UTF-8") from error
     lines = text.split("\n")
     if len(lines) < 4 or lines.pop() != "" or "" in lines:
         raise NoteInvalid("got a text of other than three or more lines, none of them empty")

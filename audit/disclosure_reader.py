@@ -58,10 +58,12 @@ class Unveiler:
     Attributes:
         disclosed: who has disclosures; None where nobody has.
         erased: ids of decisions of which verified statements say that their disclosures were destroyed.
+        erasures: these statements, as they stand.
     """
 
     disclosed: Disclosed | None = None
     erased: Collection[str] = frozenset()
+    erasures: tuple[bytes, ...] = ()
 
     def lift(self, statement: Statement) -> Statement:
         """The statement with its values, where they are at hand; as it is otherwise.

@@ -205,7 +205,7 @@ class Tree:
         return size
 
 
-def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
+def verify_inclusion(index: int, size: int, leaf_hash: bytes, proof: Sequence[bytes], root: bytes) -> None:
     """Check that a leaf hash stands at `index` in the tree of `size` leaves with this root.
 
     Raises:
@@ -215,9 +215,9 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     """
     if not 0 <= index < size:
         raise ProofInvalid(f"got the index {index}, expected one below the size {size}")
-    if len(leaf) != HASH_SIZE:
-        raise ProofInvalid(f"got a leaf hash of {len(leaf)} bytes, expected {HASH_SIZE}")
-    fn, sn, node = index, size - 1, leaf
+    if len(leaf_hash) != HASH_SIZE:
+        raise ProofInvalid(f"got a leaf hash of {len(leaf_hash)} bytes, expected {HASH_SIZE}")
+    fn, sn, node = index, size - 1, leaf_hash
     for sibling in proof:
         if len(sibling) != HASH_SIZE or sn == 0:
             raise ProofInvalid("got an inclusion proof with a wrong length, or a hash that is not 32 bytes")
@@ -238,8 +238,7 @@ def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, proof
     """Check that one tree is a prefix of another: `size1` leaves with `root1` of `size2` leaves with `root2`.
 
     Raises:
-        ProofInvalid: it is not, the proof has another shape, or `size1` is 0 and `size2` is not (every tree
-        starts
+        ProofInvalid: it is not, the proof has another shape, or `size1` is 0 and `size2` is not (every tree starts
             with the empty one, so that proves nothing).
 
     Source: RFC 9162, section 2.1.4.2.

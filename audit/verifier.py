@@ -7,7 +7,8 @@ Checks, for each entry in the order of the log:
 3. so is a head that witnesses vouch for, and one of them covers the entry;
 4. the envelope verifies under a trusted key;
 5. the payload is a record in its one form and does not contradict itself; a veiled one is unveiled where its
-   disclosures are at hand, which must be its own, and where not, 9, 11, 13 and 14 look at it as far as it shows;
+   disclosures are at hand, which must be its own; where only those of others are, it is told; 9, 11, 13 and 14 look at
+   what is not disclosed as far as it shows;
 6. the record is of the agent that the key speaks for, and of the chain that the envelope names;
 7. the chain stays in one partition, `seq` and `prev` follow, and its inputs are of the log's cluster;
 8. no input of this chain was recorded before;
@@ -23,9 +24,8 @@ At the end, 2, 3: every head was met; 13: decision events and records have each 
 of every chain the inputs are known. Where what a check needs beside the log was not given, the report says so.
 
 Nothing ends the reading: everything is counted, and the first finding of each verdict is named. Memory: at most two
-bits per input, the right edge of each tree, what budgets' windows hold and the heads, beside the ledger of decisions
-where one is given. 4 to 6 and 9 to 11 stand in `verifier_record.py`, as they need one record alone; 7, 8, 12 and 15 in
-`verifier_chain.py`; heads in `verifier_heads.py`; verdicts and report in `verifier_report.py`.
+bits per input, the right edge of each tree, what budgets' windows hold, the heads, and a ledger of decisions that is
+given. `verifier_record.py` has 4 to 6 and 9 to 11, which need one record alone; `verifier_chain.py` 7, 8, 12 and 15.
 
 Not here: reading logs, sharing the work among processes (`jurat.streams.verifying`).
 """
@@ -58,6 +58,7 @@ from jurat.audit.verifier_report import (
     InputsChecked,
     LogVerdict,
     Report,
+    left_out,
     no_checkpoint,
     not_run,
 )
@@ -157,9 +158,7 @@ class Verifier:
         """
         examined, statement = self._examiner.examine(entry, witnessed_at=self.witnessed_at(entry.partition))
         fault = self.take(examined)
-        if fault is not None or statement is None:
-            return fault or Fault(entry.place, "it is no record")
-        return statement
+        return fault or statement or Fault(entry.place, "it is no record")
 
     def witnessed_at(self, partition: int, *, ahead: int = 0) -> int | None:
         """T of the next entry of a partition, or of one that comes so many entries later."""
@@ -192,13 +191,13 @@ class Verifier:
         if facts is None:  # 4, 5, 6
             number, reason = examined.refused or (Check.FORM, "it is no record")
             return self._invalid(_place(examined), reason, Check(number))
-        self._count_veil(facts)
+        self._count_veil(examined, facts)
         fault = self._follow(examined, facts)
         self._tell_unproven(examined, partition.tree.size - 1, facts.standing)
         return fault
 
     def fault(self, place: Place, reason: str, check: int | None = None) -> None:
-        """Note something that does not hold; also for entries that could not be read at all."""
+        """Note something that does not hold; also for entries that could not be read."""
         self._findings.add(LogVerdict.INVALID, Fault(place, reason, check))
 
     def add_history(self, history: History) -> None:
@@ -342,13 +341,15 @@ class Verifier:
         else:
             ledger.add_withheld()
 
-    def _count_veil(self, facts: Facts) -> None:
+    def _count_veil(self, examined: Examined, facts: Facts) -> None:
         if facts.veil == LIFTED:
             self._disclosed += 1
         elif facts.veil is not None and facts.veil in self._unveiler.erased:
             self._erased += 1
         elif facts.veil is not None:
             self._withheld += 1
+            if self._unveiler.disclosed is not None:
+                self._findings.add(LogVerdict.UNPROVEN, left_out(_place(examined)))
 
     def _check_usage(self, facts: Facts) -> None:
         if facts.veil and any(used.key is not None for used in facts.budgets):

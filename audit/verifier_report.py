@@ -22,8 +22,9 @@ from jurat.audit.origin import Origin
 class LogVerdict(StrEnum):
     """What the verifier says of a log, the worst last.
 
-    `UNPROVEN`: nothing is wrong, but there was nothing to prove, or no witness vouches for it yet. `INCOMPLETE`: an
-    input has no record. `SUSPECT`: somebody else may have had a key when it signed. `INVALID`: something does not hold.
+    `UNPROVEN`: nothing is wrong, but there was nothing to prove, no witness vouches for it yet, or disclosures were
+    given and some of them left out. `INCOMPLETE`: an input has no record.
+    `SUSPECT`: somebody else may have had a key when it signed. `INVALID`: something does not hold.
     """
 
     VALID = "VALID"
@@ -251,6 +252,16 @@ def no_checkpoint(named: Origin) -> Fault:
         f"there is no checkpoint of {named}, which the witness policy names: a whole partition was left out, or no"
         " notary has signed it yet",
         Check.WITNESSED.value,
+    )
+
+
+def left_out(place: Place) -> Fault:
+    """The finding for a veiled record without disclosures, where others have theirs."""
+    return Fault(
+        place,
+        "its disclosures are not among those at hand, and no trusted person states that they were erased, so nobody"
+        " knows what it hides",
+        Check.FORM.value,
     )
 
 

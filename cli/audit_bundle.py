@@ -1,7 +1,9 @@
 """`jurat audit bundle`: some decisions in a zip file that an auditor checks with no network and no Kafka.
 
-Rules upheld here: what is no record is said and is no leaf; half a file never stands under the name that was asked for.
-Nothing is verified when a bundle is made, but that the log has the roots of its checkpoints.
+Rules upheld here: what is no record is said and is no leaf; what no trusted key signed, and what stands in the log once
+more, is said and is a leaf alone, so that whoever may write to the topic spoils no bundle; half a file never stands
+under the name that was asked for. Nothing else is verified when a bundle is made, but that the log has the roots of its
+checkpoints.
 
 Not here: what a bundle holds (`jurat.audit.bundle_making`), whether it holds (`jurat.audit.bundle_verifier`).
 """
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
-from jurat.audit import bundle, bundle_verifier
+from jurat.audit import bundle, bundle_verifier, dsse
 from jurat.audit.bundle_making import BundleMaker
 from jurat.audit.bundle_report import BundleReport
 from jurat.audit.bundle_zip import MAX_FILE_BYTES
@@ -38,7 +40,7 @@ from jurat.cli.log_entries import LOG_FILE, Connect, begun, checkpoints_of, log_
 from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.policies.folder import digest_of, shipped_bundle, shipped_bundles
-from jurat.schemas.errors import AuditError, ConfigurationError, TopicMissing
+from jurat.schemas.errors import AuditError, ChainBroken, ConfigurationError, TopicMissing
 from jurat.schemas.shown import printable
 from jurat.streams.rejudging import Rejudging, bundles_in, bundles_published
 
@@ -111,26 +113,26 @@ def command(
         read_policy(witness_policy)
         policy = read_whole(witness_policy, at_most=MAX_POLICY_BYTES)
 
-    async def take() -> tuple[BundleMaker, Trust, int]:
+    async def take() -> tuple[BundleMaker, Trust, tuple[bytes, ...], int]:
         async with begun(log_entries(source, connect)) as entries:
             read = await trusted.beside(source, connect)
             keys = trusted.under(read)
             maker = BundleMaker(keys, policy, statements=None if read is None else (read[0], read[2]))
             async with unveiler(source, connect, given=disclosures, trust=keys) as lifts:
-                taking = _Taking(maker, wanted, lifts, with_disclosures=with_disclosures)
+                taking = _Taking(maker, wanted, lifts, trust=keys, with_disclosures=with_disclosures)
                 await taking.read(entries)
                 taking.hidden.tell()
         if maker.has_policy:
             async with aclosing(checkpoints_of(checkpoints, connect)) as notes:
                 async for one in notes:
                     maker.checkpoint(one)
-        return maker, keys, taking.unread + taking.hidden.withheld
+        return maker, keys, lifts.erasures, taking.unread + taking.hidden.withheld
 
-    maker, keys, unread = asyncio.run(take())
+    maker, keys, erasures, unread = asyncio.run(take())
     policies, missing = asyncio.run(
         _policies(maker.digests, folders, None if source is not None else connect(), keys)
     )
-    data, proved = maker.made(policies)
+    data, proved = maker.made(policies, erasures=erasures)
     with writing(output) as file:
         file.write(data)
     for digest in missing:
@@ -141,8 +143,8 @@ def command(
     click.echo(f"sha256 {sha256(data).hexdigest()}")
     if unread:
         raise AuditError(
-            f"{unread} entries of the log could not be read, so that nobody can tell whether they belong into the"
-            " bundle"
+            f"{unread} entries of the log are not in the bundle, and may belong into it; what is wrong with each is"
+            " said above"
         )
 
 
@@ -165,16 +167,24 @@ class _Taking:
 
     Attributes:
         hidden: records that hide whether they are asked for.
-        unread: how many entries are no records.
+        unread: how many entries are no records, or none that can be shown.
     """
 
     def __init__(
-        self, maker: BundleMaker, wanted: Selection, lifts: Unveiler, *, with_disclosures: bool
+        self,
+        maker: BundleMaker,
+        wanted: Selection,
+        lifts: Unveiler,
+        *,
+        trust: Trust,
+        with_disclosures: bool,
     ) -> None:
         self._maker = maker
         self._wanted = wanted
         self._lifts = lifts
+        self._trust = trust
         self._with_disclosures = with_disclosures
+        self._taken: set[bytes] = set()
         self.hidden = Hidden()
         self.unread = 0
 
@@ -198,9 +208,25 @@ class _Taking:
             self._maker.leaf(entry, None)
             return
         record = statement.predicate
+        if not self._wanted(record):
+            self._maker.leaf(entry, None)
+            return
+        try:
+            self._check(entry)
+        except AuditError as error:
+            self._leave_out(entry.place, str(error))
+            self._maker.leaf(entry, None)
+            return
         at_hand = self._lifts.disclosed if self._with_disclosures and veiled.is_veiled else None
         disclosed = None if at_hand is None else at_hand.of(record.decision_id)
-        self._maker.leaf(entry, record if self._wanted(record) else None, disclosures=disclosed)
+        self._maker.leaf(entry, record, disclosures=disclosed)
+
+    def _check(self, entry: LogEntry) -> None:
+        dsse.verify(entry.record, self._trust)
+        payload = sha256(entry.record.payload).digest()
+        if payload in self._taken:
+            raise ChainBroken("got a record that stands in the log before, byte by byte")
+        self._taken.add(payload)
 
     def _leave_out(self, place: Place, why: str) -> None:
         click.echo(printable(f"jurat: left out: {place}: {why}"), err=True)
@@ -270,6 +296,8 @@ def print_bundle_report(report: BundleReport, *, as_json: bool) -> None:
     click.echo(f"  their policies say the same again: {report.rejudged}")
     if report.withheld:
         click.echo(f"  veiled and NOT DISCLOSED: {report.withheld}; what is in them was not checked")
+    if report.erased:
+        click.echo(f"  veiled and erased, as a signed statement says: {report.erased}")
     for found in report.findings:
         click.echo(f"  {found.verdict.value} ({found.count}): {printable(str(found.first))}")
     for fault in report.faults[1:SHOWN_FAULTS]:

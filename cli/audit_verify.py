@@ -98,7 +98,11 @@ class _Beside:
     metavar="BUNDLE",
     help="Evaluate the policies again: a bundle, or a folder of bundles; repeatable.",
 )
-@click.option("--with-policies", is_flag=True, help="Evaluate again by the bundles on the topic of policies.")
+@click.option(
+    "--with-policies",
+    is_flag=True,
+    help="Evaluate again by the bundles on the topic of policies, and those that come with jurat.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(1, MAX_JOBS),
@@ -206,6 +210,7 @@ def _check_alone(what: str, why: str, *given: object) -> None:
 def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> Rejudge | None:
     if not folders and live is None:
         return None
+    from jurat.policies.folder import shipped_bundle, shipped_bundles  # noqa: PLC0415 - as below
     from jurat.streams.rejudging import (  # noqa: PLC0415 - the policy engine, which few verifications need
         Rejudging,
         bundles_in,
@@ -214,7 +219,10 @@ def _policies(folders: Iterable[str], live: Connection | None, trust: Trust) -> 
 
     found = bundles_in(bundle_folder(name) for name in folders)
     if live is not None:
-        found |= asyncio.run(bundles_published(live, trust))
+        # Agents judge by the bundles that come with jurat until others are published: these are on no topic.
+        found |= bundles_in(map(shipped_bundle, shipped_bundles()))
+        with suppress(TopicMissing):
+            found |= asyncio.run(bundles_published(live, trust))
     return Rejudging(found)
 
 
@@ -241,7 +249,7 @@ async def _verify(
     faults = [] if seen is None else list(seen.faults)
     if ledger is not None:
         faults += await _add_decisions(ledger, beside, agents)
-    async with lifting as lifts, begun(raw_entries(file, connect)) as entries:
+    async with begun(raw_entries(file, connect)) as entries, lifting as lifts:
         if file is None:  # again: records up to the end that is fixed now may know of more statements
             keys = trusted.under(await trusted.beside(file, connect))
         verifier = Verifier(

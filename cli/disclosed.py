@@ -6,7 +6,7 @@ there, and that is no error. Not here: what a disclosure proves (`jurat.audit.di
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -82,7 +82,7 @@ class Hidden:
 async def unveiler(
     source: Path | None, connect: Connect, *, given: Path | None, trust: Trust, only: str | None = None
 ) -> AsyncIterator[Unveiler]:
-    """Who lifts the veils of a log.
+    """Who lifts the veils of a log; ask once its end is fixed, as what is sealed is committed with its record.
 
     Args:
         source: the export file that the log is read from; None for the audit topic.
@@ -98,7 +98,7 @@ async def unveiler(
     if given is not None:
         file = _File(given, trust)
         try:
-            yield Unveiler(file, erased=file.erased)
+            yield Unveiler(file, erased=file.erased, erasures=_statements(file.erased))
         finally:
             file.close()
         return
@@ -106,16 +106,14 @@ async def unveiler(
         yield Unveiler()
         return
     connection, master = connect(), settings.subject_keys()
-    # Where nobody may state an erasure, no statement counts.
-    erased = await read_erased(connection, trust) if trust.approvers else frozenset[str]()
-    if master is None:
-        yield Unveiler(erased=erased)
-        return
-    evidence = await read_evidence(connection, master, only=only)
+    evidence = None if master is None else await read_evidence(connection, master, only=only)
     try:
-        yield Unveiler(evidence, erased=erased)
+        # After the evidence: what was erased until then is stated by now. Where nobody may state it, nothing counts.
+        erased = await read_erased(connection, trust) if trust.approvers else {}
+        yield Unveiler(evidence, erased=erased, erasures=_statements(erased))
     finally:
-        evidence.close()
+        if evidence is not None:
+            evidence.close()
 
 
 async def export_disclosures(connection: Connection, decisions: Iterable[str], file: IO[bytes]) -> None:
@@ -153,12 +151,12 @@ class _File:
 
     def __init__(self, source: Path, trust: Trust) -> None:
         self._held = SpillingStore(max_bytes=HELD_BYTES)
-        self.erased: set[str] = set()
+        self.erased: dict[str, bytes] = {}
         try:
             for number, line in lines(source, at_most=MAX_LINE_BYTES):
                 read = parse_line(line, number)
                 if isinstance(read, bytes):
-                    self.erased.update(_verified(read, trust, number))
+                    self.erased.update(dict.fromkeys(_verified(read, trust, number), read))
                 else:
                     name, disclosures = read
                     self._held.put(name, print_disclosures(disclosures))
@@ -174,6 +172,10 @@ class _File:
     def close(self) -> None:
         """Let go of what was spilled."""
         self._held.close()
+
+
+def _statements(erased: Mapping[str, bytes]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(erased.values()))
 
 
 def _verified(envelope: bytes, trust: Trust, number: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ list.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from jurat import settings
 from jurat.audit import did_key, public_key
+from jurat.audit.forgetting import DATA_PROTECTION
 from jurat.audit.key_store import (
     TRUST_FILE,
     KeyKind,
@@ -32,7 +34,7 @@ from jurat.cli import keys_agent, keys_root
 from jurat.cli.keys_ceremony import Ceremony
 from jurat.cli.keys_table import ANOTHER, private_key, trust_log_table
 from jurat.cli.options import keys_option
-from jurat.schemas.errors import ConfigurationError, KeyNotFound
+from jurat.schemas.errors import BundleError, ConfigurationError, KeyNotFound
 
 PIPE_WIDTH = 200
 """Columns of a table that does not go to a terminal: wide enough that nothing is folded."""
@@ -131,8 +133,38 @@ def trust(keyid: str, approver: str, roles: tuple[str, ...], keys: Path | None) 
             f"jurat: the key of {approver} in {folder} has another id than {keyid}; this does not trust what it signs",
             err=True,
         )
+    before = _roles_of(folder, keyid)
+    asked = _roles_asked()
+    unknown = sorted(set(added.roles) - asked)
+    if unknown:
+        click.echo(
+            f"jurat: no policies here ask for the role {', '.join(unknown)}; known are"
+            f" {', '.join(sorted(asked))}. Was it misspelt? It is right where other bundles ask for it",
+            err=True,
+        )
     path = trust_approver(folder, added)
     click.echo(f"trusted  {approver}  {', '.join(added.roles)}  {keyid}  in {path}")
+    if before not in ((), added.roles):
+        click.echo(f"in place of the roles that this key had: {', '.join(before)}", err=True)
+
+
+def _roles_of(folder: Path, keyid: str) -> tuple[str, ...]:
+    """The roles that a key has in the trust file; none where there is no such key or file."""
+    path = folder / TRUST_FILE
+    approvers = load_trust(path).approvers if path.exists() else ()
+    return next((person.roles for person in approvers if person.keyid == keyid), ())
+
+
+def _roles_asked() -> frozenset[str]:
+    """The roles that the bundles of this process's agents may ask for, and the one that erases."""
+    from jurat.agents.catalogue import AGENTS  # noqa: PLC0415  # imports every agent, which the other commands need not
+    from jurat.policies import known_bundle, load_bundle  # noqa: PLC0415  # the same
+
+    asked = {DATA_PROTECTION}
+    for name in sorted({agent.bundle for agent in AGENTS.values()}):
+        with suppress(BundleError, ConfigurationError):  # what is wrong with a bundle is told by who uses it
+            asked.update(load_bundle(known_bundle(name)).approvers)
+    return frozenset(asked)
 
 
 @command.command(name="show", short_help="Print public keys as PEM.")

@@ -6,13 +6,15 @@ Not here: the root and issuers (`keys_root.py`), what these commands share (`key
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic import ValidationError
 
 from jurat import settings
-from jurat.audit.credential import AgentCredential
+from jurat.audit.credential import AgentCredential, Issuer
 from jurat.audit.credential_issue import issue, print_request
 from jurat.audit.credential_scope import Limit, Scope
 from jurat.audit.key_store import KeyKind, load_key, make_key, reference_file, retire_key
@@ -22,8 +24,9 @@ from jurat.cli.keys_ceremony import (
     asked_for,
     checked,
     days_option,
+    holder_of,
     issuer_of,
-    issuers_key,
+    key_of,
     members_of,
     request_option,
 )
@@ -38,6 +41,9 @@ AGENT_DAYS: Final = 90
 LIMIT_DIGITS: Final = 16
 """A canonical integer has no more."""
 
+DIGEST_DIGITS: Final = 64
+"""SHA-256 in hex."""
+
 
 @click.command(name="request", short_help="Ask for a credential for a key that stands here.")
 @click.argument("name")
@@ -45,8 +51,11 @@ LIMIT_DIGITS: Final = 16
     "--kind", type=click.Choice(["agent", "issuer"]), default="agent", show_default=True, help="What NAME is."
 )
 @click.option("--issuer", "by", metavar="NAME", help="Who shall issue an agent's; else the only issuer.")
+@click.option(
+    "--under", metavar="KEYID", help="Instead of an issuer: a key of the agent, which passes on what it has."
+)
 @keys_option
-def request_(name: str, kind: str, by: str | None, keys: Path | None) -> None:
+def request_(name: str, kind: str, *, by: str | None, under: str | None, keys: Path | None) -> None:
     """Ask for a credential for NAME, whose key stands in this folder, and is made there if it is missing.
 
     The request is printed, for `jurat keys issue --request` where the issuer's key is, or for `jurat keys issuer
@@ -54,16 +63,26 @@ def request_(name: str, kind: str, by: str | None, keys: Path | None) -> None:
     """
     ceremony = Ceremony(settings.keys_dir(keys))
     log, _lines = ceremony.read()
+    if under is not None and (kind == "issuer" or by is not None):
+        raise click.UsageError(
+            "got --under with --issuer or --kind issuer, expected it alone: an agent's key issues"
+        )
     if kind == "issuer":
         asked = ceremony.ask("issuer", name, log.root[1])
     else:
-        asked = ceremony.ask("agent", name, issuer_of(log, by)[1])
+        above = issuer_of(log, by) if under is None else holder_of(log, name, under)
+        asked = ceremony.ask("agent", name, above[1])
     click.echo(print_request(asked), nl=False)
 
 
 @click.command(name="issue", short_help="Issue a credential for an agent.")
 @click.argument("agent")
 @click.option("--issuer", "by", metavar="NAME", help="Who issues it; else the only issuer.")
+@click.option(
+    "--under",
+    metavar="KEYID",
+    help="Instead of an issuer: a key of AGENT that stands here, passing on what it has.",
+)
 @click.option("--owner", required=True, metavar="WHO", help="Who answers for the agent.")
 @click.option(
     "--action", "actions", multiple=True, metavar="NAME", help="Only these; default: all of the agent."
@@ -75,48 +94,75 @@ def request_(name: str, kind: str, by: str | None, keys: Path | None) -> None:
     "--limit", "limits", multiple=True, metavar="PATH=MOST", help="For example context.amount_minor=50000."
 )
 @click.option("--namespace", metavar="NAME", help=f"Of its topics; else {settings.NAMESPACE}.")
-@days_option
+@days_option(AgentCredential, AGENT_DAYS)
 @request_option
 @keys_option
 def issue_(
-    agent: str, *, by: str | None, owner: str, keys: Path | None, asked: Path | None, **scoped: Any
+    agent: str,
+    *,
+    by: str | None,
+    under: str | None,
+    owner: str,
+    namespace: str | None,
+    days: int,
+    keys: Path | None,
+    asked: Path | None,
+    **scoped: Any,
 ) -> None:
     """Issue a credential for AGENT: what it may do, for at most 90 days.
 
-    Without --request the agent's key stands in this folder, and is made there if it is missing.
+    Without --request the agent's key stands in this folder, and is made there if it is missing. With --under, a key of
+    the agent passes on to another one what it has or less, and no longer: a delegation.
     """
     ceremony = Ceremony(settings.keys_dir(keys))
     log, _lines = ceremony.read()
-    issuing, digest = issuer_of(log, by)
-    issuing.check_issues_for(agent)  # before a key is made
-    scope = _scope(agent, **scoped)
+    above: Issuer | AgentCredential
+    if under is None:
+        above, digest = issuer_of(log, by)
+        above.check_issues_for(agent)  # before a key is made
+        whole = _needed(agent, namespace)
+    else:
+        if by is not None or namespace is not None or asked is None:
+            raise click.UsageError(
+                "got --under with --issuer or --namespace, or without --request; expected the request of the other key"
+                f" alone: jurat keys request {agent} --under {under}"
+            )
+        above, digest = holder_of(log, agent, under)
+        whole = above.scope
+    scope = _narrowed(agent, whole, **scoped)
+    signer = key_of(ceremony, above)
     wanted = asked_for(asked, "agent", agent, digest) or ceremony.ask("agent", agent, digest)
-    days = AGENT_DAYS if scoped["days"] is None else scoped["days"]
     made = checked(
         AgentCredential,
         members_of(wanted)
-        | ceremony.times(days, until=issuing.expiry)
+        | ceremony.times(days, until=above.expiry)
         | {"after": ceremony.after(log), "owner": owner, "scope": scope},
     )
-    signer = issuers_key(ceremony, issuing)
     ceremony.add(asyncio.run(issue(made, [signer])))
 
 
-def _scope(
-    name: str,
-    *,
-    actions: tuple[str, ...],
-    policies: tuple[str, ...],
-    limits: tuple[str, ...],
-    namespace: str | None,
-    days: int | None,  # noqa: ARG001 - of the command, not of the scope
-) -> Scope:
+def _needed(name: str, namespace: str | None) -> Scope:
+    """All that an agent does."""
     from jurat.agents.catalogue import AGENTS  # noqa: PLC0415  # imports every agent, which the other commands need not
     from jurat.streams.trust_session import needs  # noqa: PLC0415  # as above
 
     if name not in AGENTS:
         raise ConfigurationError(f"got the agent {name!r}, expected one of {', '.join(sorted(AGENTS))}")
-    whole = needs(AGENTS[name], Connection("", settings.namespace_of(namespace)))
+    return needs(AGENTS[name], Connection("", settings.namespace_of(namespace)))
+
+
+def _narrowed(
+    name: str, whole: Scope, *, actions: tuple[str, ...], policies: tuple[str, ...], limits: tuple[str, ...]
+) -> Scope:
+    """A scope, but for what the options leave out; a limit that is not told stays as it is."""
+    for digest in policies:
+        if len(digest) != DIGEST_DIGITS or not set(digest) <= set("0123456789abcdef"):
+            raise click.UsageError(
+                f"got the policies {digest!r}, expected the digest of a bundle, 64 hex digits: jurat policy check"
+                " BUNDLE prints it"
+            )
+    told = [_limit(text) for text in limits]
+    kept = [one for one in whole.limits if one.of not in {limit.of for limit in told}]
     foreign = sorted(set(actions) - set(whole.actions))
     if foreign:
         raise ConfigurationError(
@@ -127,17 +173,22 @@ def _scope(
         whole.model_dump()
         | {
             "actions": tuple(sorted(set(actions) or whole.actions)),
-            "limits": tuple(sorted(map(_limit, limits), key=lambda limit: limit.of)),
-            "policies": tuple(sorted(set(policies))),
+            "limits": tuple(sorted([*told, *kept], key=lambda limit: limit.of)),
+            "policies": tuple(sorted(set(policies) or whole.policies)),
         },
     )
 
 
 def _limit(text: str) -> Limit:
     path, _equals, most = text.partition("=")
-    if not most.isdecimal() or len(most) > LIMIT_DIGITS:
-        raise click.UsageError(f"got the limit {text!r}, expected one such as context.amount_minor=50000")
-    return checked(Limit, {"most": int(most), "of": path})
+    is_number = most.isascii() and most.isdecimal() and len(most) <= LIMIT_DIGITS
+    with suppress(ValidationError):
+        if is_number:
+            return Limit(most=int(most), of=path)
+    raise click.UsageError(
+        f"got the limit {text!r}, expected one such as context.amount_minor=50000: a path of the policy input, below"
+        " resource or context, and the largest number"
+    )
 
 
 @click.command(name="rotate", short_help="Make a new key for an agent.")

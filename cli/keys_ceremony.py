@@ -9,17 +9,18 @@ statement looks like (`jurat.audit.credential`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import click
 from pydantic import ValidationError
 
 from jurat import settings
 from jurat.audit.credential import (
+    AgentCredential,
     Issuer,
     Revocation,
     Root,
@@ -58,14 +59,24 @@ from jurat.schemas.moments import parse_moment
 from jurat.schemas.shown import first_fault, printable
 
 M = TypeVar("M", bound=Model)
+F = TypeVar("F", bound=Callable[..., Any])
 
 EARLIER: Final = timedelta(minutes=5)
 """A credential begins by so much before it is made: clocks differ."""
 
-MOST_DAYS: Final = 366
-"""What lasts longest, an issuer, may last so long; who issues what says the rest."""
 
-days_option = click.option("--days", type=click.IntRange(1, MOST_DAYS), help="How long it lasts.")
+def days_option(kind: type[Issuer | AgentCredential], default: int) -> Callable[[F], F]:
+    """The option `--days` of a command that issues a credential of a kind, which may last so long at most."""
+    most = kind.most_days
+    return click.option(
+        "--days",
+        type=click.IntRange(1, most),
+        default=default,
+        show_default=True,
+        help=f"How long it lasts, {most} at most.",
+    )
+
+
 request_option = click.option(
     "--request",
     "asked",
@@ -275,15 +286,32 @@ def issuer_of(log: TrustLog, name: str | None) -> tuple[Issuer, str]:
     return found[name]
 
 
-def issuers_key(ceremony: Ceremony, issuing: Issuer) -> Signer:
-    """The key of an issuer, which must stand here."""
-    signer = ceremony.signers(KeyKind.ISSUER).get(issuing.keyid)
+def holder_of(log: TrustLog, name: str, keyid: str) -> tuple[AgentCredential, str]:
+    """The newest credential of an agent's key, which may pass on what it has."""
+    for one in log.credentials_of(keyid):
+        if isinstance(one.statement, AgentCredential) and one.statement.name == name:
+            return one.statement, one.digest
+    known = {
+        one.statement.keyid
+        for one in log.statements
+        if isinstance(one.statement, AgentCredential) and one.statement.name == name
+    }
+    raise KeyNotFound(
+        f"got {keyid}, which has no credential of {name} here, expected one of: {', '.join(sorted(known)) or 'none'}",
+        keyid=keyid,
+    )
+
+
+def key_of(ceremony: Ceremony, above: Issuer | AgentCredential) -> Signer:
+    """The key of who issues, which must stand here."""
+    kind = KeyKind.ISSUER if isinstance(above, Issuer) else KeyKind.AGENT
+    signer = ceremony.signers(kind).get(above.keyid)
     if signer is None:
-        here = ", ".join(names_here(ceremony.folder, KeyKind.ISSUER)) or "none"
+        here = ", ".join(names_here(ceremony.folder, kind)) or "none"
         raise KeyNotFound(
-            f"there is no key {issuing.keyid} of the issuer {issuing.name} in {ceremony.folder} that can be used;"
-            f" issuers' keys here: {here}",
-            keyid=issuing.keyid,
+            f"there is no key {above.keyid} of the {above.type} {above.name} in {ceremony.folder} that can be used;"
+            f" keys of the kind here: {here}",
+            keyid=above.keyid,
         )
     return signer
 

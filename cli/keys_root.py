@@ -17,6 +17,7 @@ from jurat.audit.credential import Issuer, Revocation, Root, print_seconds
 from jurat.audit.credential_issue import countersign, issue, missing_signatures
 from jurat.audit.identity import EMPTY_HEAD
 from jurat.audit.key_store import KeyKind, make_key
+from jurat.audit.keys import check_agent
 from jurat.audit.trust_file import LOG_FILE, read_statement
 from jurat.cli.keys_ceremony import (
     Ceremony,
@@ -26,7 +27,7 @@ from jurat.cli.keys_ceremony import (
     checked,
     days_option,
     issuer_of,
-    issuers_key,
+    key_of,
     members_of,
     moment_of,
     request_option,
@@ -54,9 +55,12 @@ def root(holders: tuple[str, ...], org: str | None, threshold: int, keys: Path |
     is_first = not (ceremony.folder / LOG_FILE).exists()
     if is_first:
         check_none_yet(ceremony)
+        if org is None:
+            raise click.UsageError("expected --org for the first root")
+        check_agent(org, what="organisation")
+    if threshold > len(set(holders)):  # before any key is made
+        raise click.UsageError(f"got a threshold of {threshold} for {len(set(holders))} keys")
     keyids = tuple(sorted({_root_key(ceremony, holder) for holder in holders}))
-    if threshold > len(keyids):
-        raise click.UsageError(f"got a threshold of {threshold} for {len(keyids)} keys")
     if not is_first:
         log, _lines = ceremony.read()
         last, _digest = log.root
@@ -68,13 +72,22 @@ def root(holders: tuple[str, ...], org: str | None, threshold: int, keys: Path |
                 "got a root or an issuer here that is not on the topic, on which the next root has to build; first:"
                 " jurat keys publish"
             )
-        made = Root(after=after, keys=keyids, org=last.org, threshold=threshold, version=last.version + 1)
+        made = checked(
+            Root,
+            {
+                "after": after,
+                "keys": keyids,
+                "org": last.org,
+                "threshold": threshold,
+                "version": last.version + 1,
+            },
+        )
         line = asyncio.run(issue(made, ceremony.roots_here(sorted({*keyids, *last.keys}))))
         ceremony.settle(line, max(missing_signatures(last, line), missing_signatures(made, line)))
         return
-    if org is None:
-        raise click.UsageError("expected --org for the first root")
-    first = Root(after=EMPTY_HEAD, keys=keyids, org=org, threshold=threshold, version=1)
+    first = checked(
+        Root, {"after": EMPTY_HEAD, "keys": keyids, "org": org, "threshold": threshold, "version": 1}
+    )
     line = asyncio.run(issue(first, ceremony.roots_here(keyids)))
     begin(ceremony, first, line)
 
@@ -124,12 +137,10 @@ def sign(file: Path, keys: Path | None) -> None:
 @click.option(
     "--agent", "agents", multiple=True, metavar="NAME", help="Only for this agent, repeatable; else for any."
 )
-@days_option
+@days_option(Issuer, ISSUER_DAYS)
 @request_option
 @keys_option
-def issuer(
-    name: str, agents: tuple[str, ...], days: int | None, asked: Path | None, keys: Path | None
-) -> None:
+def issuer(name: str, agents: tuple[str, ...], days: int, asked: Path | None, keys: Path | None) -> None:
     """Let NAME issue credentials for agents; the root signs.
 
     Without --request the issuer's key stands in this folder, and is made there if it is missing.
@@ -138,7 +149,7 @@ def issuer(
     log, _lines = ceremony.read()
     last, digest = log.root
     wanted = asked_for(asked, "issuer", name, digest) or ceremony.ask("issuer", name, digest)
-    times = ceremony.times(ISSUER_DAYS if days is None else days)
+    times = ceremony.times(days)
     narrowed = {"agents": tuple(sorted(set(agents))), "after": ceremony.after(log)}
     made = checked(Issuer, members_of(wanted) | times | narrowed)
     line = asyncio.run(issue(made, ceremony.roots_here(last.keys)))
@@ -179,7 +190,7 @@ def revoke(
         ceremony.settle(line, missing_signatures(last, line))
     else:
         issuing, _digest = issuer_of(log, by)
-        ceremony.add(asyncio.run(issue(made, [issuers_key(ceremony, issuing)])))
+        ceremony.add(asyncio.run(issue(made, [key_of(ceremony, issuing)])))
 
 
 COMMANDS: Final = (root, sign, issuer, revoke)

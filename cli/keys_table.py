@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jurat.audit.credential import AgentCredential, Issuer, Revocation, Root, SessionCredential
-from jurat.audit.key_store import KeyKind, load_key
+from jurat.audit.key_store import KeyKind, load_key, names_here
 from jurat.audit.trust_log import Admitted, TrustLog
 from jurat.schemas.errors import ConfigurationError, KeyNotFound, KeyRejected
 
@@ -40,7 +40,10 @@ def trust_log_table(folder: Path, log: TrustLog, *, now: datetime, secret: bytes
     for name in ("what", "name", "key id", "holds", "private key"):
         table.add_column(name, no_wrap=True)
     root, _digest = log.root
-    _rooted(table, root)
+    for keyid in root.keys:
+        held = f"version {root.version}, {root.threshold} of {len(root.keys)} sign"
+        names, where = _root_holders(folder, keyid, secret)
+        table.add_row(*map(Text, ("root", f"{root.org}{names}", keyid, held, where)))
     sessions = 0
     at = int(now.timestamp())
     for one in log.statements:
@@ -56,10 +59,18 @@ def trust_log_table(folder: Path, log: TrustLog, *, now: datetime, secret: bytes
     return table
 
 
-def _rooted(table: Table, root: Root) -> None:
-    held = f"version {root.version}, {root.threshold} of {len(root.keys)} sign"
-    for keyid in root.keys:
-        table.add_row(*map(Text, ("root", root.org, keyid, held, "")))
+def _root_holders(folder: Path, keyid: str, secret: bytes | None) -> tuple[str, str]:
+    """Whose root key it is here, as an addition to the organisation's name, and whether it can sign.
+
+    A root names keys and not their holders, who may keep them elsewhere; each file here is tried under its name.
+    """
+    unreadable = False
+    for name in names_here(folder, KeyKind.ROOT):
+        where = private_key(folder, name, KeyKind.ROOT, keyid, secret)
+        if where == HERE:
+            return f", {name}", HERE
+        unreadable |= where == UNREADABLE
+    return "", f"{NOT_HERE}, or {UNREADABLE}" if unreadable else NOT_HERE
 
 
 def _state(log: TrustLog, one: Admitted, at: int) -> str:

@@ -26,7 +26,7 @@ from jurat.cli.files import writing
 from jurat.cli.main import LOG_FORMAT
 from jurat.cli.options import DURATION, connection_options, keys_option, metrics_options
 from jurat.schemas.errors import ConfigurationError, LogForked, NoteInvalid, PolicyFileInvalid
-from jurat.streams import logs, notary_reading
+from jurat.streams import logs, notary_reading, topics
 from jurat.streams.kafka import Connection
 from jurat.streams.metrics import Meters
 from jurat.streams.notary import NotaryConfig, NotaryWorker, origins_of
@@ -122,6 +122,17 @@ async def _run(connection: Connection, config: NotaryConfig) -> int:
     loop.set_exception_handler(logs.report)
     async with witnesses_of(config.policy) as witnesses:
         worker = NotaryWorker(connection, replace(config, witnesses=witnesses))
+        if settings.log_format() is logs.LogFormat.TEXT:  # who reads JSON reads nothing else
+            asked = (
+                f"witnesses asked: {len(witnesses)}"
+                if witnesses
+                else "no witness is asked: its word stands alone"
+            )
+            topic = connection.topic(topics.AUDIT.name)
+            click.echo(
+                f"signs the logs of {topic} at {connection.bootstrap_servers} for {config.org}; {asked}",
+                err=True,
+            )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
         await worker.run()

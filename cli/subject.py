@@ -116,6 +116,11 @@ def erase_(connection: Connection, subjects: tuple[str, ...], name: str, keys: P
         )
     else:
         click.echo("nothing was left to erase; nothing was written")
+        click.echo(
+            "either it was erased before, or no such ID is the key of an event here: an order's events may be keyed by"
+            " order, a customer's by customer (docs/erasure.md)",
+            err=True,
+        )
     for agent, record in asked:
         click.echo(f"asked {agent} to forget; what it makes of it: jurat audit show {record}")
     if asked:

@@ -7,7 +7,7 @@ Not here: writing it (`evidence.py`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Final
 
@@ -163,15 +163,15 @@ async def read_statements(connection: Connection) -> AsyncGenerator[bytes, None]
         return
 
 
-async def read_erased(connection: Connection, trust: Trust) -> Collection[str]:
-    """The decisions whose erasure somebody stated who may; what does not hold counts for nothing.
+async def read_erased(connection: Connection, trust: Trust) -> dict[str, bytes]:
+    """The decisions whose erasure somebody stated who may, each with the statement; what does not hold counts nothing.
 
     Raises:
         StreamError: Kafka refused.
     """
-    erased: set[str] = set()
+    erased: dict[str, bytes] = {}
     async with aclosing(read_statements(connection)) as statements:
         async for envelope in statements:
             with suppress(AuditError):
-                erased.update(verify_erasure(envelope, trust).said.decisions)
-    return frozenset(erased)
+                erased.update(dict.fromkeys(verify_erasure(envelope, trust).said.decisions, envelope))
+    return erased

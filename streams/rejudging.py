@@ -79,7 +79,7 @@ class Rejudging:
     def _made(self, digest: str) -> PolicyEngine | str:
         files = self._bundles.get(digest)
         if files is None:
-            return f"no policies with the digest {digest} were given"
+            return f"no policies with the digest {digest} were given (--policies)"
         if len(self._engines) >= MAX_ENGINES:
             self._engines.clear()
         try:

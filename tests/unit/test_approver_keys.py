@@ -106,6 +106,12 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["init", "--approver", "alice", "--agent", "x"], 2),
     ):
         assert runner.invoke(command, wrong).exit_code == error
+    others = ["trust", "--approver", "alice", "--role", "data-protektion", keyid]
+    told = runner.invoke(command, others, catch_exceptions=False).stderr
+    assert "no policies here ask for the role data-protektion; known are" in told
+    assert "in place of the roles that this key had: fraud-desk, risk" in told
+    again = runner.invoke(command, words, catch_exceptions=False).stderr
+    assert "no policies here" not in again
     bad = runner.invoke(command, ["trust", "--approver", "alice", "--role", "risk", "did:key:z"])
     assert isinstance(bad.exception, KeyRejected)
     nobody = runner.invoke(command, ["init", "--approver", "../x"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from jurat.audit.trust_file import write_log, write_root
 from jurat.cli.audit import command
 from jurat.schemas.errors import AuditError, ConfigurationError
 from tests import bundle_stage as stage
+from tests import honest_log
 from tests import trust_stage as identity
 from tests.golden.audit import sample_log
 from tests.notary_stage import TIME
@@ -90,9 +92,27 @@ def test_what_is_no_record_is_said_and_the_rest_is_bundled(folder: Path) -> None
         file.write(b"noise\n")
     result = CliRunner().invoke(command, [*MAKE, *WITNESSED])
     assert isinstance(result.exception, AuditError)
-    assert "1 entries of the log could not be read" in str(result.exception)
+    assert "1 entries of the log are not in the bundle" in str(result.exception)
     assert "line 11" in result.stderr
     assert run("verify", "b.zip", "--witness-policy", "policy.txt").exit_code == 0
+
+
+def test_whoever_may_write_to_the_topic_spoils_no_bundle(folder: Path) -> None:
+    """A record that stands there again, and its copy that a stranger signed; both are leaves."""
+    again = replace(stage.LOG[0], offset=2_000)
+    strange = replace(honest_log.resigned(stage.LOG[1], by="stranger"), offset=2_001)
+    log = [*stage.LOG, again, strange]
+    (folder / "log.jsonl").write_bytes(sample_log.lines(log))
+    with (folder / "history.jsonl").open("ab") as file:
+        partitions = [one.partition for one in log]
+        for number in sorted({again.partition, strange.partition}):
+            file.write(history.print_line(stage.signed_head(log, number, partitions.count(number))) + b"\n")
+    result = CliRunner().invoke(command, [*MAKE, *WITNESSED])
+    assert "2 entries of the log are not in the bundle" in str(result.exception)
+    assert "offset 2000, line 11: got a record that stands in the log before" in result.stderr
+    assert "offset 2001, line 12: signed by an unknown key" in result.stderr
+    checked = run("verify", "b.zip", "--witness-policy", "policy.txt")
+    assert (checked.exit_code, checked.output.splitlines()[0]) == (0, "VALID: a bundle of 10 records")
 
 
 def test_a_rewritten_log_makes_no_bundle(folder: Path) -> None:

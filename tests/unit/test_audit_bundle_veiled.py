@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,13 @@ from click.testing import CliRunner
 from jurat.audit import bundle, bundle_zip, history
 from jurat.audit.disclosure import parse_any, print_disclosures
 from jurat.audit.disclosure_file import print_line
+from jurat.audit.ed25519 import SigningKey
+from jurat.audit.forgetting import DATA_PROTECTION
+from jurat.audit.keys import PemSigner, Trust, TrustedApprover, print_trust
+from jurat.audit.subject_erasure import state_erasure, statement_of
 from jurat.audit.verifier_report import LogVerdict
 from jurat.cli.audit import command
+from jurat.schemas import canonical
 from jurat.schemas.errors import AuditError
 from tests import bundle_stage as stage
 from tests.golden.audit import sample_log
@@ -26,14 +34,22 @@ WITNESSED = ("--witness-policy", "policy.txt")
 DISCLOSED = ("--disclosures", "disclosures.jsonl")
 
 
-def made(*, with_disclosures: bool) -> bytes:
+DORA = PemSigner(SigningKey(b"\x07" * 32))
+ERIN = PemSigner(SigningKey(b"\x08" * 32))
+TRUST = Trust(
+    sample_log.trust().keys,
+    (TrustedApprover("dora", DORA.keyid, (DATA_PROTECTION,)), TrustedApprover("erin", ERIN.keyid, ("risk",))),
+)
+
+
+def made(*, with_disclosures: bool, erasures: Iterable[bytes] = ()) -> bytes:
     maker = stage.BundleMaker(sample_log.trust(), stage.POLICY)
     for entry in LOG.entries:
         record = parse_any(entry.record.payload).predicate
         disclosures = LOG.of(record.decision_id) if with_disclosures else None
         maker.leaf(entry, record, disclosures=disclosures)
     maker.checkpoint(stage.signed_head(LOG.entries, 0, 5))
-    return maker.made({})[0]
+    return maker.made({}, erasures=erasures)[0]
 
 
 DISCLOSING = made(with_disclosures=True)
@@ -62,6 +78,54 @@ def test_disclosed_or_not_a_record_is_proved() -> None:
     assert (report.verdict, report.proved, report.withheld) == (LogVerdict.VALID, 5, 5)
     report = stage.verify(DISCLOSING)
     assert (report.verdict, report.proved, report.withheld) == (LogVerdict.VALID, 5, 0)
+
+
+def stated(*names: str, by: PemSigner = DORA, cluster: str = "c") -> bytes:
+    at = datetime(2026, 11, 26, tzinfo=UTC)
+    said = statement_of(cluster=cluster, topic="audit.decisions", decisions=names, at=at)
+    return asyncio.run(state_erasure(said, by))
+
+
+def test_a_statement_of_erasure_says_why_nothing_is_disclosed() -> None:
+    other = "dec_" + "0" * 32
+    statements = (stated(IDS[0], other), stated(IDS[1], IDS[2]), stated(other), stated(IDS[0], other))
+    data = made(with_disclosures=False, erasures=statements)
+    assert bundle_zip.unpack(data)[bundle.ERASURES].count(b"\n") == 2, "of its records, each once"
+    report = stage.verify(data, trust=TRUST)
+    assert (report.verdict, report.withheld, report.erased) == (LogVerdict.VALID, 2, 3)
+    assert (report.to_json()["notDisclosed"], report.to_json()["erased"]) == (2, 3)
+    report = stage.verify(data)
+    assert (report.verdict, report.withheld, report.erased) == (LogVerdict.VALID, 5, 0), "nobody knows dora"
+    data = made(with_disclosures=True, erasures=statements)
+    report = stage.verify(data, trust=TRUST)
+    assert (report.withheld, report.erased) == (0, 0), "what is disclosed was read, whatever was erased since"
+
+
+def resigned(line: bytes) -> bytes:
+    """The statement with dora's signature of another one."""
+    envelope = json.loads(line)
+    envelope["signatures"] = json.loads(stated(IDS[0], cluster="d"))["signatures"]
+    return canonical.dumps(envelope) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (lambda good: good[:-20] + b'"' + good[-19:], "canonical JSON"),
+        (lambda good: good.replace(b"\n", b""), "not sorted"),
+        (lambda good: good + good, "one twice"),
+        (resigned, "did not make over these bytes"),
+        (lambda _good: stated(IDS[0], by=ERIN) + b"\n", "expected data-protection among them"),
+        (lambda _good: b"", "not sorted"),
+    ],
+)
+def test_a_statement_of_erasure_that_does_not_hold(lines: Callable[[bytes], bytes], why: str) -> None:
+    good = made(with_disclosures=False, erasures=[stated(IDS[0])])
+
+    def change(files: stage.Files) -> None:
+        files[bundle.ERASURES] = lines(files[bundle.ERASURES])
+
+    stage.refused(stage.mended(change, good), why, trust=TRUST)
 
 
 def test_disclosures_of_another_record() -> None:
@@ -102,6 +166,11 @@ def test_what_is_hidden_goes_along_only_where_it_is_asked_for(folder: Path) -> N
     run(*MAKE, *WITNESSED, *DISCLOSED, "--with-disclosures", "--subject", "#W100")
     told = json.loads(run("verify", "b.zip", *WITNESSED, "--json"))
     assert (told["verdict"], told["records"], told["notDisclosed"]) == ("VALID", 3, 0)
+    (folder / "trust.json").write_bytes(print_trust(TRUST))
+    kept = [print_line(name, LOG.disclosures[name]) for name in IDS[1:]]
+    (folder / "disclosures.jsonl").write_bytes(b"".join(one + b"\n" for one in (*kept, stated(IDS[0]))))
+    run(*MAKE, *WITNESSED, *DISCLOSED, "--with-disclosures")
+    assert "veiled and erased, as a signed statement says: 1" in run("verify", "b.zip", *WITNESSED)
 
 
 def test_a_subject_cannot_be_asked_for_where_it_is_hidden(folder: Path) -> None:

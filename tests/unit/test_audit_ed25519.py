@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha512
+
 import pytest
 
 from jurat.audit import did_key, ed25519, merkle
@@ -85,6 +87,70 @@ def test_s_above_the_group_order_is_refused() -> None:
     s = int.from_bytes(signature[32:], "little") + order
     with pytest.raises(SignatureInvalid):
         ed25519.verify(bytes.fromhex(RFC_8032[0][1]), b"", signature[:32] + s.to_bytes(32, "little"))
+
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+Point = tuple[int, int]
+
+
+def added(one: Point, other: Point) -> Point:
+    """RFC 8032, section 5.1.4, in affine coordinates; nothing of the code under test."""
+    (x1, y1), (x2, y2) = one, other
+    k = D * x1 * x2 * y1 * y2 % P
+    return (x1 * y2 + x2 * y1) * pow(1 + k, -1, P) % P, (y1 * y2 + x1 * x2) * pow(1 - k, -1, P) % P
+
+
+def times(factor: int, point: Point) -> Point:
+    result = (0, 1)
+    for bit in f"{factor:b}":
+        result = added(result, result)
+        result = added(result, point) if bit == "1" else result
+    return result
+
+
+def encoded(point: Point) -> bytes:
+    return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
+
+
+def decoded(data: bytes) -> Point:
+    y = int.from_bytes(data, "little") & (2**255 - 1)
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    x = x if x * x % P == square else x * pow(2, (P - 1) // 4, P) % P
+    assert x * x % P == square
+    return (x if x & 1 == data[31] >> 7 else P - x), y
+
+
+def test_keys_and_r_with_a_part_of_small_order() -> None:
+    """The classes of C2SP CCTV whose points are neither small nor spelt otherwise: 43 hold, without the cofactor."""
+    base, order_8 = (
+        decoded((4 * pow(5, -1, P) % P).to_bytes(32, "little")),
+        decoded(bytes.fromhex(SMALL_ORDER[4])),
+    )
+    torsion = [times(number, order_8) for number in range(8)]
+    a, r = 12345678901234567891, 98765432109876543211
+    big_a, big_r = times(a, base), times(r, base)
+    outcomes = {(holds, index): 0 for holds in (True, False) for index in range(64)}
+    for index in range(64):
+        in_a, in_r = divmod(index, 8)
+        key, start = encoded(added(big_a, torsion[in_a])), encoded(added(big_r, torsion[in_r]))
+        for number in range(60):
+            message = b"message %d" % number
+            k = int.from_bytes(sha512(start + key + message).digest(), "little") % L
+            holds = (in_r + k * in_a) % 8 == 0
+            if outcomes[holds, index]:
+                continue
+            outcomes[holds, index] = 1
+            signature = start + ((r + k * a) % L).to_bytes(32, "little")
+            if holds:
+                ed25519.verify(key, message, signature)
+            else:
+                with pytest.raises(SignatureInvalid):
+                    ed25519.verify(key, message, signature)
+    assert sum(found for (holds, _), found in outcomes.items() if holds) == 43
+    assert sum(found for (holds, _), found in outcomes.items() if not holds) == 63
 
 
 @pytest.mark.parametrize("size", [0, 63, 65])

@@ -20,6 +20,9 @@ from jurat.audit.origin import Origin
 from jurat.audit.tiles import Tiling
 from jurat.audit.verifier_report import Check
 from jurat.cli.audit import command
+from jurat.schemas.errors import TopicMissing
+from jurat.streams import rejudging
+from jurat.streams.rejudging import Files
 from tests import honest_log
 from tests.notary_stage import KEY, ORIGIN, InMemoryWitness, signed_by
 from tests.unit.test_attacks_log import REWRITTEN, without
@@ -118,12 +121,21 @@ def test_everything_is_checked(folder: Path) -> None:
         "VALID: 10 records",
         "  records under a witnessed checkpoint: 10",
         "  policies evaluated again, with the same verdict: 6",
-        f"  policies not evaluated again: 3, as no policies with the digest {'5f' * 32} were given",
+        f"  policies not evaluated again: 3, as no policies with the digest {'5f' * 32} were given (--policies)",
         "  inputs checked: 10 in 2 partitions, 0 without a record",
         "  handed to people and not concluded: 3, which wait or were dry runs",
         "  not checked: no tree head was given; no decision events were given",
     ):
         assert line in said.splitlines()
+
+
+def test_policies_that_come_with_jurat_are_on_no_topic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(*_asked: object) -> dict[str, Files]:
+        raise TopicMissing("there is no topic of policies")
+
+    monkeypatch.setattr(rejudging, "bundles_published", none)
+    report = found("--with-policies", "--bootstrap-servers", "nowhere:1", expect=0)
+    assert report["evaluatedAgain"]["same"] == len(honest_log.CENTS)
 
 
 def test_one_of_three_witnesses_is_not_enough(folder: Path) -> None:

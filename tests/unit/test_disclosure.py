@@ -33,6 +33,7 @@ from jurat.audit.subject_erasure import MAX_DECISIONS, PAYLOAD_TYPE, statement_o
 from jurat.audit.subject_keys import MAX_CONTENT_BYTES, MasterKey
 from jurat.audit.verifier import LogVerdict, Report, Verifier
 from jurat.audit.verifier_record import VEILED
+from jurat.audit.verifier_report import Check
 from jurat.schemas import canonical
 from jurat.schemas.errors import DisclosureInvalid, RecordInvalid
 from tests.golden.audit import sample_log
@@ -244,6 +245,9 @@ def test_after_an_erasure_the_proofs_hold_and_nothing_is_withheld() -> None:
     assert (report.verdict, report.veiled) == (LogVerdict.VALID, VeilCounts(disclosed=3, erased=2))
     report = verified(log, Unveiler(log, erased=gone[:1]))
     assert report.veiled == VeilCounts(disclosed=3, erased=1, withheld=1)
+    (found,) = report.findings
+    assert (found.verdict, found.count, found.first.check) == (LogVerdict.UNPROVEN, 1, Check.FORM.value)
+    assert "no trusted person states that they were erased" in found.first.reason
     assert report.to_json()["veiled"] == {"disclosed": 3, "erased": 1, "withheld": 1}
 
 

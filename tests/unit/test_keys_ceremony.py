@@ -74,6 +74,24 @@ def test_the_next_root_wants_the_old_and_the_new(acme: Path) -> None:
     assert log_of(acme).root[0].version == 2
 
 
+def test_nothing_is_made_of_a_root_that_may_not_be(tmp_path: Path) -> None:
+    for words, code, told in (
+        (("a", "b", "--org", "Acme Corp", "--threshold", "1"), 1, "got the organisation name 'Acme Corp'"),
+        (("a", "a", "--org", "acme", "--threshold", "2"), 2, "got a threshold of 2 for 1 keys"),
+        (("a", "--threshold", "1"), 2, "expected --org for the first root"),
+    ):
+        assert told in jurat(tmp_path, "root", *words, code=code)
+    assert not list(tmp_path.glob("*.pem"))
+
+
+def test_whose_root_keys_are_here_is_listed(acme: Path) -> None:
+    key_file(acme, "bob", KeyKind.ROOT).unlink()
+    alice = load_key(acme, "alice", KeyKind.ROOT).keyid
+    table = jurat(acme, "list")
+    assert re.search(rf"acme, alice +{alice} .* here", table)
+    assert len(re.findall(r"root +acme +did:key:\S+ .* not here", table)) == 1, table
+
+
 def test_an_agent_asks_and_an_issuer_issues(acme: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
@@ -96,6 +114,46 @@ def test_an_agent_asks_and_an_issuer_issues(acme: Path, tmp_path: Path) -> None:
     assert "expected one of dunning" in jurat(
         acme, "issue", "dunning", "--owner", "o", "--issuer", "payments", "--request", str(asked), code=1
     )
+
+
+def test_an_agents_key_passes_on_what_it_has_or_less(acme: Path, tmp_path: Path) -> None:
+    jurat(acme, "issue", AGENT, "--owner", "o", "--limit", "context.amount_minor=50000", "--days", "30")
+    first = load_key(acme, AGENT, KeyKind.AGENT).keyid
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for file in (ROOT_FILE, LOG_FILE):
+        shutil.copy(acme / file, theirs / file)
+    asked = tmp_path / "asked.json"
+    words = ["request", AGENT, "--under", first, "--keys", str(theirs)]
+    asked.write_text(CliRunner().invoke(command, words, catch_exceptions=False).stdout)
+    passing = ("issue", AGENT, "--owner", "machine 2", "--under", first, "--request", str(asked))
+    for wrong, code, said in (
+        (("--limit", "context.amount_minor=50001"), 1, "expected one that only narrows"),
+        (("--action", "fly"), 1, "got the actions fly"),
+        (("--issuer", "payments"), 2, "expected the request of the other key alone"),
+        (("--limit", "context.amount_minor=1", "--limit", "context.amount_minor=2"), 1, "stands twice"),
+    ):
+        assert said in jurat(acme, *passing, *wrong, code=code)
+    assert "jurat keys request" in jurat(acme, "issue", AGENT, "--owner", "o", "--under", first, code=2)
+    assert log_of(acme).head.size == 3
+    said = jurat(acme, *passing, "--action", "exchange_delivered_order_items")
+    given = load_key(theirs, AGENT, KeyKind.AGENT).keyid
+    assert given in said
+    made = list(log_of(acme).statements)[-1]
+    above = log_of(acme).credentials_of(first)[0].statement
+    assert isinstance(made.statement, AgentCredential)
+    assert isinstance(above, AgentCredential)
+    assert (made.depth, made.statement.keyid, made.statement.expiry) == (2, given, above.expiry)
+    assert made.statement.scope.limits == above.scope.limits, "a limit that is not told stays"
+    assert made.statement.scope.actions == ("exchange_delivered_order_items",)
+    assert re.search(rf"delegation +{AGENT} +{given} .* not here", jurat(acme, "list"))
+    jurat(acme, "revoke", first, "--reason", "stolen", "--issuer", "payments")
+    assert "no: the agent credential" in jurat(acme, "list")
+    stranger = load_key(acme, "alice", KeyKind.ROOT).keyid
+    assert f"expected one of: {', '.join(sorted((first, given)))}" in jurat(
+        acme, "request", AGENT, "--under", stranger, code=1
+    )
+    assert "expected it alone" in jurat(acme, "request", "x", "--under", first, "--kind", "issuer", code=2)
 
 
 def test_what_a_credential_allows(acme: Path) -> None:
@@ -122,9 +180,10 @@ def test_what_a_credential_allows(acme: Path) -> None:
     for wrong, said in (
         (("--action", "fly"), "got the actions fly"),
         (("--limit", "context.amount_minor"), "expected one such as"),
-        (("--limit", "amount=5"), "of: String should match"),
-        (("--policy", "abc"), "policies"),
-        (("--days", "91"), "at most 90 days"),
+        (("--limit", "amount=5"), "expected one such as context.amount_minor=50000"),
+        (("--policy", "abc"), "expected the digest of a bundle, 64 hex digits"),
+        (("--owner", ""), "owner: expected text of 1 characters or more"),
+        (("--days", "91"), "not in the range 1<=x<=90"),
         (("--issuer", "nobody"), "expected --issuer and one of: payments"),
     ):
         with_error = CliRunner().invoke(

@@ -112,13 +112,13 @@ def test_nothing_that_was_made_meanwhile_is_lost(acme: Path) -> None:
 
 def test_two_ceremonies_at_once_lose_nothing(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = threading.Barrier(2)
-    signing = keys_agent.issuers_key
+    signing = keys_agent.key_of
 
     def together(*words: Any) -> Any:
         started.wait(10)
         return signing(*words)
 
-    monkeypatch.setattr(keys_agent, "issuers_key", together)
+    monkeypatch.setattr(keys_agent, "key_of", together)
     with ThreadPoolExecutor() as pool:
         done = [
             pool.submit(

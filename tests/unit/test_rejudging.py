@@ -44,7 +44,7 @@ def test_what_was_judged_is_judged_the_same_in_another_process() -> None:
 
 def test_what_is_not_known_is_told() -> None:
     assert check_again(used(ALLOWED, digest="ab" * 32), honest_log.rejudging()) == (
-        f"no policies with the digest {'ab' * 32} were given"
+        f"no policies with the digest {'ab' * 32} were given (--policies)"
     )
     broken = Rejudging({SHOP: {"schema.cedarschema": b"nonsense"}})
     assert "do not load" in str(check_again(ALLOWED, broken))

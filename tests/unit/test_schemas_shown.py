@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from jurat.audit.credential import parse_payload, print_payload
+from jurat.audit.credential import AgentCredential, parse_payload, print_payload
 from jurat.audit.identity import TrustHead
 from jurat.cli import main
 from jurat.schemas import canonical
@@ -27,6 +27,27 @@ def test_a_fault_names_its_place_and_nothing_else() -> None:
     said = first_fault(caught.value)
     assert said.isprintable()
     assert said.startswith("\\x1b[2J")
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "said"),
+    [
+        ("keyid", None, "keyid: expected it, got nothing"),
+        ("owner", "", "owner: expected text of 1 characters or more"),
+        ("owner", "o" * 501, "owner: expected text of 500 characters or fewer"),
+        ("name", "Bad Name", "name: expected text of the form ^[a-z0-9][a-z0-9-]{0,63}$"),
+        ("more", 1, "more: expected no such member"),
+        ("expiry", "soon", "expiry: got the time 'soon', expected RFC 3339"),
+    ],
+)
+def test_a_fault_is_told_in_our_words(member: str, value: object, said: str) -> None:
+    fields = settled().agent.model_dump()
+    fields[member] = value
+    if value is None:
+        del fields[member]
+    with pytest.raises(ValidationError) as caught:
+        AgentCredential.model_validate(fields)
+    assert first_fault(caught.value).startswith(said)
 
 
 def test_a_statement_on_the_topic_steers_no_terminal() -> None:

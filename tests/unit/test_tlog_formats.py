@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jurat.audit import cosignature, note, tlog_policy
+from jurat.audit import checkpoint, cosignature, note, tlog_policy
 from jurat.audit.history import History
 from jurat.audit.log import WitnessedHead
 from jurat.audit.note import Note
@@ -71,6 +71,20 @@ def test_each_signature_of_a_known_key_is_verified() -> None:
     for lines in (LINE + wrong, wrong + LINE):
         with pytest.raises(SignatureInvalid):
             opened(NOTE.replace(LINE, lines))
+
+
+def test_a_checkpoint_is_read_from_text_and_from_bytes() -> None:
+    text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
+    head = checkpoint.parse(text)
+    assert (head.origin, head.size, head.root[:4].hex()) == (
+        "example.com/behind-the-sofa",
+        20_852_163,
+        "0ac5186a",
+    )
+    assert checkpoint.parse(text.encode()) == head
+    assert head.print() == text
+    with pytest.raises(NoteInvalid, match="not UTF-8"):
+        checkpoint.parse(b"\xff\n1\n")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u2028b", "a\x85b", "\udcff"])
