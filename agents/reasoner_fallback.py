@@ -65,8 +65,8 @@ class Fallback:
                     raise with_spent(error, before) from error
                 continue
             if answer is None:
-                if (error := nothing_proposed(one.name, before, failed)) is not None:
-                    raise error
+                if (nothing := nothing_proposed(one.name, before, failed)) is not None:
+                    raise nothing
                 return None
             told = with_before(answer, before, failed)
             if isinstance(told, Proposal) and one is not self._reasoners[0]:

@@ -75,6 +75,49 @@ async def test_a_good_answer_is_a_proposal_with_what_it_took() -> None:
     assert bounds == [{"type": "integer", "minimum": 1, "maximum": 89_999}], "narrowed by the policies"
 
 
+async def test_what_the_client_finds_in_the_environment_goes_to_no_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    custom = (
+        "X-Own: 1",
+        "Authorization: Bearer other",
+        "accept-encoding: gzip",
+        "host: other",
+        "cookie: a=b",
+    )
+    monkeypatch.setenv(
+        "OPENAI_CUSTOM_HEADERS", "\n".join((*custom, "content-length: 5", "idempotency-key: x"))
+    )
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY", "OPENAI_WEBHOOK_SECRET"):
+        monkeypatch.setenv(name, "somebody-elses")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    got, server = await ask(Reply(completion(GOOD)))
+    assert isinstance(got, Proposal)
+    [asked] = server.got
+    assert asked.headers["host"] == server.base_url.removeprefix("http://").removesuffix("/v1")
+    assert {
+        name: asked.headers[name] for name in asked.headers if name not in ("host", "content-length", "")
+    } == {
+        "authorization": f"Bearer {KEY}",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "user-agent": "jurat",
+        "idempotency-key": "decision-1/0/0/mock",
+    }
+
+
+async def test_a_question_without_an_id_is_given_none_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "idempotency-key: x\nIdempotency-Key: y")
+    async with LLMock(lambda _number, _got: Reply(completion(GOOD))) as server:
+        client = OpenAIClient(base_url=server.base_url, api_key=KEY, within_s=WITHIN_S)
+        await client.complete({"model": "m", "messages": []}, call_id="")
+        await client.close()
+    assert "idempotency-key" not in server.got[0].headers, "all calls would be one"
+
+
 ANSWERED = {
     "no-json": b"Certainly! Here is the action that you asked for:",
     "json-but-no-object": b"[]",
