@@ -150,10 +150,12 @@ def _refused(answered: Answered, model: str) -> Exception:
         return ConfigurationError(
             f"the server of the model {model!r} answered with status {status}: {_SETTINGS[status]}"
         )
+    why = "it does not take what was asked; see which response formats it supports"
+    if 300 <= status < 400:
+        why = "redirects are not followed, as the key would go along; set OPENAI_BASE_URL to where it is"
     return ProposalInvalid(
-        f"the server of the model {model!r} answered with status {status}, expected 200: it does not take what"
-        " was asked; see which response formats it supports",
-        spent=NOT_SPENT,
+        f"the server of the model {model!r} answered with status {status}, expected 200: {why}",
+        spent=NOT_SPENT if status >= 300 else MAYBE_SPENT,
     )
 
 
