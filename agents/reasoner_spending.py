@@ -8,11 +8,14 @@ counting it (`jurat.streams`).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from jurat.agents.proposals import checked_model_call, checked_spent
 from jurat.agents.reasoner import ModelCall, Proposal, Spent, ToolCall
 from jurat.schemas import canonical
-from jurat.schemas.errors import ProposalInvalid, ReasonerError
+from jurat.schemas.errors import JuratError, ProposalInvalid
+
+E = TypeVar("E", bound=JuratError)
 
 
 def together(first: Spent, second: Spent) -> Spent:
@@ -37,7 +40,7 @@ def together(first: Spent, second: Spent) -> Spent:
 NOTHING = Spent(calls=0, input_tokens=0, output_tokens=0)
 
 
-def call_of(error: ReasonerError) -> ModelCall | None:
+def call_of(error: JuratError) -> ModelCall | None:
     """The call whose answer was of no use, where there was an answer."""
     call = error.details.get("call")
     return call if isinstance(call, ModelCall) else None
@@ -63,14 +66,14 @@ def wasted_before(answer: object) -> Spent:
         return NOTHING
 
 
-def spent_by(error: ReasonerError, answer: object = None) -> Spent:
+def spent_by(error: JuratError, answer: object = None) -> Spent:
     """What a failure took, as its details say, or the calls of the answer that was refused with it."""
     call, spent = call_of(error) or call_behind(answer), error.details.get("spent")
     took = call.spent if call is not None else spent if isinstance(spent, Spent) else NOTHING
     return together(took, wasted_before(answer))
 
 
-def with_spent(error: ReasonerError, spent: Spent) -> ReasonerError:
+def with_spent(error: E, spent: Spent) -> E:
     """The same failure, with what was taken until then."""
     details = {key: value for key, value in error.details.items() if key != "call"}
     same = type(error)(str(error), **{**details, "spent": spent})
