@@ -186,6 +186,20 @@ class Tool:
     use: Callable[[Situation[Any], Any], Awaitable[Model]]
 
 
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What holds while people are asked about an action.
+
+    Attributes:
+        state: the state of the event's key.
+        timers: the timers of the event's key, by name, with the moments when they are due; those that stood before are
+            replaced.
+    """
+
+    state: Model
+    timers: Mapping[str, datetime]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent(Generic[E]):
     """A reasoning agent, declared.
@@ -205,6 +219,9 @@ class Agent(Generic[E]):
         effect: the state after an allowed, effective action; required with `state_model`.
         timers: the timers of the event's key that stand after an allowed, effective action, by name, with the moments
             when they are due; those that stood before are replaced. One that is due comes back as a `TimerFired`.
+        meanwhile: what holds once an effective action was escalated, until it is allowed or something else is decided;
+            needed where a key must not be left without a timer when people refuse or say nothing. When they agree, the
+            same event meets this state, and must not count twice. None leaves state and timers as they are.
         expires_after: an input that is older than this when its turn comes ends `expired`; None decides it anyway.
         approval_within: an escalated decision that nobody approved within this time is denied.
         request_id: the id by which the asking service knows its request; None means the CloudEvents id.
@@ -227,6 +244,7 @@ class Agent(Generic[E]):
     state_model: type[Model] | None = None
     effect: Callable[[Situation[E], Action], Model] | None = None
     timers: Callable[[Situation[E], Action], Mapping[str, datetime]] | None = None
+    meanwhile: Callable[[Situation[E], Action], Meanwhile] | None = None
     expires_after: timedelta | None = None
     approval_within: timedelta = APPROVAL_WITHIN
     request_id: Callable[[E], str | None] = lambda _event: None
@@ -250,6 +268,10 @@ class Agent(Generic[E]):
         if (self.state_model is None) != (self.effect is None):
             raise ConfigurationError(
                 f"agent {self.name}: state_model and effect go together, got one of them"
+            )
+        if self.meanwhile is not None and (self.state_model is None or self.timers is None):
+            raise ConfigurationError(
+                f"agent {self.name}: got meanwhile without state_model and timers, expected both beside it"
             )
         if self.approval_within <= timedelta():
             raise ConfigurationError(

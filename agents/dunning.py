@@ -11,6 +11,8 @@ changing the subscription (who subscribes does), and what a case is (`dunning_ca
 | `CardUpdated` | has a new card | at once |
 | `RenewalRecovered` | is paid | it is closed |
 | `TimerFired` | is as it was: nobody answered in time | at once |
+
+While people are asked about a step, the case has a timer too: where they refuse or do not answer, a person takes it on.
 """
 
 from __future__ import annotations
@@ -22,14 +24,15 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
-from jurat.agents.agent import Action, Agent, Candidate, Judged, Signal, Situation
-from jurat.agents.dunning_case import RESULT, DunningCase, DunningDesk, Ended, case_of
+from jurat.agents.agent import APPROVAL_WITHIN, Action, Agent, Candidate, Judged, Meanwhile, Signal, Situation
+from jurat.agents.dunning_case import RESULT, DunningCase, DunningDesk, Ended, asked, case_of, desk_of
 from jurat.agents.memory import Learned, Remembering
 from jurat.agents.payment_retrier import ADVICE, FRAUD, FUNDS, METHOD, REFUSED, TECHNICAL, UNKNOWN
 from jurat.policies.request import Entity, Facts
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Count, Event, Identifier, MinorUnits, Model
 from jurat.schemas.subscriptions import CardUpdated, CareNeedDeclared, RenewalFailed, RenewalRecovered
+from jurat.schemas.timers import TimerFired
 
 MAX_HOURS: Final = 24 * 366
 MAX_DAYS: Final = 366
@@ -43,6 +46,12 @@ ANSWER_HOURS: Final = 72
 
 RESULT_HOURS: Final = 48
 """How long after the planned charge its result is waited for: banks answer within a day, files within two."""
+
+PEOPLE: Final = "people"
+"""The timer that fires where people did not agree to a step, or not in time."""
+
+PEOPLE_WITHIN: Final = APPROVAL_WITHIN + timedelta(hours=1)
+"""After the end of the time that they have, so that their answer is in."""
 
 GRACE_DAYS: Final = 7
 PAUSE_DAYS: Final = 30
@@ -204,6 +213,8 @@ def candidates(situation: Situation[Event]) -> tuple[Candidate, ...]:
     case = case_of(situation)
     if case is None or not case.owed:
         return (Candidate(CloseCase(), (Signal("nothing is owed", 100),)),)
+    if isinstance(situation.event, TimerFired) and situation.event.name == PEOPLE:
+        return (Candidate(HandOver(), (Signal("people were asked and did not agree in time", 100),)),)
     again, ask = POINTS[ADVICE.get(case.failure_code, UNKNOWN)]
     care = Signal("needs care", -100, "customer_spared") if _needs_care(situation) else None
     found = [*_retries(situation, case, again)]
@@ -243,9 +254,16 @@ def candidates(situation: Situation[Event]) -> tuple[Candidate, ...]:
 
 
 def effect(situation: Situation[Event], action: Action) -> Model:
-    """The case after the event and the step."""
-    case = case_of(situation)
-    return DunningDesk(case=case and _after_step(case, action, situation.now))
+    """The account with the case after the event and the step."""
+    desk = desk_of(situation)
+    return desk.model_copy(update={"case": desk.case and _after_step(desk.case, action, situation.now)})
+
+
+def meanwhile(situation: Situation[Event], _action: Action) -> Meanwhile:
+    """The case after the event alone, and the moment at which people have agreed to the step or not."""
+    desk = asked(situation)
+    owed = desk.case is not None and desk.case.owed
+    return Meanwhile(desk, {PEOPLE: situation.now + PEOPLE_WITHIN} if owed else {})
 
 
 def _after_step(case: DunningCase, action: Action, now: datetime) -> DunningCase:
@@ -373,6 +391,7 @@ DUNNING: Agent[Event] = Agent(
     state_model=DunningDesk,
     effect=effect,
     timers=timers,
+    meanwhile=meanwhile,
     fallback=fallback,
     remembers=Remembering(from_events={CareNeedDeclared: declared}),
 )

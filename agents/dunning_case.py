@@ -1,7 +1,8 @@
 """The case of a failed renewal: what happened in it so far, as the dunning agent's state.
 
-Rules upheld here: a case is changed by events as they are read and by actions that were decided, nothing else; both are
-pure. An account has one case at a time; a second invoice that fails takes its place only where a person allowed that
+Rules upheld here: a case is changed by events as they are read, by actions that were decided, and by asking people,
+nothing else; all are pure. An event counts once, though it is looked at again when people answered. An account has one
+case at a time; a second invoice that fails takes its place only where a person allowed that
 (`policies/subscriptions/dunning.cedar`). Not here: what to do (`dunning.py`).
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from jurat.agents.agent import Situation
 from jurat.schemas.model import Count, Event, Identifier, MinorUnits, Model, Timestamp
@@ -18,6 +21,10 @@ from jurat.schemas.timers import TimerFired
 
 RESULT: Final = "result"
 """The timer that fires where nobody said what became of a charge: it counts as one that failed."""
+
+MAX_RECOVERED: Final = 8
+"""Payments kept of invoices without a case: what is told of them late is told within days, and an account has one
+renewal a month."""
 
 
 class Ended(StrEnum):
@@ -43,6 +50,8 @@ class DunningCase(Model):
         paid_at: when; None where it was not.
         ended: None while the case is open.
         crowded: whether another invoice failed while this account's last one was still open.
+        counted_at: when that happened about which people were last asked; None where they never were. Failures until
+            then are counted.
     """
 
     invoice_id: Identifier
@@ -61,6 +70,7 @@ class DunningCase(Model):
     paid_at: Timestamp | None = None
     ended: Ended | None = None
     crowded: bool = False
+    counted_at: Timestamp | None = None
 
     @property
     def owed(self) -> bool:
@@ -68,20 +78,65 @@ class DunningCase(Model):
         return not self.paid and self.ended is None
 
 
+class Recovered(Model):
+    """An invoice that was paid while it was not the account's case; its failure may be told later, or await people."""
+
+    invoice_id: Identifier
+    paid_at: Timestamp
+
+
 class DunningDesk(Model):
     """The agent's state for one account; without a case where none of its renewals ever failed."""
 
     case: DunningCase | None = None
+    recovered: Annotated[tuple[Recovered, ...], Field(max_length=MAX_RECOVERED)] = ()
 
 
 def case_of(situation: Situation[Any]) -> DunningCase | None:
     """The case as it is with the present event; None where the account has none."""
+    return desk_of(situation).case
+
+
+def desk_of(situation: Situation[Any]) -> DunningDesk:
+    """All that is known of the account with the present event."""
     return situation.once(_seen)
 
 
-def _seen(situation: Situation[Any]) -> DunningCase | None:
-    before = situation.state.case if isinstance(situation.state, DunningDesk) else None
-    return after_event(before, situation.event, situation.occurred_at or situation.now)
+def asked(situation: Situation[Any]) -> DunningDesk:
+    """All that is known of the account while people are asked about the present event.
+
+    A second invoice does not take the place of the first before they agreed; that there is one is known.
+    """
+    before, desk = _before(situation), desk_of(situation)
+    case, held = desk.case, before.case
+    if case is None:
+        return desk
+    if case.crowded and held is not None and held.invoice_id != case.invoice_id:
+        return desk.model_copy(update={"case": held.model_copy(update={"crowded": True})})
+    counted = case.model_copy(update={"counted_at": _at(situation)})
+    return desk.model_copy(update={"case": counted})
+
+
+def _seen(situation: Situation[Any]) -> DunningDesk:
+    before, event, at = _before(situation), situation.event, _at(situation)
+    case, recovered = before.case, before.recovered
+    if isinstance(event, RenewalRecovered) and (case is None or case.invoice_id != event.invoice_id):
+        others = [one for one in recovered if one.invoice_id != event.invoice_id]
+        paid = Recovered(invoice_id=event.invoice_id, paid_at=at)
+        return DunningDesk(case=case, recovered=(*others, paid)[-MAX_RECOVERED:])
+    if isinstance(event, RenewalFailed) and any(
+        one.invoice_id == event.invoice_id and at <= one.paid_at for one in recovered
+    ):
+        return before  # it was paid since
+    return DunningDesk(case=after_event(case, event, at), recovered=recovered)
+
+
+def _before(situation: Situation[Any]) -> DunningDesk:
+    return situation.state if isinstance(situation.state, DunningDesk) else DunningDesk()
+
+
+def _at(situation: Situation[Any]) -> datetime:
+    return situation.occurred_at or situation.now
 
 
 def after_event(case: DunningCase | None, event: Event, at: datetime) -> DunningCase | None:
@@ -100,13 +155,15 @@ def after_event(case: DunningCase | None, event: Event, at: datetime) -> Dunning
         return case.model_copy(update={"paid": True, "paid_at": at})
     if isinstance(event, CardUpdated):
         return case.model_copy(update={"new_card": True})
-    if isinstance(event, TimerFired) and event.name == RESULT and case.owed:
+    if isinstance(event, TimerFired) and event.name == RESULT and case.owed and not _counted(case, at):
         return case.model_copy(update={"failures": case.failures + 1})
     return case
 
 
 def _failed(case: DunningCase | None, event: RenewalFailed, at: datetime) -> DunningCase:
     if case is not None and case.invoice_id == event.invoice_id and case.owed:
+        if _counted(case, at):
+            return case
         return case.model_copy(
             update={
                 "amount_minor": event.amount.amount_minor,
@@ -129,6 +186,11 @@ def _failed(case: DunningCase | None, event: RenewalFailed, at: datetime) -> Dun
         cheaper_plan=event.cheaper_plan,
         crowded=case is not None and case.owed,
     )
+
+
+def _counted(case: DunningCase, failed_at: datetime) -> bool:
+    """Whether a failure was counted when people were asked about it."""
+    return case.counted_at is not None and failed_at <= case.counted_at
 
 
 def _over(case: DunningCase, failed_at: datetime) -> bool:

@@ -37,7 +37,7 @@ from typing import Any, Final, Protocol
 
 from jurat.agents.action_space import DecisionSpace
 from jurat.agents.agent import MAX_PROPOSALS, MAX_TOOL_CALLS, Action, Agent, Situation, Tool
-from jurat.agents.proposals import checked, checked_model_call
+from jurat.agents.proposals import checked, checked_model_call, checked_spent
 from jurat.agents.reasoner import (
     JudgedProposal,
     ModelCall,
@@ -291,6 +291,7 @@ class _Case:
             if isinstance(answer, ToolCall):
                 return self._take_wish(answer)
             self.proposal = checked(self.agent, answer)
+            self.wasted = together(self.wasted, self.proposal.wasted or NOTHING)
         except ReasonerError as error:
             self.failure = error
             given = answer if isinstance(answer, Proposal | ToolCall) else None
@@ -305,6 +306,7 @@ class _Case:
             )
         sure = checked_call(self.agent, wish)
         call = checked_model_call(wish.call)
+        self.wasted = together(self.wasted, checked_spent(wish.wasted) or NOTHING)
         if isinstance(sure, ToolResult):
             self.tools.append(ToolUsed(sure, call))
             return Came.NO_TOOL

@@ -10,6 +10,7 @@ Not here: sending (`openai_client.py`), and what is asked (`model_prompt.py`).
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -90,7 +91,7 @@ def _call(asked: Asked, document: dict[str, Any], body: bytes) -> ModelCall:
         else (0, 0)
     )
     cost, price = None, asked.price
-    if price is not None:
+    if price is not None and tokens_in:  # no prompt has no token: else it did not say, and nothing is known
         cost = math.ceil((tokens_in * price.input_micros + tokens_out * price.output_micros) / MILLION)
         cost = min(cost, canonical.MAX_INTEGER)
     named = document.get("model")
@@ -104,7 +105,7 @@ def _call(asked: Asked, document: dict[str, Any], body: bytes) -> ModelCall:
             input_tokens=tokens_in,
             output_tokens=tokens_out,
             cost_micros=cost,
-            currency=price.currency if price else None,
+            currency=price.currency if price and cost is not None else None,
         ),
     )
     try:
@@ -144,9 +145,10 @@ def _read(agent: Agent[Any], document: dict[str, Any], call: ModelCall) -> Propo
         raise ProposalInvalid("got an answer without content, expected a JSON object")
     try:
         said = orjson.loads(content)
-    except ValueError as error:
+        json.loads(content, object_pairs_hook=_each_once)  # orjson takes the last one in silence
+    except (ValueError, RecursionError) as error:
         raise ProposalInvalid(
-            f"got {len(content)} characters that are no JSON, expected an object"
+            f"got {len(content)} characters that are no JSON, expected an object with each of its names once"
         ) from error
     return _chosen(agent, _object(said, "the content"), call)
 
@@ -194,6 +196,12 @@ def _percent(given: object) -> int:
     if not 0 <= number <= 100:
         raise ProposalInvalid("got a confidence out of its bounds, expected 0 to 100")
     return number
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> None:
+    """Refuse an object that says one thing twice: what was read of it would depend on who reads it."""
+    if len({name for name, _value in pairs}) < len(pairs):
+        raise ValueError("a name twice in one object")
 
 
 def _object(given: object, what: str) -> dict[str, Any]:

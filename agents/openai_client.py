@@ -3,7 +3,9 @@
 Rules upheld here: one call is one request, never tried again here; it has one time for everything, as the client's own
 time-outs start anew with every read; no more than `MAX_BODY_BYTES` are read, and nothing compressed, which could grow
 without a bound; no redirect is followed, which could carry the key away; no cookie is kept, so that nothing grows; what
-comes back is bytes, whatever the status; the key is in no representation and no message.
+comes back is bytes, whatever the status; the key is in no representation and no message; the headers that go out are
+those named here: the client would add what it finds in `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID` and
+`OPENAI_CUSTOM_HEADERS`, another key among it, and tell of the machine.
 
 Not here: what the bytes mean (`model_answer.py`), and what a status leads to (`openai_reasoner.py`).
 """
@@ -26,6 +28,8 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 
 MAX_CONNECTIONS: Final = 10_000
 """As many as decisions can be in flight (`streams/intake.py`): how many are is the runtime's business."""
+
+CALL_ID: Final = "Idempotency-Key"
 
 MAX_PORT: Final = 65_535
 MAX_KEPT: Final = 100
@@ -68,8 +72,29 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 class _BoundedTransport(httpx2.AsyncHTTPTransport):
+    def __init__(self, *, limits: httpx2.Limits, key: str) -> None:
+        super().__init__(limits=limits)
+        self._key = key
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = await super().handle_async_request(request)
+        headers = {
+            "Authorization": f"Bearer {self._key}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": "jurat",
+        }
+        if (call_id := request.headers.get(CALL_ID)) is not None:
+            headers[CALL_ID] = call_id
+        # Made anew: the client looks for headers of its own in the one that it made.
+        sent = httpx2.Request(
+            request.method,
+            request.url,
+            headers=headers,
+            content=await request.aread(),
+            extensions=request.extensions,
+        )
+        response = await super().handle_async_request(sent)
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             raise httpx2.ReadError("got a compressed body, asked for a plain one")
@@ -112,9 +137,8 @@ class OpenAIClient:
             base_url=base_url,
             max_retries=0,
             timeout=within_s,
-            default_headers={"Accept-Encoding": "identity"},
             http_client=httpx2.AsyncClient(
-                transport=_BoundedTransport(limits=limits),
+                transport=_BoundedTransport(limits=limits, key=api_key),
                 trust_env=False,
                 follow_redirects=False,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -131,7 +155,7 @@ class OpenAIClient:
         Raises:
             ReasonerUnavailable: no whole answer came; it may have been paid for.
         """
-        headers = {"Idempotency-Key": call_id} if call_id else {}
+        headers = {CALL_ID: call_id or openai.omit}
         create = self._client.chat.completions.with_raw_response.create
         try:
             async with asyncio.timeout(self._within_s):

@@ -3,7 +3,7 @@
 Rules upheld here: a call is made once (`retrying.py` tries again) and every way in which it can end is one of: a
 proposal, a wish for a tool, `ReasonerUnavailable` (may pass), `ProposalInvalid` (an answer, but none to use) or
 `ConfigurationError` (the key, the address or the model's name is wrong: the worker ends, the input stays). What the
-call took is in the proposal, or as `call` or `spent` in the error's details.
+call took is in the proposal, or as `call` or `spent` in the error's details: a refused setting took nothing.
 
 Not here: the words (`model_prompt.py`), the wire (`openai_client.py`), reading (`model_answer.py`).
 """
@@ -148,12 +148,15 @@ def _refused(answered: Answered, model: str) -> Exception:
         )
     if status in _SETTINGS:
         return ConfigurationError(
-            f"the server of the model {model!r} answered with status {status}: {_SETTINGS[status]}"
+            f"the server of the model {model!r} answered with status {status}: {_SETTINGS[status]}",
+            spent=NOT_SPENT,
         )
+    why = "it does not take what was asked; see which response formats it supports"
+    if 300 <= status < 400:
+        why = "redirects are not followed, as the key would go along; set OPENAI_BASE_URL to where it is"
     return ProposalInvalid(
-        f"the server of the model {model!r} answered with status {status}, expected 200: it does not take what"
-        " was asked; see which response formats it supports",
-        spent=NOT_SPENT,
+        f"the server of the model {model!r} answered with status {status}, expected 200: {why}",
+        spent=NOT_SPENT if status >= 300 else MAYBE_SPENT,
     )
 
 

@@ -124,8 +124,15 @@ def checked(agent: Agent[Any], given: object) -> Proposal:
         action.action_name,
     )
     made = _valid(type(action), vars(action), action.action_name)
-    call = checked_model_call(given.call)
-    return Proposal(made, words.rationale, words.confidence, words.alternatives, words.reasoner, call)
+    return Proposal(
+        made,
+        words.rationale,
+        words.confidence,
+        words.alternatives,
+        words.reasoner,
+        checked_model_call(given.call),
+        wasted=checked_spent(given.wasted),
+    )
 
 
 def checked_model_call(given: object) -> ModelCall | None:
@@ -139,6 +146,19 @@ def checked_model_call(given: object) -> ModelCall | None:
     if type(given) is not ModelCall or type(given.spent) is not Spent:
         raise ProposalInvalid(f"got a model call of type {type(given).__name__}, expected a ModelCall")
     return _valid(ModelCallForm, asdict(given), "a model call").call
+
+
+def checked_spent(given: object) -> Spent | None:
+    """Make sure of what calls took.
+
+    Raises:
+        ProposalInvalid: it is no such thing, or a value is out of its bounds.
+    """
+    if given is None:
+        return None
+    if type(given) is not Spent:
+        raise ProposalInvalid(f"got what calls took as a {type(given).__name__}, expected Spent")
+    return _valid(SpentForm, asdict(given), "what calls took").spent
 
 
 def _valid(model: type[M], fields: dict[str, Any], of: str) -> M:

@@ -83,6 +83,7 @@ class Proposal:
         reasoner: who made it, where the reasoner that was asked passed the question on; empty where it did not.
         call: the model call behind it; None where no model was asked.
         fallback: why the agent's own action stands in for the reasoner's; empty where a reasoner made it.
+        wasted: what calls took that got no answer, before somebody proposed this who made no call; None for nothing.
     """
 
     action: Action
@@ -92,6 +93,7 @@ class Proposal:
     reasoner: str = ""
     call: ModelCall | None = None
     fallback: str = ""
+    wasted: Spent | None = None
 
 
 class RawArguments(Model):
@@ -110,11 +112,13 @@ class ToolCall:
         tool: the tool's name.
         arguments: an instance of the tool's arguments, or `RawArguments`.
         call: the model call behind it; None where no model was asked.
+        wasted: as for a `Proposal`.
     """
 
     tool: str
     arguments: Model
     call: ModelCall | None = None
+    wasted: Spent | None = None
 
 
 @dataclass(frozen=True, slots=True)

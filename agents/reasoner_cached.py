@@ -59,7 +59,8 @@ class Cached:
         at, known = self._known.get(asked, (0.0, None))
         if known is not None and self._clock() - at < MAX_AGE_S:
             self._known.move_to_end(asked)
-            return known if known.call is None else replace(known, call=replace(known.call, spent=NOTHING))
+            call = None if known.call is None else replace(known.call, spent=NOTHING)
+            return replace(known, call=call, wasted=None)
         answer = await self._reasoner.propose(request)
         if answer is not None:
             self._known[asked] = self._clock(), answer

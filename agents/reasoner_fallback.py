@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jurat.agents.reasoner import ModelCall, Proposal, ProposalRequest, Reasoner, Spent, ToolCall
-from jurat.agents.reasoner_spending import NOTHING, call_of, spent_by, together, with_before, with_spent
+from jurat.agents.reasoner_spending import (
+    NOTHING,
+    call_of,
+    nothing_proposed,
+    spent_by,
+    together,
+    with_before,
+    with_spent,
+)
 from jurat.schemas.errors import ConfigurationError, ReasonerError
 
 
@@ -42,7 +50,8 @@ class Fallback:
         """Ask until somebody answers.
 
         Raises:
-            ReasonerError: that of the last, with what all took as `spent`.
+            ReasonerError: that of the last, with what all took as `spent`; `ProposalInvalid` where one has nothing to
+                propose and calls before it took something.
         """
         before: Spent = NOTHING
         failed: ModelCall | None = None
@@ -56,6 +65,8 @@ class Fallback:
                     raise with_spent(error, before) from error
                 continue
             if answer is None:
+                if (nothing := nothing_proposed(one.name, before, failed)) is not None:
+                    raise nothing
                 return None
             told = with_before(answer, before, failed)
             if isinstance(told, Proposal) and one is not self._reasoners[0]:

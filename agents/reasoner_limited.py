@@ -17,7 +17,7 @@ from typing import Protocol
 from jurat.agents.model_limits import Limit
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, Spent, ToolCall
 from jurat.agents.reasoner_spending import spent_by
-from jurat.schemas.errors import ReasonerError
+from jurat.schemas.errors import ConfigurationError, ReasonerError
 
 
 class Priced(Reasoner, Protocol):
@@ -65,7 +65,7 @@ class Limited:
         settle = await request.purse.reserve(most, self._limits)
         try:
             answer = await self._reasoner.propose(request)
-        except ReasonerError as error:
+        except (ReasonerError, ConfigurationError) as error:  # a wrong key uses up nothing but requests
             settle(_taken(most, spent_by(error)))
             raise
         if answer is not None and answer.call is not None:

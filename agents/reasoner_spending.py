@@ -8,11 +8,14 @@ counting it (`jurat.streams`).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
-from jurat.agents.proposals import checked_model_call
+from jurat.agents.proposals import checked_model_call, checked_spent
 from jurat.agents.reasoner import ModelCall, Proposal, Spent, ToolCall
 from jurat.schemas import canonical
-from jurat.schemas.errors import ProposalInvalid, ReasonerError
+from jurat.schemas.errors import JuratError, ProposalInvalid
+
+E = TypeVar("E", bound=JuratError)
 
 
 def together(first: Spent, second: Spent) -> Spent:
@@ -37,7 +40,7 @@ def together(first: Spent, second: Spent) -> Spent:
 NOTHING = Spent(calls=0, input_tokens=0, output_tokens=0)
 
 
-def call_of(error: ReasonerError) -> ModelCall | None:
+def call_of(error: JuratError) -> ModelCall | None:
     """The call whose answer was of no use, where there was an answer."""
     call = error.details.get("call")
     return call if isinstance(call, ModelCall) else None
@@ -53,15 +56,24 @@ def call_behind(answer: object) -> ModelCall | None:
         return None
 
 
-def spent_by(error: ReasonerError, answer: object = None) -> Spent:
-    """What a failure took, as its details say, or the call of the answer that was refused with it."""
+def wasted_before(answer: object) -> Spent:
+    """What calls took that got no answer, as the answer says that came instead; nothing where it says nonsense."""
+    if not isinstance(answer, Proposal | ToolCall):
+        return NOTHING
+    try:
+        return checked_spent(answer.wasted) or NOTHING
+    except ProposalInvalid:
+        return NOTHING
+
+
+def spent_by(error: JuratError, answer: object = None) -> Spent:
+    """What a failure took, as its details say, or the calls of the answer that was refused with it."""
     call, spent = call_of(error) or call_behind(answer), error.details.get("spent")
-    if call is not None:
-        return call.spent
-    return spent if isinstance(spent, Spent) else NOTHING
+    took = call.spent if call is not None else spent if isinstance(spent, Spent) else NOTHING
+    return together(took, wasted_before(answer))
 
 
-def with_spent(error: ReasonerError, spent: Spent) -> ReasonerError:
+def with_spent(error: E, spent: Spent) -> E:
     """The same failure, with what was taken until then."""
     details = {key: value for key, value in error.details.items() if key != "call"}
     same = type(error)(str(error), **{**details, "spent": spent})
@@ -69,15 +81,26 @@ def with_spent(error: ReasonerError, spent: Spent) -> ReasonerError:
     return same
 
 
+def nothing_proposed(who: str, before: Spent, failed: ModelCall | None) -> ProposalInvalid | None:
+    """The error that says what calls took after which nothing is proposed; None where they took nothing."""
+    if not before.calls:
+        return None
+    paid = {"spent": before} if failed is None else {"call": replace(failed, spent=before)}
+    return ProposalInvalid(f"{who} has nothing to propose, and who was asked before it failed", **paid)
+
+
 def with_before(
     answer: Proposal | ToolCall, before: Spent, failed: ModelCall | None = None
 ) -> Proposal | ToolCall:
-    """An answer whose call holds what calls before it took; `failed` stands in where no model gave the answer."""
+    """An answer that says what calls before it took.
+
+    Its own call holds it; `failed` stands in where no model gave the answer; without either it is wasted.
+    """
     call = call_behind(answer)
     if call is not None:
         return replace(answer, call=replace(call, spent=together(before, call.spent)))
-    if (
-        failed is None or answer.call is not None
-    ):  # what stands there is no call: whoever checks the answer says so
-        return answer
+    if answer.call is not None or not before.calls:
+        return answer  # what stands there is no call: whoever checks the answer says so
+    if failed is None:
+        return replace(answer, wasted=together(wasted_before(answer), before))
     return replace(answer, call=replace(failed, spent=before))

@@ -12,7 +12,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jurat.agents.reasoner import Proposal, ProposalRequest, Reasoner, ToolCall
-from jurat.agents.reasoner_spending import NOTHING, call_of, spent_by, together, with_before, with_spent
+from jurat.agents.reasoner_spending import (
+    NOTHING,
+    call_of,
+    nothing_proposed,
+    spent_by,
+    together,
+    wasted_before,
+    with_before,
+    with_spent,
+)
 from jurat.schemas.errors import ReasonerError
 
 
@@ -42,7 +51,8 @@ class Tiered:
         """Ask, and ask further where the answer is not sure.
 
         Raises:
-            ReasonerError: that of the dear one, with what both took as `spent`, where the cheap one proposed nothing.
+            ReasonerError: that of the dear one, with what both took as `spent`, where the cheap one proposed nothing;
+                `ProposalInvalid` where the cheap one failed and the dear one has nothing to propose.
         """
         first: Proposal | None = None
         before, failed = NOTHING, None
@@ -58,6 +68,7 @@ class Tiered:
                 if (answer.confidence or 0) >= self._least:
                     return first
                 before, failed = (answer.call.spent, answer.call) if answer.call else (NOTHING, None)
+                before = together(before, wasted_before(answer))
         try:
             further = await self._dear.propose(request)
         except ReasonerError as error:
@@ -65,5 +76,7 @@ class Tiered:
                 raise with_spent(error, together(before, spent_by(error))) from error
             return with_before(first, spent_by(error), call_of(error))
         if further is None:
+            if first is None and (nothing := nothing_proposed(self._dear.name, before, failed)) is not None:
+                raise nothing
             return first
         return with_before(further, before, failed)

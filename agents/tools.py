@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from jurat.agents.agent import MAX_TOOL_NAME, Agent, Tool
-from jurat.agents.proposals import checked_model_call
+from jurat.agents.proposals import checked_model_call, checked_spent
 from jurat.agents.reasoner import RawArguments, ToolCall, ToolResult
 from jurat.policies.normal import printable
 from jurat.schemas import canonical
@@ -88,7 +88,7 @@ def raw(call: ToolCall) -> ToolCall:
         raise ProposalInvalid("got a tool's arguments that have no canonical form") from error
     if size > MAX_TOOL_BYTES:
         raise ProposalInvalid(f"got a tool's arguments of {size} bytes, expected at most {MAX_TOOL_BYTES}")
-    return ToolCall(shown(call.tool), arguments, checked_model_call(call.call))
+    return ToolCall(shown(call.tool), arguments, checked_model_call(call.call), checked_spent(call.wasted))
 
 
 def checked_result(tool: Tool, arguments: Model, answer: object) -> ToolResult:

@@ -2,8 +2,8 @@
 
 Rules upheld here: a suggestion is scored by what it saves or costs the account, not by what it earns; one month alone
 is a peak, what came back every year is a season, and neither is growth; who may be told at all, and how often, stands
-in `policies/subscriptions/upgrades.cedar`. All of it is integer arithmetic over the report. Not here: telling the
-account, and changing its plan.
+in `policies/subscriptions/upgrades.cedar`. All of it is integer arithmetic over the report. Not here: what an account
+pays (`upgrade_costs.py`), telling the account, and changing its plan.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import ClassVar, Final
 
 from jurat.agents.agent import Action, Agent, Candidate, Judged, Signal, Situation
 from jurat.agents.memory import Learned, Remembering
+from jurat.agents.upgrade_costs import RECKON_OFFER, exact, saved_by_add_on, saved_by_plan
 from jurat.policies.request import Entity, Facts
-from jurat.schemas import canonical
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Count, Identifier, MinorUnits, Money
-from jurat.schemas.subscriptions import AddOn, Plan, SuggestionAnswered, UsageReported
+from jurat.schemas.subscriptions import SuggestionAnswered, UsageReported
 
 CLOSE_PERCENT: Final = 80
 """From this part of its limit on a month counts as close to it: growth of a fifth would pass it."""
@@ -180,7 +180,7 @@ def judged(situation: Situation[UsageReported], action: Action) -> Judged:
                 offered=plan is not None,
                 limit_units=plan.limit_units if plan else 0,
                 price_minor=plan.price.amount_minor if plan else 0,
-                saves_minor=_exact(saved_by_plan(report, plan, now)) if plan else 0,
+                saves_minor=exact(saved_by_plan(report, plan, now)) if plan else 0,
             ),
         )
     if isinstance(action, SuggestAddOn):
@@ -192,7 +192,7 @@ def judged(situation: Situation[UsageReported], action: Action) -> Judged:
                 offered=add_on is not None,
                 extra_units=add_on.extra_units if add_on else 0,
                 price_minor=add_on.price.amount_minor if add_on else 0,
-                saves_minor=_exact(saved_by_add_on(report, add_on, now)) if add_on else 0,
+                saves_minor=exact(saved_by_add_on(report, add_on, now)) if add_on else 0,
             ),
         )
     if isinstance(action, Wait):
@@ -249,28 +249,6 @@ def fallback(_situation: Situation[UsageReported]) -> Action:
 def declined(event: SuggestionAnswered, at: datetime) -> tuple[Learned, ...]:
     """Learn a no; a yes ends the no that stood before."""
     return (Learned(DECLINED, None if event.accepted else True, at, PURPOSE),)
-
-
-def saved_by_plan(report: UsageReported, plan: Plan, units: int) -> int:
-    """What an account would pay less on a plan in a month that takes so many units; negative where it pays more."""
-    now = report.plan.price.amount_minor + _overage(report, units, report.plan.limit_units)
-    return now - plan.price.amount_minor - _overage(report, units, plan.limit_units)
-
-
-def saved_by_add_on(report: UsageReported, add_on: AddOn, units: int) -> int:
-    """What an account would pay less with an add-on in a month that takes so many units."""
-    limit = report.plan.limit_units
-    without, beside = _overage(report, units, limit), _overage(report, units, limit + add_on.extra_units)
-    return without - beside - add_on.price.amount_minor
-
-
-def _exact(amount_minor: int) -> int:
-    """The amount, kept within what is exact everywhere: units times a price may be more."""
-    return max(-canonical.MAX_INTEGER, min(canonical.MAX_INTEGER, amount_minor))
-
-
-def _overage(report: UsageReported, units: int, limit: int) -> int:
-    return max(0, units - limit) * max(0, report.overage_per_thousand.amount_minor) // 1_000
 
 
 def _growth(months: tuple[int, ...]) -> int:
@@ -358,5 +336,6 @@ UPGRADE_ADVISER: Agent[UsageReported] = Agent(
     judged=judged,
     candidates=candidates,
     fallback=fallback,
+    tools=(RECKON_OFFER,),
     remembers=Remembering(from_events={SuggestionAnswered: declined}),
 )

@@ -1,14 +1,17 @@
 """A project of one's own: its agents, event types and policies, and how every command finds them.
 
 Rules upheld here: there is one way, `[tool.jurat] app = "module:name"` in the `pyproject.toml` of the working folder or
-of a folder above it; whatever goes wrong while the app is imported becomes one error that says where; a name that is
-taken is an error, never a silent winner. A process has one app. Not here: running its agents (`running.py`).
+of a folder above it, in the same repository and where nobody else may write, as its code is run; whatever goes wrong
+while the app is imported becomes one error that says where; a name that is taken is an error, never a silent winner. A
+process has one app. Not here: running its agents (`running.py`).
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import stat
 import sys
 import tomllib
 import traceback
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from jurat.agents.agent import Agent
     from jurat.schemas.model import Event
     from jurat.streams.topics import Topic
+
+REPOSITORY: Final = ".git"
+"""What the topmost folder of a repository holds: a project does not reach beyond it."""
 
 FILE: Final = "pyproject.toml"
 TABLE: Final = "tool.jurat"
@@ -119,7 +125,8 @@ def load(folder: Path) -> App | None:
     """Import the app of the project that a folder is in, and make it known to this process.
 
     Args:
-        folder: where to begin; the folders above it are looked into too.
+        folder: where to begin; the folders above it are looked into too, up to the root of its repository, or to one
+            that belongs to somebody else or that everybody may write to, such as /tmp.
 
     Returns:
         The app; None where no `pyproject.toml` names one.
@@ -195,20 +202,33 @@ def in_use() -> App | None:
 
 def _find(folder: Path) -> tuple[Path, str] | None:
     for here in (folder, *folder.parents)[:MAX_PARENTS]:
+        if here != folder and not _is_ours(here):
+            return None
         file = here / FILE
-        if not file.is_file():
-            continue
-        try:
-            data = file.read_bytes()
-            if NAME not in data:
-                continue  # somebody else's, which need not be read
-            tools = tomllib.loads(data.decode()).get("tool")
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"got {file}, expected TOML that can be read: {error}") from error
-        table = tools.get("jurat") if isinstance(tools, dict) else None
+        table = _table(file) if file.is_file() else None
         if table is not None:
             return file, _place(file, table)
+        if (here / REPOSITORY).exists():
+            return None
     return None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether what lies in a folder was put there by who runs this, or by the system."""
+    found = folder.stat()
+    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & stat.S_IWOTH
+
+
+def _table(file: Path) -> object:
+    """The table of a file; None where it has none."""
+    try:
+        data = file.read_bytes()
+        if NAME not in data:
+            return None  # somebody else's, which need not be read
+        tools = tomllib.loads(data.decode()).get("tool")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"got {file}, expected TOML that can be read: {error}") from error
+    return tools.get("jurat") if isinstance(tools, dict) else None
 
 
 def _place(file: Path, table: object) -> str:

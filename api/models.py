@@ -3,12 +3,14 @@
 Rules upheld here: what is missing or malformed is said at the start, not at the first event; the key is in no message;
 connections are closed when whoever asks is done. The models of `JURAT_MODEL` are asked in turn, each within the limits,
 with retries and a circuit breaker: one that fails gives way to the next, and so does one with `?N` whose confidence is
-below N. `heuristic` may stand last, or with `?N` before.
+below N. `heuristic` may stand last, or with `?N` before. A server elsewhere that is asked over http:// is warned of.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import logging
 import os
 import random
 import re
@@ -18,6 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from jurat.agents.catalogue import REASONERS
 from jurat.agents.heuristic import HeuristicReasoner
@@ -33,6 +36,8 @@ from jurat.schemas.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jurat.agents.openai_client import OpenAIClient
+
+log = logging.getLogger(__name__)
 
 BASE_URL: Final = "OPENAI_BASE_URL"
 API_KEY: Final = "OPENAI_API_KEY"
@@ -71,6 +76,13 @@ async def reasoner(name: str) -> AsyncIterator[Reasoner]:
         yield REASONERS[name]()
         return
     settings = Settings.read(os.environ)
+    if (host := _readable_way_to(settings.base_url)) is not None:
+        log.warning(
+            "the key and what prompts hold of events go to host=%s in plain text, and can be read on the way; set %s to"
+            " an https:// address, unless nobody else is on that network",
+            host,
+            BASE_URL,
+        )
     # Half a second of imports that other reasoners need not pay.
     from jurat.agents.openai_client import OpenAIClient  # noqa: PLC0415
     from jurat.agents.openai_reasoner import WITHIN_S  # noqa: PLC0415
@@ -141,6 +153,18 @@ def put_together(settings: Settings, client: OpenAIClient) -> Reasoner:
         one = HeuristicReasoner() if name == HEURISTIC else _model(name, settings, client)
         rest = [one, *rest] if least is None else [Tiered(one, least=least, dear=_in_turn(rest))]
     return _in_turn(rest)
+
+
+def _readable_way_to(base_url: str) -> str | None:
+    """The host, where what is sent to it can be read on the way; None over TLS, and on this machine."""
+    address = urlsplit(base_url)
+    host = address.hostname or ""
+    if address.scheme == "https" or host == "localhost" or host.endswith(".localhost"):
+        return None
+    try:
+        return None if ipaddress.ip_address(host).is_loopback else host
+    except ValueError:  # a name
+        return host
 
 
 def _in_turn(reasoners: Sequence[Reasoner]) -> Reasoner:

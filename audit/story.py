@@ -175,7 +175,8 @@ def _asked_whom(record: DecisionRecord) -> str:
         if record.proposals:
             return f"Nobody was asked for another proposal; what was escalated counts. {judged}"
         return "Nobody was asked for a proposal."
-    model = f", model {record.reasoner.model}" if record.reasoner.model else ", no model"
+    unused = ", no call of which gave a proposal" if record.reasoner.usage else ", no model"
+    model = f", model {record.reasoner.model}" if record.reasoner.model else unused
     if record.proposals and all(each.fallback for each in record.proposals):
         return f"The reasoner {record.reasoner.name}{model}, made no proposal that counts. {judged}"
     return f"The reasoner was {record.reasoner.name}{model}. {judged}"
@@ -206,7 +207,8 @@ def _spent(reasoner: ReasonerUsed) -> Iterator[str]:
         cost = f"for {used.cost_micros // 1_000_000}.{used.cost_micros % 1_000_000:06} {used.currency}"
     calls = "1 call" if used.calls == 1 else f"{used.calls} calls"
     yield f"  The answers took {calls}, {used.input_tokens} tokens in and {used.output_tokens} out, {cost}."
-    yield f"  Parameters of the model: SHA-256 {reasoner.parameters_sha256}"
+    if reasoner.parameters_sha256 is not None:
+        yield f"  Parameters of the model: SHA-256 {reasoner.parameters_sha256}"
 
 
 def _tool(tool: ToolAnswered) -> Iterator[str]:

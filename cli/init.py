@@ -67,10 +67,14 @@ def check_name(name: str) -> str:
         ConfigurationError: it cannot be a project's.
     """
     package = name.replace("-", "_")
-    if not _PROJECT.fullmatch(name) or len(name) > MAX_NAME_CHARS or keyword.iskeyword(package):
+    if not _PROJECT.fullmatch(name) or len(name) > MAX_NAME_CHARS:
         raise ConfigurationError(
             f"got the name {name!r}, expected small letters, digits and single dashes, such as {NAME}, at most"
             f" {MAX_NAME_CHARS} characters"
+        )
+    if keyword.iskeyword(package):
+        raise ConfigurationError(
+            f"got the name {name!r}, which is a word of Python, expected one that is not"
         )
     if package in {"jurat", "tests", *sys.stdlib_module_names} or _installed(package):
         raise ConfigurationError(

@@ -59,10 +59,24 @@ class Moment(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+def _who_remember() -> list[str]:
+    return [name for name, one in sorted(AGENTS.items()) if one.remembers]
+
+
+def _whose(agent: str | None) -> str:
+    """The agent that is named, or the only one that remembers anything."""
+    known = _who_remember()
+    if agent is None and len(known) != 1:
+        raise click.UsageError(
+            f"got no --agent, expected whose memory; these remember: {', '.join(known) or 'none'}"
+        )
+    return agent or known[0]
+
+
 def _say_who_remembers(agent: str) -> None:
     """Where nothing was found: whether this agent would remember anything at all."""
     if AGENTS[agent].remembers is None:
-        known = ", ".join(name for name, one in sorted(AGENTS.items()) if one.remembers) or "none"
+        known = ", ".join(_who_remember()) or "none"
         click.echo(f"the agent {agent} as it is now remembers nothing; these do: {known}", err=True)
 
 
@@ -74,7 +88,10 @@ def command() -> None:
 @command.command("show")
 @click.argument("subject", metavar="SUBJECT")
 @click.option(
-    "--agent", required=True, type=click.Choice(sorted(AGENTS)), metavar="NAME", help="Whose memory."
+    "--agent",
+    type=click.Choice(sorted(AGENTS)),
+    metavar="NAME",
+    help="Whose memory; may be left out where one agent alone remembers.",
 )
 @click.option(
     "--as-of",
@@ -85,8 +102,11 @@ def command() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @connection_options
-def show(connection: Connection, subject: str, agent: str, moment: datetime | None, *, as_json: bool) -> None:
+def show(
+    connection: Connection, subject: str, agent: str | None, moment: datetime | None, *, as_json: bool
+) -> None:
     """Show what an agent remembers of SUBJECT, the key of its events."""
+    agent = _whose(agent)
     topic = connection.topic(AGENTS[agent].topic)
     memory = asyncio.run(read_memory(connection, agent, topic, subject))
     if as_json:

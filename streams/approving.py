@@ -223,7 +223,7 @@ async def _again(case: Deciding, waiting: Waiting, verified: VerifiedApproval, t
 
     def change() -> Changes:
         if concluding.verdict is not Verdict.ESCALATE:
-            return _end(case, waiting, before.effect(situation, decided, concluding))
+            return _end(case, waiting, before.effect(situation, decided, concluding)())
         asked = {
             "policies": concluding.policies,
             "reasons": concluding.reasons,

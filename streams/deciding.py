@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -228,8 +228,9 @@ class Deciding:
         record = recorder.judged(self.decoded, decided, decision, context)
 
         def change() -> approving.Changes:
+            follow = self.effect(situation, decided, decision)
             entries, asked = approving.ask(self, decided, decision)
-            return (*entries, *self.effect(situation, decided, decision)), asked
+            return (*entries, *follow()), asked
 
         return self.finished(decision, record, change)
 
@@ -303,25 +304,41 @@ class Deciding:
         """Who judges a situation: the policies, told what its partition took of budgets."""
         return Counted(self.trace.judging(self.by.engine), self.state.usage, situation.event.key())
 
-    def effect(self, situation: Situation[Any], decided: Decided, decision: Decision) -> tuple[Entry, ...]:
-        """Change the state as an allowed decision does."""
-        if decision.verdict is not Verdict.ALLOW or not decision.effective:
-            return remembering.kept(self, situation.event, situation.memory)
-        agent, state = self.by.agent, self.state
-        key, action = situation.event.key(), decided.chosen.proposal.action
-        # Everything is made and checked before anything is set.
-        after = agent.effect(situation, action) if agent.effect is not None else None
-        timers = agent.timers(situation, action) if agent.timers is not None else {}
-        standing = standing_timers(timers, set_by=decision.input)
-        memory = remembering.decided(self, situation, action, source=decision.input)
-        changed: list[Entry] = []
-        if after is not None:
-            changed.append((f"{STATE}{state.input_topic}/{key}", state.documents.put(key, after)))
-        if agent.timers is not None:
-            changed.append((f"{TIMER}{state.input_topic}/{key}", state.timers.replace(key, standing)))
-        taken = state.usage.take(decided.chosen.judgement.charges, where=decision.input, at=self.now)
-        changed += [(f"{USAGE}{name}", value) for name, value in taken]
-        return (*changed, *remembering.kept(self, situation.event, memory))
+    def effect(
+        self, situation: Situation[Any], decided: Decided, decision: Decision
+    ) -> Callable[[], tuple[Entry, ...]]:
+        """What follows from a decision, made and checked; called, it changes the state.
+
+        Raises:
+            InputRejected, CanonicalError, TypeError: it cannot be written; nothing was set.
+        """
+        agent, state, event, memory = self.by.agent, self.state, situation.event, situation.memory
+        key, action = event.key(), decided.chosen.proposal.action
+        allowed = decision.verdict is Verdict.ALLOW
+        after: Model | None = None
+        timers: Mapping[str, datetime] | None = None
+        if allowed and decision.effective:
+            after = agent.effect(situation, action) if agent.effect is not None else None
+            timers = agent.timers(situation, action) if agent.timers is not None else None
+            memory = remembering.decided(self, situation, action, source=decision.input)
+        elif decision.verdict is Verdict.ESCALATE and decision.effective and agent.meanwhile is not None:
+            waits = agent.meanwhile(situation, action)
+            after, timers = waits.state, waits.timers
+            state.documents.printed(key, after)  # other things are set before it
+        standing = standing_timers(timers or {}, set_by=decision.input)
+
+        def follow() -> tuple[Entry, ...]:
+            changed: list[Entry] = []
+            if after is not None:
+                changed.append((f"{STATE}{state.input_topic}/{key}", state.documents.put(key, after)))
+            if timers is not None:
+                changed.append((f"{TIMER}{state.input_topic}/{key}", state.timers.replace(key, standing)))
+            if allowed and decision.effective:
+                taken = state.usage.take(decided.chosen.judgement.charges, where=decision.input, at=self.now)
+                changed += [(f"{USAGE}{name}", value) for name, value in taken]
+            return (*changed, *remembering.kept(self, event, memory))
+
+        return follow
 
     def _rejected(self, error: Exception) -> Verdicted:
         return self.ended(Outcome.REJECTED, rejection=Rejection.of(error))

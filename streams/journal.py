@@ -46,6 +46,7 @@ from jurat.schemas import canonical
 from jurat.schemas.decision import InputRef
 from jurat.schemas.errors import (
     CanonicalError,
+    ConfigurationError,
     InputRejected,
     JuratError,
     ProposalInvalid,
@@ -307,11 +308,9 @@ class Journal:
             held.entry, held.unwritten, answer = self._read_back(intent, given)
         except InputRejected as error:
             kind, failure = Kind.REJECTED, error
-        except ReasonerError as error:
-            kind, took = (
-                (Kind.UNAVAILABLE if isinstance(error, Retryable) else Kind.INVALID),
-                spent_by(error, given),
-            )
+        except (ReasonerError, ConfigurationError) as error:
+            again = isinstance(error, Retryable | ConfigurationError)  # settings are mended
+            kind, took = Kind.UNAVAILABLE if again else Kind.INVALID, spent_by(error, given)
             in_all = took if given is not None else together(before, took)
             failure = with_spent(error, in_all)
             took = took if kind is Kind.UNAVAILABLE else in_all

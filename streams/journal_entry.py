@@ -121,6 +121,7 @@ class ProposalEntry(Model):
     alternatives: Annotated[tuple[Identifier, ...], Field(max_length=MAX_ALTERNATIVES)]
     reasoner: Annotated[str, Field(max_length=200, exclude_if=_nothing)] = ""
     call: Annotated[ModelCallForm | None, Field(exclude_if=_nothing)] = None
+    wasted: Annotated[SpentForm | None, Field(exclude_if=_nothing)] = None
 
 
 class ToolEntry(Model):
@@ -129,6 +130,7 @@ class ToolEntry(Model):
     name: Annotated[str, Field(min_length=1, max_length=MAX_TOOL_NAME)]
     arguments: FreeJson
     call: Annotated[ModelCallForm | None, Field(exclude_if=_nothing)] = None
+    wasted: Annotated[SpentForm | None, Field(exclude_if=_nothing)] = None
 
 
 class Entry(Model):
@@ -171,7 +173,8 @@ def answered(intent: Entry, answer: Proposal | ToolCall | None, at: str) -> Entr
         return intent.model_copy(update={"kind": Kind.NOTHING, "answered_at": at})
     try:
         if isinstance(answer, ToolCall):
-            tool = _tool(answer.tool, answer.arguments.model_dump(mode="json")["given"], answer.call)
+            arguments = answer.arguments.model_dump(mode="json")["given"]
+            tool = _tool(answer.tool, arguments, answer.call, answer.wasted)
             return intent.model_copy(update={"kind": Kind.TOOL, "answered_at": at, "tool": tool})
         proposal = answer
         said = ProposalEntry(
@@ -182,6 +185,7 @@ def answered(intent: Entry, answer: Proposal | ToolCall | None, at: str) -> Entr
             alternatives=tuple(proposal.alternatives),
             reasoner=proposal.reasoner,
             call=ModelCallForm.of(proposal.call),
+            wasted=_spent(proposal.wasted),
         )
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -192,8 +196,14 @@ def answered(intent: Entry, answer: Proposal | ToolCall | None, at: str) -> Entr
     return intent.model_copy(update={"kind": Kind.PROPOSAL, "answered_at": at, "proposal": said})
 
 
-def _tool(name: str, arguments: canonical.JsonObject, call: ModelCall | None = None) -> ToolEntry:
-    return ToolEntry(name=name, arguments=arguments, call=ModelCallForm.of(call))
+def _tool(
+    name: str, arguments: canonical.JsonObject, call: ModelCall | None = None, wasted: Spent | None = None
+) -> ToolEntry:
+    return ToolEntry(name=name, arguments=arguments, call=ModelCallForm.of(call), wasted=_spent(wasted))
+
+
+def _spent(spent: Spent | None) -> SpentForm | None:
+    return SpentForm.of(spent) if spent is not None and spent.calls else None
 
 
 def use_intent(use: Use, *, call_id: str, event: str, at: str) -> Entry:
@@ -223,8 +233,9 @@ def entry_of_use(intent: Entry, result: ToolResult, at: str) -> Entry:
 def failed(intent: Entry, kind: Kind, message: str, at: str, *, spent: Spent | None = None) -> Entry:
     """What an intent becomes when there is no answer, or one that is no use."""
     kept = message[:MAX_MESSAGE].encode(errors="replace").decode()  # it may quote what is no Unicode
-    took = SpentForm.of(spent) if spent is not None and spent.calls else None
-    return intent.model_copy(update={"kind": kind, "answered_at": at, "message": kept, "spent": took})
+    return intent.model_copy(
+        update={"kind": kind, "answered_at": at, "message": kept, "spent": _spent(spent)}
+    )
 
 
 def print_entry(entry: Entry) -> bytes:
@@ -274,8 +285,13 @@ def answer_of(entry: Entry, agent: Agent[Any]) -> Proposal | ToolCall | None:
         ProposalInvalid: action or parameters are none of the agent's.
     """
     if entry.tool is not None:
-        call = None if entry.tool.call is None else entry.tool.call.call
-        return ToolCall(entry.tool.name, RawArguments(given=entry.tool.arguments), call)
+        asked = entry.tool
+        return ToolCall(
+            asked.name,
+            RawArguments(given=asked.arguments),
+            None if asked.call is None else asked.call.call,
+            None if asked.wasted is None else asked.wasted.spent,
+        )
     said = entry.proposal
     if said is None:
         return None
@@ -293,8 +309,15 @@ def answer_of(entry: Entry, agent: Agent[Any]) -> Proposal | ToolCall | None:
             f"got a proposal whose parameters {said.action} does not have; expected exactly the fields"
             f" {', '.join(model.model_fields)}"
         ) from error
-    call = None if said.call is None else said.call.call
-    return Proposal(action, said.rationale, said.confidence, said.alternatives, said.reasoner, call)
+    return Proposal(
+        action,
+        said.rationale,
+        said.confidence,
+        said.alternatives,
+        said.reasoner,
+        None if said.call is None else said.call.call,
+        wasted=None if said.wasted is None else said.wasted.spent,
+    )
 
 
 def result_of(entry: Entry, use: Use) -> ToolResult:

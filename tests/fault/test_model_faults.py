@@ -16,7 +16,7 @@ from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR, PartialRefund
 from jurat.agents.model_answer import Price
 from jurat.agents.openai_client import MAX_BODY_BYTES, OpenAIClient
 from jurat.agents.openai_reasoner import OpenAIReasoner
-from jurat.agents.reasoner import Proposal, ProposalRequest
+from jurat.agents.reasoner import Proposal, ProposalRequest, Spent
 from jurat.policies.usage import Assumed
 from jurat.schemas.errors import ConfigurationError, JuratError, ProposalInvalid, ReasonerUnavailable
 from jurat.schemas.marketplace import DisputeCategory
@@ -75,6 +75,49 @@ async def test_a_good_answer_is_a_proposal_with_what_it_took() -> None:
     assert bounds == [{"type": "integer", "minimum": 1, "maximum": 89_999}], "narrowed by the policies"
 
 
+async def test_what_the_client_finds_in_the_environment_goes_to_no_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    custom = (
+        "X-Own: 1",
+        "Authorization: Bearer other",
+        "accept-encoding: gzip",
+        "host: other",
+        "cookie: a=b",
+    )
+    monkeypatch.setenv(
+        "OPENAI_CUSTOM_HEADERS", "\n".join((*custom, "content-length: 5", "idempotency-key: x"))
+    )
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY", "OPENAI_WEBHOOK_SECRET"):
+        monkeypatch.setenv(name, "somebody-elses")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    got, server = await ask(Reply(completion(GOOD)))
+    assert isinstance(got, Proposal)
+    [asked] = server.got
+    assert asked.headers["host"] == server.base_url.removeprefix("http://").removesuffix("/v1")
+    assert {
+        name: asked.headers[name] for name in asked.headers if name not in ("host", "content-length", "")
+    } == {
+        "authorization": f"Bearer {KEY}",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "user-agent": "jurat",
+        "idempotency-key": "decision-1/0/0/mock",
+    }
+
+
+async def test_a_question_without_an_id_is_given_none_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "idempotency-key: x\nIdempotency-Key: y")
+    async with LLMock(lambda _number, _got: Reply(completion(GOOD))) as server:
+        client = OpenAIClient(base_url=server.base_url, api_key=KEY, within_s=WITHIN_S)
+        await client.complete({"model": "m", "messages": []}, call_id="")
+        await client.close()
+    assert "idempotency-key" not in server.got[0].headers, "all calls would be one"
+
+
 ANSWERED = {
     "no-json": b"Certainly! Here is the action that you asked for:",
     "json-but-no-object": b"[]",
@@ -90,6 +133,13 @@ ANSWERED = {
     "content-empty": completion("  \n"),
     "content-no-json": completion("```json\n{}\n```"),
     "content-no-object": completion("7"),
+    "a-name-twice": completion(
+        json.dumps(GOOD).replace('"amount_minor"', '"amount_minor": 1, "amount_minor"')
+    ),
+    "an-action-twice": completion(json.dumps(GOOD).replace('"action"', '"action": {}, "action"')),
+    "not-a-number": completion(json.dumps(GOOD).replace("45000", "NaN")),
+    "half-of-a-pair": completion(json.dumps(GOOD).replace("The case", "\\ud800")),
+    "no-utf-8": completion(GOOD).replace(b"The case", b"\xff").replace(b"usage", b"used"),
     "content-too-deep": completion("[" * 5_000),
     "no-such-action": completion(says("ship_a_pony")),
     "parameters-of-another-type": completion(says("partial_refund", amount_minor="much", currency="EUR")),
@@ -112,6 +162,14 @@ async def test_an_answer_that_is_no_proposal_is_invalid_and_its_usage_survives(b
     if b'"usage"' in body:
         assert call.spent.cost_micros == SPENT_MICROS  # type: ignore[attr-defined]
     assert "pony" not in str(got), "what a model makes up is not quoted"
+
+
+async def test_what_a_server_does_not_say_that_it_took_has_no_cost() -> None:
+    silent = json.dumps({**json.loads(completion(GOOD)), "usage": None}).encode()
+    got, _server = await ask(Reply(silent))
+    assert isinstance(got, Proposal)
+    assert got.call is not None
+    assert got.call.spent == Spent(calls=1, input_tokens=0, output_tokens=0), "not free: nobody knows"
 
 
 async def test_an_action_that_the_space_leaves_out_is_left_to_the_policies() -> None:
@@ -192,10 +250,21 @@ async def test_a_setting_that_is_wrong_says_which(status: int) -> None:
     assert any(name in str(got) for name in ("OPENAI_API_KEY", "JURAT_MODEL"))
 
 
-@pytest.mark.parametrize("status", [301, 400, 413, 422])
-async def test_a_question_that_the_server_does_not_take_is_invalid(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "calls", "why"),
+    [
+        (204, 1, "formats"),
+        (301, 0, "redirects"),
+        (400, 0, "formats"),
+        (413, 0, "formats"),
+        (422, 0, "formats"),
+    ],
+)
+async def test_a_question_that_the_server_does_not_take_is_invalid(status: int, calls: int, why: str) -> None:
     got, server = await ask(Reply(status=status, headers={"Location": "http://127.0.0.1:1/"}))
     assert type(got) is ProposalInvalid
+    assert why in str(got)
+    assert got.details["spent"].calls == calls  # type: ignore[attr-defined]
     assert len(server.got) == 1
 
 

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jurat.agents.dunning import CloseCase
+from jurat.agents.kernel import Use
+from jurat.agents.reasoner import RawArguments, ToolCall
 from jurat.agents.upgrade_adviser import (
     DECLINED,
     UPGRADE_ADVISER,
@@ -17,15 +19,23 @@ from jurat.agents.upgrade_adviser import (
     SuggestUpgrade,
     Wait,
     declined,
-    saved_by_add_on,
-    saved_by_plan,
     trend_of,
 )
-from jurat.schemas.canonical import MAX_INTEGER
+from jurat.agents.upgrade_costs import (
+    RECKON_OFFER,
+    OfferAsked,
+    OfferReckoned,
+    reckon,
+    saved_by_add_on,
+    saved_by_plan,
+)
+from jurat.schemas.canonical import MAX_INTEGER, digest
 from jurat.schemas.errors import ConfigurationError
 from jurat.schemas.model import Money
 from jurat.schemas.subscriptions import AddOn, Plan, SuggestionAnswered, UsageReported
+from jurat.streams.asking import used
 from jurat.streams.usage import PartitionUsage
+from jurat.testing import Scripted, rehearse
 from tests.shop import Down, Insisting, told
 from tests.subscriptions import NOW, decide, euros, fact, situation, took
 
@@ -162,6 +172,52 @@ def test_what_is_saved_is_reckoned_to_the_cent() -> None:
     assert saved_by_plan(event, BUSINESS, 16_000) == 9_000 - 7_000
     assert saved_by_add_on(event, EXTRA, 14_000) == 6_000 - 4_500
     assert saved_by_add_on(event, EXTRA, 20_000) == 6_000 - 4_500
+
+
+def test_a_model_may_have_it_reckoned_what_the_months_would_have_cost() -> None:
+    wish = ToolCall("reckon_offer", RawArguments(given={"offer_id": "business"}))
+    scripted = Scripted(wish, SuggestUpgrade(plan_id="business"))
+    with rehearse(UPGRADE_ADVISER, reasoner=scripted, at=NOW) as stage:
+        ended = stage.send(report())
+    reckoned = OfferReckoned(
+        months=9,
+        paid_minor=9 * 10_000 + 400 * 1_500 // 1_000,
+        would_have_paid_minor=9 * 17_000,
+        currency="EUR",
+        months_cheaper=0,
+        months_over=0,
+    )
+    [told] = scripted.requests[1].tools
+    assert told.result == reckoned
+    assert ended.record.reasoner is not None
+    [used] = ended.record.reasoner.tools
+    assert (used.name, used.result_sha256) == ("reckon_offer", digest(reckoned.model_dump(mode="json")))
+
+
+@pytest.mark.parametrize(
+    ("offer", "cheaper", "over", "saves"),
+    [("extra", 1, 1, 6_000 - 4_500 - 8 * 4_500), ("business", 1, 0, 15_000 - 9 * 7_000)],
+)
+async def test_an_offer_is_reckoned_month_by_month(offer: str, cheaper: int, over: int, saves: int) -> None:
+    seen = situation(report((5_000,) * 8 + (20_000,)))
+    got = await reckon(seen, OfferAsked(offer_id=offer))
+    assert (got.months_cheaper, got.months_over) == (cheaper, over)
+    assert got.paid_minor - got.would_have_paid_minor == saves
+
+
+async def test_an_offer_that_is_none_is_told_to_the_model_and_ends_nothing() -> None:
+    use = Use(RECKON_OFFER, OfferAsked(offer_id="team"), situation(report()))
+    result = await used(use)
+    assert result.failed is not None
+    assert "expected one of: business, giant, extra" in result.failed
+
+
+async def test_amounts_beyond_what_is_exact_stay_within_it() -> None:
+    units = (10**12,) * 24
+    dear = Plan(plan_id="dear", limit_units=1, price=euros(MAX_INTEGER))
+    seen = situation(report(units, plans=(dear,), overage_per_thousand=euros(MAX_INTEGER)))
+    got = await reckon(seen, OfferAsked(offer_id="dear"))
+    assert (got.paid_minor, got.would_have_paid_minor) == (MAX_INTEGER, MAX_INTEGER)
 
 
 def test_a_reasoner_that_is_down_waits() -> None:

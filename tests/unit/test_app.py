@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -228,6 +229,45 @@ def test_projects_of_others_are_not_read(tmp_path: Path) -> None:
     for text in ("# tool.jurat is named here only\n[tool.ruff]\n", 'tool = "jurat"\n'):
         (tmp_path / "pyproject.toml").write_text(text)
         assert load(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "below", "found"),
+    [
+        (0o755, "a", True),
+        (0o775, "a", True),
+        (0o777, "a", False),
+        (0o1777, "a", False),
+        (0o777, ".", True),
+        (0o755, "repository/a", False),
+        (0o755, "repository", False),
+    ],
+)
+def test_code_that_others_may_have_left_above_is_not_run(
+    tmp_path: Path, mode: int, below: str, *, found: bool
+) -> None:
+    above = project(tmp_path / "above", '[tool.jurat]\napp = "no_such_module_anywhere:app"\n', "")
+    (above / "a").mkdir()
+    (above / "repository" / "a").mkdir(parents=True)
+    (above / "repository" / ".git").write_text("gitdir: elsewhere\n")
+    above.chmod(mode)
+    if found:
+        with pytest.raises(ConfigurationError, match="no_such_module_anywhere"):
+            load(above / below)
+    else:
+        assert load(above / below) is None
+
+
+def test_a_folder_of_somebody_else_above_is_not_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = project(tmp_path / "above", '[tool.jurat]\napp = "no_such_module_anywhere:app"\n', "")
+    (above / "a").mkdir()
+    if os.geteuid() == 0:
+        os.chown(above, 65_534, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: above.stat().st_uid + 1)
+    assert load(above / "a") is None
 
 
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

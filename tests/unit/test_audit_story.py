@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jurat.audit import story
 from jurat.audit.answered import Approval
+from jurat.audit.reasoning import ReasonerUsed, Usage
 from jurat.audit.record import parse
 from jurat.schemas.decision import Verdict
 from tests.golden.audit import sample_log
@@ -30,6 +31,17 @@ def test_the_story_does_not_name_the_reasoner_for_what_the_agent_fell_back_to() 
     told = told_of(proposals=(down,))
     assert "The reasoner requested, no model, made no proposal that counts. 1 proposal was judged:\n" in told
     assert f"{by_itself}the reasoner failed (ReasonerUnavailable)\n" in told
+
+
+def test_the_story_tells_of_calls_of_which_none_gave_a_proposal() -> None:
+    lost = Usage(calls=3, input_tokens=0, output_tokens=0, cost_micros=None, currency=None)
+    used = ReasonerUsed(
+        name="openai/m", deterministic=False, model=None, parameters_sha256=None, usage=lost, tools=()
+    )
+    told = told_of(reasoner=used)
+    assert "The reasoner was openai/m, no call of which gave a proposal. 1 proposal was judged:\n" in told
+    assert "took 3 calls, 0 tokens in and 0 out, at no known price.\n" in told
+    assert "None" not in told
 
 
 def test_the_story_tells_each_policy_with_its_reason_and_who_answered() -> None:

@@ -84,6 +84,11 @@ def test_what_cannot_name_a_project_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_word_of_python_is_told_as_one() -> None:
+    with pytest.raises(ConfigurationError, match="'class', which is a word of Python"):
+        init("class")
+
+
 def test_its_code_keeps_the_rules_of_this_one(tmp_path: Path) -> None:
     """Sorted imports, formatting, no unused names; and the types, as a stranger's mypy sees them."""
     init("my-shop", "--dir", str(tmp_path / "my-shop"))

@@ -22,9 +22,9 @@ from jurat.agents.reasoner_limited import Limited
 from jurat.agents.reasoner_retrying import Retrying
 from jurat.schemas.errors import (
     ConfigurationError,
+    JuratError,
     LimitReached,
     ProposalInvalid,
-    ReasonerError,
     ReasonerUnavailable,
 )
 from jurat.schemas.marketplace import DisputeCategory
@@ -55,7 +55,7 @@ class Sells:
     name = "sells"
     deterministic = False
 
-    def __init__(self, answer: Proposal | ReasonerError | None) -> None:
+    def __init__(self, answer: Proposal | JuratError | None) -> None:
         self.answer, self.asked = answer, 0
 
     def at_most(self, _request: ProposalRequest) -> Spent | None:
@@ -63,7 +63,7 @@ class Sells:
 
     async def propose(self, _request: ProposalRequest) -> Proposal | None:
         self.asked += 1
-        if isinstance(self.answer, ReasonerError):
+        if isinstance(self.answer, JuratError):
             raise self.answer
         return self.answer
 
@@ -90,13 +90,14 @@ def answer(spent: Spent) -> Proposal:
         (ProposalInvalid("nonsense", call=replace(call(0), spent=REALLY)), REALLY),
         (ReasonerUnavailable("lost on the way", spent=told(1, 0, None)), MOST),
         (ReasonerUnavailable("busy", spent=told(0, 0, None)), told(1, 0, 0)),  # it was sent, and cost nothing
+        (ConfigurationError("a wrong key", spent=told(0, 0, None)), told(1, 0, 0)),  # nor does a crash loop
     ],
 )
 async def test_what_the_server_says_takes_the_place_of_the_most(
-    got: Proposal | ReasonerError, settled: Spent
+    got: Proposal | JuratError, settled: Spent
 ) -> None:
     purse = Purse()
-    with contextlib.suppress(ReasonerError):
+    with contextlib.suppress(JuratError):
         assert await Limited(Sells(got), requests(1)).propose(replace(REQUEST, purse=purse)) is got
     assert purse.said == [MOST, settled]
 

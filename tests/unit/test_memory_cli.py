@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from jurat.agents.catalogue import AGENTS
 from jurat.agents.memory import NOTHING, Learned, Memory, remember
 from jurat.audit.forgetting import DATA_PROTECTION, parse_statement, verify_forget
 from jurat.audit.key_store import init_approver
@@ -57,6 +58,23 @@ def test_it_shows_facts_with_their_source_and_escapes_them(monkeypatch: pytest.M
     assert "commerce.payments/2/8" in out
     assert "\x1b" not in out
     assert f"sha256 {digest_of(LATER)}" in out
+
+
+def test_the_only_agent_that_remembers_need_not_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def read_memory(_connection: Connection, agent: str, _topic: str, _key: str) -> Memory:
+        asked.append(agent)
+        return LATER
+
+    monkeypatch.setattr(memory_cli, "read_memory", read_memory)
+    words = ["show", "c-1", "--bootstrap-servers", "nowhere:1"]
+    several = CliRunner().invoke(memory_cli.command, words)
+    assert several.exit_code == 2
+    assert "these remember: dunning, notifier, retention, upgrade-adviser" in several.stderr
+    monkeypatch.setattr(memory_cli, "AGENTS", {name: AGENTS[name] for name in ("ranker", "retention")})
+    assert CliRunner().invoke(memory_cli.command, words).exit_code == 0
+    assert asked == ["retention"]
 
 
 def test_as_of_is_what_stood_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,31 @@ async def test_what_is_missing_or_malformed_names_its_setting_and_no_key(
     assert "sk" not in str(caught.value).replace("asked", "")
 
 
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("http://10.0.0.7:8000/v1", "10.0.0.7"),
+        ("http://vllm.models.svc:8000/v1", "vllm.models.svc"),
+        ("http://localhost.example.org/v1", "localhost.example.org"),
+        ("http://[2001:db8::1]/v1", "2001:db8::1"),
+        ("http://127.0.0.1:8080/v1", None),
+        ("http://localhost:8080/v1", None),
+        ("http://[::1]:8080/v1", None),
+        ("https://10.0.0.7/v1", None),
+    ],
+)
+async def test_a_key_that_goes_elsewhere_in_plain_text_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, address: str, host: str | None
+) -> None:
+    monkeypatch.setenv(models.BASE_URL, address)
+    with caplog.at_level("WARNING", logger="jurat"):
+        async with models.reasoner("openai"):
+            pass
+    told = [record.getMessage() for record in caplog.records]
+    assert [f"host={host} in plain text" in one for one in told] == ([] if host is None else [True])
+    assert KEY not in caplog.text
+
+
 def test_limits_are_read() -> None:
     text = "requests/min=60 tokens/day=2000000  EUR/day=20.05"
     prices = {models.PRICES: "large 1 1 EUR, small 1 1 EUR"}

@@ -59,6 +59,16 @@ def test_a_failure_of_both_is_the_last_ones_with_what_both_took() -> None:
     assert caught.value.details["spent"].cost_micros == 37  # type: ignore[attr-defined]
 
 
+def test_what_the_cheap_one_took_in_vain_is_told_where_nobody_proposes() -> None:
+    with pytest.raises(ProposalInvalid) as caught:
+        tiered(Scripted(BUSY), Scripted(None))
+    assert caught.value.details["spent"].cost_micros == 7  # type: ignore[attr-defined]
+    rule = tiered(Scripted(BUSY), Scripted(SURE))
+    assert isinstance(rule, Proposal)
+    assert rule.wasted is not None
+    assert rule.wasted.cost_micros == 7
+
+
 def test_a_wish_for_a_tool_stands() -> None:
     wish = ToolCall("look", RawArguments(given={}))
     assert tiered(Scripted(wish), Scripted(GOOD)) is wish

@@ -150,6 +150,26 @@ def test_the_call_that_was_of_no_use_stays_where_a_later_one_could_not_be_made()
     assert (got.call.spent.calls, got.call.spent.cost_micros) == (2, 37)
 
 
+@pytest.mark.parametrize("before", [None, spent(1)])
+def test_a_rule_of_thumb_that_answers_tells_what_time_outs_took(before: Spent | None) -> None:
+    rule = Scripted(Proposal(GiveUp(), "a rule", wasted=before), name="heuristic")
+    got = asyncio.run(Fallback(Scripted(BUSY), Scripted(BUSY), rule).propose(REQUEST))
+    assert isinstance(got, Proposal)
+    assert (got.reasoner, got.call) == ("heuristic", None)
+    assert got.wasted is not None
+    extra = before is not None
+    assert (got.wasted.calls, got.wasted.cost_micros) == (2 + extra, 14 + extra)
+
+
+@pytest.mark.parametrize(("failure", "cost"), [(BUSY, 7), (USELESS, 30)])
+def test_where_nothing_is_left_to_propose_what_was_taken_is_told(failure: JuratError, cost: int) -> None:
+    with pytest.raises(ProposalInvalid) as caught:
+        asyncio.run(Fallback(Scripted(failure), Scripted(None, name="heuristic")).propose(REQUEST))
+    assert spent_by(caught.value).cost_micros == cost
+    unpaid = ReasonerUnavailable("refused")
+    assert asyncio.run(Fallback(Scripted(unpaid), Scripted(None)).propose(REQUEST)) is None
+
+
 def test_the_last_failure_stands_with_what_all_took() -> None:
     with pytest.raises(ReasonerUnavailable) as caught:
         asyncio.run(Fallback(Scripted(USELESS), Scripted(BUSY)).propose(REQUEST))

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from jurat.agents.agent import Action, Candidate, Situation
+from jurat.agents.agent import Action, Candidate, Meanwhile, Situation
 from jurat.agents.payment_retrier import GiveUp, judged
 from jurat.audit.chain import ChainHead
 from jurat.audit.record import Outcome, parse
@@ -48,6 +48,10 @@ def timer_record(offset: int = 3, *, agent: str = "payment-retrier") -> KafkaRec
     event = TimerFired(agent=agent, event_key=KEY, name="remind", due_at=NOW, set_by=setter)
     headers = tuple(headers_for(event, event_id="dec_1/remind", source="/agents/payment-retrier", time=NOW))
     return KafkaRecord("timers.payment-retrier", PARTITION, offset, 0, KEY.encode(), encode(event), headers)
+
+
+def timer_input(offset: int) -> InputRef:
+    return InputRef(topic="commerce.payments", partition=PARTITION, offset=offset)
 
 
 def reminding(situation: Situation[Any], _action: Action) -> dict[str, datetime]:
@@ -96,6 +100,34 @@ async def test_what_is_not_allowed_leaves_timers_alone(verdict: Verdict) -> None
     assert [due.name for due in state.timers.take_due(NOW)] == ["old"]
 
 
+async def test_what_an_agent_says_of_the_meanwhile_holds_once_people_are_asked() -> None:
+    agent = replace(WAITING, meanwhile=lambda _situation, _action: Meanwhile(Kept(count=9), {"people": NOW}))
+    state = fresh_state()
+    state.timers.replace(KEY, Standing(set_by=timer_input(1), timers={"old": NOW}))
+    result = await decider(agent, engine=Says(Verdict.ESCALATE)).decide(
+        record_of(failed()), state, calls=Asked()
+    )
+    assert [key.partition("/")[0] for key, _value in result.changelog] == ["approval", "state", "timer"]
+    assert state.documents.get(KEY) == Kept(count=9)
+    assert [(due.name, due.set_by.offset) for due in state.timers.take_due(NOW)] == [("people", 7)]
+    denied = await decider(agent, engine=Says(Verdict.DENY)).decide(
+        record_of(failed()), fresh_state(), calls=Asked()
+    )
+    assert denied.changelog == ()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [Meanwhile(Kept(count=9), {"": NOW}), Meanwhile(Standing(set_by=timer_input(1), timers={"t": NOW}), {})],
+    ids=["timers", "state"],
+)
+async def test_a_meanwhile_that_cannot_hold_rejects_and_nobody_is_asked(broken: Meanwhile) -> None:
+    agent = replace(WAITING, meanwhile=lambda _situation, _action: broken)
+    result, record, state = await ended(decider(agent, engine=Says(Verdict.ESCALATE)))
+    assert (record.outcome, result.asked) == (Outcome.REJECTED, None)
+    assert (len(state.waiting), len(state.timers), state.documents.get(KEY)) == (0, 0, None)
+
+
 @pytest.mark.parametrize(
     "timers",
     [
@@ -137,10 +169,6 @@ async def test_a_timer_of_another_agent_and_one_of_an_agent_without_timers_are_s
         (decider(STATEFUL), timer_record()),
     ):
         assert (await one.decide(record, fresh_state(), calls=Asked())).outcome is Outcome.SKIPPED
-
-
-def timer_input(offset: int) -> InputRef:
-    return InputRef(topic="commerce.payments", partition=PARTITION, offset=offset)
 
 
 async def test_a_repeat_ends_as_a_duplicate_that_names_the_first_and_has_no_effect() -> None:

@@ -12,6 +12,7 @@ from jurat.agents.agent import Agent
 from jurat.agents.reasoner import Proposal, ProposalRequest
 from jurat.schemas.errors import (
     BrokerUnreachable,
+    ConfigurationError,
     InputRejected,
     JuratError,
     NotAuthorized,
@@ -127,10 +128,13 @@ async def test_1_a_call_that_was_under_way_is_made_again_and_told_once(
     )
 
 
-async def test_1_an_unavailable_reasoner_is_asked_again_without_alarm(restored: Restoring) -> None:
+@pytest.mark.parametrize("error", [ReasonerUnavailable("busy"), ConfigurationError("busy with another key")])
+async def test_1_an_unavailable_reasoner_is_asked_again_without_alarm(
+    restored: Restoring, error: JuratError
+) -> None:
     writer, meters = MemoryWriter(), Meters()
-    with pytest.raises(ReasonerUnavailable, match="busy"):
-        await ask(opened(writer), Paid(ReasonerUnavailable("busy")))
+    with pytest.raises(type(error), match="busy"):
+        await ask(opened(writer), Paid(error))
     assert kinds(writer.log) == ["intent", "unavailable"]
     journal = await restored(writer.log, meters=meters)
     assert await ask(journal, Paid(proposal())) == proposal()

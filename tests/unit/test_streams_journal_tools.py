@@ -9,7 +9,7 @@ import pytest
 
 from jurat.agents.agent import Situation
 from jurat.agents.kernel import Use
-from jurat.agents.reasoner import Proposal, RawArguments, ToolCall, ToolResult
+from jurat.agents.reasoner import Proposal, RawArguments, Spent, ToolCall, ToolResult
 from jurat.agents.tools import MAX_TOOL_BYTES
 from jurat.schemas.errors import BrokerUnreachable, ProposalInvalid
 from jurat.schemas.model import Model
@@ -149,7 +149,13 @@ async def test_the_entries_of_a_tool_are_tombstoned_with_their_input() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [wish(call=called()), raw_wish("nonsense", thing=[1, {"a": None}]), wish("", call=None)]
+    "given",
+    [
+        wish(call=called()),
+        replace(wish(call=None), wasted=Spent(calls=1, input_tokens=0, output_tokens=0)),
+        raw_wish("nonsense", thing=[1, {"a": None}]),
+        wish("", call=None),
+    ],
 )
 async def test_a_wish_comes_back_as_it_was_worded_and_is_not_bought_again(
     restored: Restoring, given: ToolCall
@@ -163,7 +169,7 @@ async def test_a_wish_comes_back_as_it_was_worded_and_is_not_bought_again(
         if isinstance(given.arguments, RawArguments)
         else given.arguments.model_dump(mode="json")
     )
-    assert first == ToolCall(given.tool, RawArguments(given=plain), given.call)
+    assert first == ToolCall(given.tool, RawArguments(given=plain), given.call, given.wasted)
     assert kinds(writer.log) == ["intent", "tool"]
     reasoner = Paid(proposal())
     assert await ask(await restored(writer.log), reasoner) == first
@@ -194,6 +200,7 @@ async def test_a_wish_that_cannot_be_written_is_invalid_now_and_later(
 
 async def test_a_proposal_keeps_who_made_it_and_the_call_behind_it(restored: Restoring) -> None:
     writer = MemoryWriter()
-    made = Proposal(Do(number=1), "because", 80, ("foreign",), "small-model", called())
+    lost = Spent(calls=3, input_tokens=0, output_tokens=0)
+    made = Proposal(Do(number=1), "because", 80, ("foreign",), "small-model", called(), wasted=lost)
     assert await ask(opened(writer), Paid(made)) == made
     assert await ask(await restored(writer.log), Paid(None)) == made

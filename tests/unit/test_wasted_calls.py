@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.payment_retrier import PAYMENT_RETRIER, GiveUp, RetryCharge
 from jurat.agents.reasoner import Proposal, ProposalRequest, RawArguments, Spent, ToolCall
+from jurat.agents.reasoner_fallback import Fallback
 from jurat.audit.reasoning import Usage
 from jurat.schemas.errors import ProposalInvalid, ReasonerError, ReasonerUnavailable
 from jurat.testing import rehearse
@@ -57,6 +59,29 @@ def used(calls: int, cost: int | None) -> Usage:
 def test_the_fallback_after_a_useless_answer_tells_what_that_took() -> None:
     _action, usage, model = usage_of(Model(USELESS))
     assert (usage, model) == (used(1, 30), None)
+
+
+def test_time_outs_before_a_rule_of_thumb_are_in_the_record() -> None:
+    lost = Spent(calls=3, input_tokens=0, output_tokens=0)
+    with rehearse(
+        PAYMENT_RETRIER,
+        reasoner=Fallback(Model(ReasonerUnavailable("slow", spent=lost)), HeuristicReasoner()),
+    ) as stage:
+        ended = stage.send(failed())
+    assert ended.decision is not None
+    assert ended.decision.reasoner == "heuristic"
+    assert ended.record.reasoner is not None
+    assert (ended.record.reasoner.usage, ended.record.reasoner.model) == (
+        Usage(calls=3, input_tokens=0, output_tokens=0, cost_micros=None, currency=None),
+        None,
+    )
+
+
+@pytest.mark.parametrize("wasted", ["much", Spent(calls=-1, input_tokens=0, output_tokens=0)])
+def test_nonsense_about_what_was_taken_makes_an_answer_useless(wasted: object) -> None:
+    odd = replace(TOO_SOON, wasted=wasted)  # type: ignore[arg-type]
+    _action, usage, _model = usage_of(Model(odd))
+    assert usage == used(1, 10)
 
 
 def test_a_useless_answer_after_a_refused_one_is_added() -> None:
