@@ -56,7 +56,7 @@ class MoneyFacts(RequestFacts):
     """Facts of whatever moves money, from the customer or to them.
 
     Attributes:
-        amount_minor: how much, in minor units of `currency`; never below zero.
+        amount_minor: how much, in minor units of `currency`, whoever pays it.
         currency: the order's.
     """
 
