@@ -45,8 +45,8 @@ class Pair:
 
     @property
     def price_difference_minor(self) -> int:
-        """What the new item costs more than the old one; 0 while one of them is unknown."""
-        if self.old is None or self.new is None:
+        """What the new item costs more than the old one; 0 while one of them is unknown, or in another currency."""
+        if self.old is None or self.new is None or self.old.price.currency != self.new.price.currency:
             return 0
         return self.new.price.amount_minor - self.old.price.amount_minor
 

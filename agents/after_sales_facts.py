@@ -52,8 +52,20 @@ class RequestFacts(Facts):
     requester: str
 
 
-class CancelFacts(RequestFacts):
-    """Facts of a cancellation.
+class MoneyFacts(RequestFacts):
+    """Facts of whatever moves money, from the customer or to them.
+
+    Attributes:
+        amount_minor: how much, in minor units of `currency`, whoever pays it.
+        currency: the order's.
+    """
+
+    amount_minor: int
+    currency: str
+
+
+class CancelFacts(MoneyFacts):
+    """Facts of a cancellation; the amount is the whole order's price.
 
     Attributes:
         reason: the reason that the customer gives, word for word.
@@ -66,7 +78,7 @@ class AddressFacts(RequestFacts):
     """Facts of a new address: who asks is all that the rules need."""
 
 
-class PaymentFacts(RequestFacts):
+class PaymentFacts(MoneyFacts):
     """Facts of whatever names a payment method.
 
     Attributes:
@@ -81,21 +93,19 @@ class PaymentFacts(RequestFacts):
 
 
 class ChangePaymentFacts(PaymentFacts):
-    """Facts of another payment method for an order.
+    """Facts of another payment method for an order; the amount is the whole order's price.
 
     Attributes:
         current_payment_method_id: what the order is paid with now.
         gift_card_balance_minor: what the named gift card holds in the order's currency; 0 for anything else.
-        order_total_minor: the whole order's price.
     """
 
     current_payment_method_id: str
     gift_card_balance_minor: int
-    order_total_minor: int
 
 
 class ReturnFacts(PaymentFacts):
-    """Facts of a return.
+    """Facts of a return; the amount is the price of the named pieces that are in the order.
 
     Attributes:
         item_count: how many pieces are named.
@@ -111,6 +121,8 @@ class ReturnFacts(PaymentFacts):
 class ReplaceFacts(PaymentFacts):
     """Facts of a modification or an exchange of items; the first old item is paired with the first new one, and so on.
 
+    The amount is the price difference, whoever pays it.
+
     Attributes:
         item_count: how many old pieces are named.
         new_item_count: how many new pieces are named.
@@ -119,7 +131,8 @@ class ReplaceFacts(PaymentFacts):
         unavailable: new items that are listed but not available.
         other_currency: new items that are priced in another currency than the order.
         unchanged: new items that are their own old item.
-        price_difference_minor: new prices minus old prices, over all pairs; positive means the customer pays.
+        price_difference_minor: new prices minus old prices, over all pairs; positive means the customer pays; a
+            pair in two currencies, or of which one is unknown, has none.
         gift_card_balance_minor: what the named gift card holds in the order's currency; 0 for anything else.
     """
 

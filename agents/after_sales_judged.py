@@ -68,8 +68,7 @@ def found(situation: Situation[AfterSalesRequested], action: Action) -> Judged:
                 AddressFacts(requester=requester),
             )
         case CancelPendingOrder():
-            facts = CancelFacts(requester=requester, reason=action.reason)
-            return Judged(_resource(case.order(action.order_id)), facts)
+            return _cancel(case, action)
         case ModifyPendingOrderAddress():
             return Judged(_resource(case.order(action.order_id)), AddressFacts(requester=requester))
         case ModifyPendingOrderPayment():
@@ -92,24 +91,39 @@ def _resource(order: OrderNow) -> Order:
     )
 
 
+def _cancel(case: Case, action: CancelPendingOrder) -> Judged:
+    order = case.order(action.order_id)
+    facts = CancelFacts(
+        requester=case.customer.customer_id,
+        amount_minor=order.total.amount_minor,
+        currency=order.total.currency,
+        reason=action.reason,
+    )
+    return Judged(_resource(order), facts)
+
+
 def _change_payment(case: Case, action: ModifyPendingOrderPayment) -> Judged:
     order = case.order(action.order_id)
     facts = ChangePaymentFacts(
         requester=case.customer.customer_id,
+        amount_minor=order.total.amount_minor,
+        currency=order.total.currency,
         payment_method_id=action.payment_method_id,
         payment_method_kind=_kind(case, action.payment_method_id),
         customer_payment_methods=_methods(case),
         current_payment_method_id=order.payment_method_id,
         gift_card_balance_minor=case.balance_minor(action.payment_method_id, currency=order.total.currency),
-        order_total_minor=order.total.amount_minor,
     )
     return Judged(_resource(order), facts)
 
 
 def _return(case: Case, action: ReturnDeliveredOrderItems) -> Judged:
     order = case.order(action.order_id)
+    pieces = [order.items[index] for index in pick(order.items, action.item_ids) if index is not None]
     facts = ReturnFacts(
         requester=case.customer.customer_id,
+        amount_minor=sum(piece.price.amount_minor for piece in pieces),
+        currency=order.total.currency,
         payment_method_id=action.payment_method_id,
         payment_method_kind=_kind(case, action.payment_method_id),
         customer_payment_methods=_methods(case),
@@ -124,9 +138,12 @@ def _replace(case: Case, action: ReplaceItems) -> Judged:
     order = case.order(action.order_id)
     currency = order.total.currency
     pairs = case.pairs(order, action)
+    difference_minor = sum(pair.price_difference_minor for pair in pairs)
     new = [variant for variant in map(case.variant, action.new_item_ids) if variant is not None]
     facts = ReplaceFacts(
         requester=case.customer.customer_id,
+        amount_minor=abs(difference_minor),
+        currency=currency,
         payment_method_id=action.payment_method_id,
         payment_method_kind=_kind(case, action.payment_method_id),
         customer_payment_methods=_methods(case),
@@ -141,7 +158,7 @@ def _replace(case: Case, action: ReplaceItems) -> Judged:
         unavailable=_names(variant.item_id for variant in new if not variant.available),
         other_currency=_names(variant.item_id for variant in new if variant.price.currency != currency),
         unchanged=_names(pair.new_id for pair in pairs if pair.new_id == pair.old_id),
-        price_difference_minor=sum(pair.price_difference_minor for pair in pairs),
+        price_difference_minor=difference_minor,
         gift_card_balance_minor=case.balance_minor(action.payment_method_id, currency=currency),
     )
     return Judged(_resource(order), facts)

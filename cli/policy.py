@@ -152,6 +152,12 @@ def _tested(folder: Path) -> bool:
     for failure in report.failures:
         where = f"{bundle.name}/{failure.file}:{failure.line}"
         say(f"{where}: {failure.name}: {failure.message}", style="red")
+    if not report.run:
+        say(
+            f"{bundle.name}: got no case in tests/*.yaml, expected at least one: without, no bundle is activated",
+            "red",
+        )
+        return False
     say(f"{bundle.name}: {report.run} cases, {len(report.failures)} failed")
     return not report.failures
 

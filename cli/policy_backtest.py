@@ -17,12 +17,11 @@ import click
 import orjson
 
 from jurat.audit.disclosure_reader import Unveiler
-from jurat.audit.keys import Trust
 from jurat.audit.log import Fault, LogEntry
 from jurat.audit.selection import Selection
+from jurat.cli.backtest_input import past_log
 from jurat.cli.bundles import bundle_folder, say
-from jurat.cli.disclosed import disclosures_option, unveiler
-from jurat.cli.log_entries import log_entries
+from jurat.cli.disclosed import disclosures_option
 from jurat.cli.options import MOMENT, connect_options
 from jurat.policies import PolicyEngine, load_bundle
 from jurat.policies.backtest import DEFAULT_EXAMPLES, MAX_EXAMPLES, Backtest
@@ -55,7 +54,7 @@ _VERDICTS: Final = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.ES
     "--input",
     "source",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="Read an export file (`jurat audit replay --output`) instead of Kafka.",
+    help="Read an export file (`jurat audit replay --output`) or an auditor's bundle instead of Kafka.",
 )
 @disclosures_option
 @click.option("--agent", help="Only this agent's decisions.")
@@ -102,8 +101,8 @@ def backtest(
     wanted = Selection(agent=agent, since=since, until=until)
 
     async def run() -> None:
-        async with unveiler(source, connect, given=disclosures, trust=Trust(())) as lifts:
-            await judge_log(log_entries(source, connect), made, wanted, lifts)
+        async with past_log(source, connect, disclosures=disclosures) as (entries, lifts):
+            await judge_log(entries, made, wanted, lifts)
 
     asyncio.run(run())
     report = made.report()

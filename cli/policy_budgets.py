@@ -1,7 +1,8 @@
 """`jurat policy budgets`: what an agent used of its budgets, and what is left, by key.
 
-Rules upheld here: it reads, joins no group and changes nothing; keys come from events, so they are escaped before they
-are printed, and JSON lines are ASCII.
+Rules upheld here: it reads, joins no group and changes nothing; limits are those of the bundle that is active, and it
+says so where that cannot be known; keys come from events, so they are escaped before they are printed, and JSON lines
+are ASCII.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jurat import settings
 from jurat.agents.catalogue import AGENTS
+from jurat.audit.key_store import TRUST_FILE, load_trust
 from jurat.cli.keys import PIPE_WIDTH
-from jurat.cli.options import connection_options
+from jurat.cli.options import connection_options, keys_option
 from jurat.policies import Bundle, known_bundle, load_bundle
+from jurat.policies.bundle import bundle_of
 from jurat.policies.request import Budget
+from jurat.schemas.errors import TopicMissing
 from jurat.schemas.shown import printable
 from jurat.streams.kafka import Connection
+from jurat.streams.policy_publishing import enforced
 from jurat.streams.usage_reading import Standing, read_usage, standings
 
 MAX_TABLE_ROWS: Final = 200
@@ -36,20 +42,27 @@ MAX_TABLE_ROWS: Final = 200
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    help="The folder of the bundle that is active; else the agent's own.",
+    help="The folder of a bundle whose limits count; else those of the active one.",
 )
 @click.option("--key", metavar="KEY", help="Only this key, a customer's id for example.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+@keys_option
 @connection_options
 def budgets(
-    connection: Connection, agent: str, bundle: Path | None, key: str | None, *, as_json: bool
+    connection: Connection,
+    agent: str,
+    bundle: Path | None,
+    key: str | None,
+    keys: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Show what AGENT used of its budgets within their windows, and what is left.
 
     A budget in shares has a line for each partition, with what is left of that partition's share. A key of which
     nothing was used has no line.
     """
-    declared = load_bundle(bundle or known_bundle(AGENTS[agent].bundle))
+    declared = load_bundle(bundle) if bundle else asyncio.run(_active(connection, AGENTS[agent].bundle, keys))
     actions = {action.action_name for action in AGENTS[agent].actions}
     own = [budget for budget in declared.budgets.by_name.values() if budget.actions & actions]
     if not own:
@@ -65,6 +78,25 @@ def budgets(
         return
     for budget in own:
         _print(declared, budget, [row for row in rows if row.budget is budget])
+
+
+async def _active(connection: Connection, name: str, keys: Path | None) -> Bundle:
+    """The bundle that workers judge by, as far as that can be known; says which one it is."""
+    trust = settings.keys_dir(keys) / TRUST_FILE
+    own = load_bundle(known_bundle(name))
+    if not trust.exists():
+        click.echo(
+            f"limits: {name} as it comes with jurat; there is no {trust} to tell what is active", err=True
+        )
+        return own
+    try:
+        published = await enforced(connection, load_trust(trust), name)
+    except TopicMissing:
+        published = None
+    if published is None:
+        return own
+    click.echo(f"limits: {name} {published.digest}, which is active", err=True)
+    return bundle_of(name, published.files)
 
 
 def json_line(row: Standing) -> str:

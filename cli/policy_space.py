@@ -123,11 +123,23 @@ def _situation(
     given = _event(agent, event)
     moment = datetime.now(UTC) if now is None else _moment(now)
     held = {} if documents is None else _json_file(documents)
+    views = [view.name for view in agent.views]
+    for name in held:
+        if name not in views:
+            raise ConfigurationError(
+                f"got documents of {name!r}, expected those of {listed(views)}, which {agent.name} reads"
+                f"{did_you_mean(name, views)}"
+            )
     read: dict[tuple[str, str], Model | None] = {}
     for lookup in agent.lookups(given):
         view = next(view for view in agent.views if view.name == lookup.view)
         of_view = held.get(view.name)
         found = of_view.get(lookup.key) if isinstance(of_view, dict) else None
+        if found is None and lookup.required:
+            raise ConfigurationError(
+                f"got no document {lookup.key!r} of {view.name}, without which {agent.name} rejects the event; expected"
+                f' it in --documents FILE: {{"{view.name}": {{"{lookup.key}": ...}}}}'
+            )
         read[view.name, lookup.key] = None if found is None else _document(view.document, found, lookup.key)
     return Situation(event=given, now=moment, occurred_at=moment, documents=read)
 

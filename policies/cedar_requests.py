@@ -4,7 +4,7 @@ Rules upheld here:
 1. a line is read strictly: one object, no key twice, no field that means nothing here, no number and no text that JSON
    cannot carry from one program to another; an error repeats a bounded part of it;
 2. an entity is named as `{"type", "id"}`, as `{"__entity": {"type", "id"}}` or as `Type::"id"`, and becomes the first;
-3. what a corpus expects of a request (`decision`, `reason`, `errors`) may stand beside it and changes nothing.
+3. what a corpus says of a request (`decision`, `reason`, `errors`, `desc`) may stand beside it and changes nothing.
 
 Not here: what the policies say of it (`evaluating.py`).
 Source: https://docs.cedarpolicy.com/auth/entities-syntax.html, https://github.com/cedar-policy/cedar-integration-tests
@@ -31,8 +31,8 @@ MAX_DIGITS: Final = 100
 """Digits of an integer that is read at all: Cedar's have 19."""
 
 UIDS: Final = ("principal", "action", "resource")
-EXPECTED: Final = ("decision", "reason", "reasons", "errors", "description")
-"""What corpora say of a request."""
+EXPECTED: Final = ("decision", "reason", "reasons", "errors", "description", "desc")
+"""What corpora say of a request, those of older versions of Cedar too."""
 
 FIELDS: Final = (*UIDS, "context", "entities", "validateRequest", *EXPECTED)
 

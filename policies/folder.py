@@ -1,7 +1,8 @@
 """The folder of a policy bundle: which files it may hold, their bytes, and their digest.
 
 Rules upheld here: a file that the format does not know is a fault, as it would be digested and mean nothing;
-a link is one, as it would not be digested and could mean anything; each file is read once.
+a link is one, as it would not be digested and could mean anything; so is a folder that cannot be listed, as its files
+would be missed in silence; each file is read once.
 Not here: what the files say (`bundle.py`).
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import itertools
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,10 +127,12 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         Contents by path, relative to the folder, and the faults of the folder itself.
 
     Raises:
-        BundleError: it is no folder.
+        BundleError: it is no folder, or cannot be listed.
     """
     if not folder.is_dir():
         raise BundleError(f"got {folder}, expected the folder of a policy bundle", bundle=folder.name)
+    if why := _unlisted(folder):
+        raise BundleError(f"the folder {folder} {why}", bundle=folder.name)
     files: dict[str, bytes] = {}
     faults: list[str] = []
     # Whatever folder is named, a home or a root even, no more of it is walked than a bundle may hold.
@@ -137,23 +141,41 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         return {}, [f"got more than {MAX_FILES} files and folders, expected a policy bundle"]
     for path in sorted(found):
         name = printable(path.relative_to(folder).as_posix())
-        if path.is_symlink():
-            faults.append(f"{name}: got a symbolic link, expected a file: links are not digested")
-        elif not path.is_dir() and not path.is_file():
-            faults.append(f"{name}: got neither a file nor a folder; remove it")
-        elif path.is_dir():
-            if name != "tests":
-                faults.append(f"{name}/: got an unknown folder, expected only tests/; remove it")
-        elif not is_known_file(name):
-            faults.append(f"{name}: got an unknown file, expected {_EXPECTED_FILES}; remove it")
-        elif path.stat().st_size > MAX_FILE_BYTES:
-            faults.append(f"{name}: got {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
-        else:
+        fault = _fault(path, name)
+        if fault is not None:
+            faults.append(fault)
+        elif path.is_file():
             try:
                 files[name] = path.read_bytes()
             except OSError as error:
                 faults.append(f"{name}: cannot be read ({error.strerror}), expected a file that can")
     return files, faults
+
+
+def _fault(path: Path, name: str) -> str | None:
+    """What is wrong with something in a bundle's folder, before it is read."""
+    if path.is_symlink():
+        return f"{name}: got a symbolic link, expected a file: links are not digested"
+    if path.is_dir():
+        if name != "tests":
+            return f"{name}/: got an unknown folder, expected only tests/; remove it"
+        why = _unlisted(path)
+        return f"{name}/: {why}" if why else None
+    if not path.is_file():
+        return f"{name}: got neither a file nor a folder; remove it"
+    if not is_known_file(name):
+        return f"{name}: got an unknown file, expected {_EXPECTED_FILES}; remove it"
+    size = path.stat().st_size
+    return f"{name}: got {size} bytes, expected at most {MAX_FILE_BYTES}" if size > MAX_FILE_BYTES else None
+
+
+def _unlisted(folder: Path) -> str:
+    """Why a folder cannot be listed; empty where it can. Walking it would pass over that without a word."""
+    try:
+        with os.scandir(folder):
+            return ""
+    except OSError as error:
+        return f"cannot be listed ({error.strerror}), expected a folder that can"
 
 
 _EXPECTED_FILES = f"{SCHEMA_FILE}, *.cedar, {ROLES_FILE}, {OBJECTIVES_FILE}, {BUDGETS_FILE} or tests/*.yaml"

@@ -155,6 +155,24 @@ async def read_survey(
     return found
 
 
+async def enforced(connection: Connection, trust: Trust, name: str) -> PublishedBundle | None:
+    """The bundle that is active under a name; None where workers judge by the one that comes with them.
+
+    Raises:
+        TopicMissing: there is no topic of policies.
+        BundleError: it is not on the topic, so that no worker can take it.
+        StreamError: Kafka refused.
+    """
+    newest = (await survey(connection, trust)).log.newest(name)
+    if newest is None or newest.activation.enforce is None:
+        return None
+    digest = newest.activation.enforce
+    found = await survey(connection, trust, wanted=digest)
+    if found.wanted is None:
+        raise BundleError(f"{name} {digest} is active, but its bundle is not on the topic: publish it again")
+    return found.wanted
+
+
 class PolicyPublisher:
     """One person at work on the policies of a cluster.
 

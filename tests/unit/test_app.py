@@ -292,7 +292,7 @@ def test_commands_find_the_project_from_below_and_end_with_one_line(tmp_path: Pa
 
     below = tmp_path / "corner_bakery" / "policies"
     assert "goodwill: 9 cases, 0 failed" in jurat("policy", "test", where=below).stdout
-    assert "{goodwill}" in jurat("worker", "--help").stdout
+    assert "\tgoodwill" in jurat("worker").stderr
     schema = json.loads(jurat("topics", "schema", "corner-bakery.parcels").stdout)
     assert (schema["namespace"], schema["name"]) == ("jurat.corner_bakery", "ParcelLate")
     (tmp_path / "corner_bakery" / "events.py").write_text("import nothing_of_the_kind\n")

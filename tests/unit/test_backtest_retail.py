@@ -110,6 +110,12 @@ def flips(asks: list[Ask], *, recorded: type[Shop], tried: type[Shop]) -> dict[s
     return found
 
 
+def difference_minor(ask: Ask) -> int:
+    """What a modification of an order that nobody changed before moves, from the raw data."""
+    shop = Shop(db())
+    return abs(int(100 * shop.difference(db()["orders"][ask.args["order_id"]], ask.args)))
+
+
 def judged(log: PastLog, engine: PolicyEngine) -> BacktestReport:
     made = Backtest(engine, old=log.engine, examples=MAX_EXAMPLES)
     for entry in log.entries:
@@ -136,6 +142,9 @@ def test_forbidding_the_same_item_denies_exactly_those_requests(lenient: PolicyE
     assert len(expected) > 20
     assert {ask.action for ask in expected.values()} == {MODIFY}
     assert denied.was == {Verdict.ALLOW: len(expected)}
+    moved = sum(map(difference_minor, expected.values()))
+    assert (denied.total.money, denied.total.without_amount) == ({"USD": moved}, 0)
+    assert moved > 0
     assert (
         report.changes[Change.ALLOWED].total.decisions
         == report.changes[Change.ESCALATED].total.decisions

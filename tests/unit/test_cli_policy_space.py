@@ -13,6 +13,7 @@ from jurat.agents.dispute_mediator import DISPUTE_MEDIATOR
 from jurat.agents.fulfilment_router import FULFILMENT_ROUTER
 from jurat.cli.main import entry
 from jurat.policies import PolicyRequest
+from jurat.schemas.commerce import AfterSalesRequested
 from jurat.schemas.errors import ConfigurationError, JuratError, PolicyInputError
 from jurat.schemas.marketplace import DisputeCategory
 from tests.shop import NOTHING_USED, documents, euros, shop_engine, situation
@@ -143,6 +144,14 @@ def test_documents_are_read_as_the_worker_reads_them(tmp_path: Path) -> None:
         ),
         (("dispute-mediator", "--event", "{event}", "--documents", "{broken}"), "expected a JSON object"),
         (("dispute-mediator", "--event", "{event}", "--documents", "{list}"), "got .* with a JSON list"),
+        (
+            ("after-sales", "--event", "{asked}", "--documents", "{typo}"),
+            "got documents of 'customer', .* did you mean `customers`",
+        ),
+        (
+            ("after-sales", "--event", "{asked}"),
+            'got no document \'ann\' of customers, .* in --documents FILE: {"customers": {"ann": ...}}',
+        ),
         (("dispute-mediator", "--event", "{event}", "--bundle", "none"), "got the bundle 'none'"),
         (
             ("dispute-mediator", "--input", "{recorded}", "--now", "2026-03-02T09:00:00Z"),
@@ -161,11 +170,14 @@ def test_what_is_wrong_is_said(
 ) -> None:
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "typo.json").write_text('{"customer": {}}')
+    args = {"order_id": "W1", "reason": "no longer needed"}
+    asked = AfterSalesRequested(request_id="r", customer_id="ann", action="cancel_pending_order", args=args)
+    (tmp_path / "asked.json").write_text(asked.model_dump_json())
     files = {
         "event": event,
         "recorded": recorded,
-        "broken": str(tmp_path / "broken.json"),
-        "list": str(tmp_path / "list.json"),
+        **{name: str(tmp_path / f"{name}.json") for name in ("broken", "list", "typo", "asked")},
     }
     with pytest.raises(ConfigurationError, match=said):
         printed(*(argument.format(**files) for argument in arguments))

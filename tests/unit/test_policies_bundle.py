@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -91,6 +92,23 @@ def test_an_unknown_file_is_a_fault(folder: Path, name: str) -> None:
 def test_a_link_is_a_fault(folder: Path) -> None:
     (folder / "more.cedar").symlink_to(REFUNDS / "refunds.cedar")
     assert "symbolic link" in only_fault(folder)
+
+
+@pytest.mark.parametrize("name", ["tests", ""])
+def test_a_folder_that_cannot_be_listed_is_a_fault(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Walking a folder passes over it in silence, and a bundle would lose its cases."""
+    real = os.scandir
+
+    def scandir(path: str | os.PathLike[str]) -> object:
+        if Path(path) == folder / name:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(BundleError, match=r"cannot be listed \(Permission denied\)"):
+        load_bundle(folder)
 
 
 @pytest.mark.parametrize("name", ["schema.cedarschema", "roles.yaml"])

@@ -112,6 +112,12 @@ def test_test_prints_the_case_that_failed_and_exits_with_1(folder: Path) -> None
     assert "5 cases, 1 failed" in result.output
 
 
+def test_a_bundle_without_cases_does_not_pass(folder: Path) -> None:
+    shutil.rmtree(folder / "tests")
+    result = jurat("test", str(folder))
+    assert (result.exit_code, result.output.count("got no case in tests/*.yaml")) == (1, 1)
+
+
 def test_a_hostile_file_name_does_not_steer_the_terminal(folder: Path) -> None:
     (folder / "\x1b[2J.txt").touch()
     result = jurat("check", str(folder))

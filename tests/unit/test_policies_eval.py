@@ -284,6 +284,52 @@ def test_policies_as_json_are_read(photos: Path) -> None:
     assert [{**one, "ids": None} for one in answers(evaluate(photos, *lines))] == before
 
 
+LINKED = {
+    "templates": {
+        "t": {
+            "effect": "permit",
+            "principal": {"op": "==", "slot": "?principal"},
+            "action": {"op": "All"},
+            "resource": {"op": "All"},
+            "conditions": [],
+        }
+    },
+    "staticPolicies": {},
+    "templateLinks": [
+        {
+            "templateId": "t",
+            "newId": "ann",
+            "values": {"?principal": {"__entity": {"type": "User", "id": "ann"}}},
+        }
+    ],
+}
+
+
+def test_a_template_counts_where_it_is_linked(tmp_path: Path) -> None:
+    (tmp_path / "policies.json").write_text(json.dumps(LINKED), encoding="utf-8")
+    ann, bob = (
+        {
+            "desc": "an old corpus",
+            "principal": f'User::"{name}"',
+            "action": 'Action::"a"',
+            "resource": 'B::"b"',
+        }
+        for name in ("ann", "bob")
+    )
+    result = evaluate(tmp_path, ann, bob)
+    assert [(one["decision"], one["reasons"]) for one in answers(result)] == [
+        ("allow", ["ann"]),
+        ("deny", []),
+    ]
+    assert result.exit_code == 0
+
+
+def test_the_folder_that_one_is_in_has_a_name(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "odd.cedar").write_bytes(b"\xff")
+    monkeypatch.chdir(photos)
+    assert "the Cedar folder photos does not load" in broken(Path())
+
+
 def test_the_id_of_a_plain_policy_is_told_beside_it(tmp_path: Path) -> None:
     (tmp_path / "p.cedar").write_text('@id("all") permit (principal, action, resource);')
     line = {"principal": 'A::"a"', "action": 'Action::"b"', "resource": 'A::"c"'}

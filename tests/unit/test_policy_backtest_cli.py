@@ -16,6 +16,8 @@ from jurat.cli.policy import command
 from jurat.cli.policy_backtest import backtest
 from jurat.policies import PolicyEngine, load_bundle, shipped_bundle
 from jurat.policies.backtest import Backtest
+from jurat.schemas.errors import BundleInvalid
+from tests.bundle_stage import maker
 from tests.past_log import PastLog
 from tests.shop import shop_engine
 from tests.unit import test_backtest_simulated as simulated
@@ -59,6 +61,20 @@ def test_an_export_is_judged_as_its_records_are(folder: Path) -> None:
     assert expected["newlyEscalated"]["decisions"] == 12
     assert found(NEXT, "--input", "log.jsonl") == expected
     assert found(NEXT, "--input", "-", stdin=exported()) == expected
+
+
+def test_an_auditors_bundle_is_judged_as_its_records_are(folder: Path) -> None:
+    (folder / "log.zip").write_bytes(maker(past.log()).made({})[0])
+    whole = found(NEXT, "--input", "log.jsonl")
+    assert whole["newlyEscalated"]["decisions"] == 12
+    assert found(NEXT, "--input", "log.zip") == whole
+    some = maker(past.log(), chosen=range(5)).made({})[0]
+    (folder / "some.zip").write_bytes(some)
+    assert found(NEXT, "--input", "some.zip")["records"] == 5
+    (folder / "broken.zip").write_bytes(some[:-1])
+    assert isinstance(
+        CliRunner().invoke(command, ["backtest", NEXT, "--input", "broken.zip"]).exception, BundleInvalid
+    )
 
 
 def test_the_text_says_the_same_in_words(folder: Path) -> None:

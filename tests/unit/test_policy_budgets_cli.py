@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from jurat.audit.key_store import TRUST_FILE
+from jurat.audit.keys import Trust
 from jurat.cli.policy import command
+from jurat.policies import shipped_bundle
+from jurat.policies.folder import digest_of, read_folder
+from jurat.policies.publication import PublishedBundle
 from jurat.policies.request import Charge
 from jurat.schemas.decision import InputRef
+from jurat.schemas.errors import TopicMissing
 from jurat.streams.kafka import Connection
 from jurat.streams.usage import PartitionUsage
 from tests.budget_stage import BUDGETS, write_bundle
@@ -44,10 +50,20 @@ def _used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jurat.cli.policy_budgets.read_usage", read)
 
 
-def run(*words: str) -> str:
-    done = CliRunner().invoke(command, ["budgets", *words, *SERVERS])
+def run(*words: str, keys: Path = Path("nowhere")) -> str:
+    done = CliRunner().invoke(command, ["budgets", *words, *SERVERS, "--keys", str(keys)])
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def activate(monkeypatch: pytest.MonkeyPatch, published: PublishedBundle | Exception | None) -> None:
+    async def active(connection: Connection, trust: Trust, name: str) -> PublishedBundle | None:
+        assert name == "shop"
+        if isinstance(published, Exception):
+            raise published
+        return published
+
+    monkeypatch.setattr("jurat.cli.policy_budgets.enforced", active)
 
 
 def test_the_table_of_the_guide() -> None:
@@ -69,7 +85,11 @@ def test_one_key() -> None:
 
 
 def test_lines_of_json() -> None:
-    rows = [json.loads(line) for line in run("dispute-mediator", "--json").splitlines()]
+    told, *lines = run("dispute-mediator", "--json").splitlines()
+    assert (
+        told == "limits: shop as it comes with jurat; there is no nowhere/trust.json to tell what is active"
+    )
+    rows = [json.loads(line) for line in lines]
     assert [(row["key"], row["used"], row["left"]) for row in rows] == [
         ("c-17", 90_000, {"dispute.refund.buyer-day": 10_000}),
         ("c-4", 15_000, {"dispute.refund.buyer-day": 85_000}),
@@ -85,6 +105,31 @@ def test_lines_of_json() -> None:
         "left": {"dispute.refund.buyer-day": 10_000},
         "unknown": None,
     }
+
+
+def test_limits_are_those_of_the_active_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / TRUST_FILE).write_text("[]\n")
+    files, _faults = read_folder(shipped_bundle("shop"))
+    files["disputes.cedar"] = files["disputes.cedar"].replace(b"> 100000 }", b"> 90000 }")
+    digest = digest_of(files)
+    activate(monkeypatch, PublishedBundle(digest=digest, files=files))
+    shown = run("dispute-mediator", keys=tmp_path)
+    assert f"limits: shop {digest}, which is active" in shown
+    assert "at most 90000: dispute.refund.buyer-day" in shown
+    assert "at most 100000: dispute.refund.buyer-day" in run(
+        "dispute-mediator", "--bundle", str(shipped_bundle("shop")), keys=tmp_path
+    )
+
+
+@pytest.mark.parametrize("nothing", [None, TopicMissing("no topic")])
+def test_where_nothing_is_active_limits_are_those_that_come_with_it(
+    nothing: Exception | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / TRUST_FILE).write_text("[]\n")
+    activate(monkeypatch, nothing)
+    shown = run("dispute-mediator", keys=tmp_path)
+    assert "limits:" not in shown
+    assert "at most 100000: dispute.refund.buyer-day" in shown
 
 
 def test_an_agent_whose_actions_nothing_counts(tmp_path: Path) -> None:
