@@ -38,6 +38,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from jurat.audit import standing as standings
+from jurat.audit.disclosure import parse_any
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
 from jurat.audit.history import History
 from jurat.audit.input_manifest import InputsHeld
@@ -140,14 +141,13 @@ class Verifier:
         """Whether heads of witnesses are known, so that entries have a T."""
         return self._times is not None
 
-    def add(self, entry: LogEntry) -> Statement | None:
+    def add(self, entry: LogEntry) -> Fault | None:
         """Check the next entry of the log.
 
         Returns:
-            The verified statement; None where something about the entry does not hold.
+            The first thing about it that does not hold.
         """
-        checked = self.check(entry)
-        return None if isinstance(checked, Fault) else checked
+        return self.take(self._examiner.examine(entry, witnessed_at=self.witnessed_at(entry.partition)))
 
     def check(self, entry: LogEntry) -> Statement | Fault:
         """Check the next entry of the log, like `add`.
@@ -155,11 +155,8 @@ class Verifier:
         Returns:
             The verified statement, or the first thing about this entry that does not hold.
         """
-        examined, statement = self._examiner.examine(entry, witnessed_at=self.witnessed_at(entry.partition))
-        fault = self.take(examined)
-        if fault is not None or statement is None:
-            return fault or Fault(entry.place, "it is no record")
-        return statement
+        fault = self.add(entry)
+        return self._unveiler.lift(parse_any(entry.record.payload)) if fault is None else fault
 
     def witnessed_at(self, partition: int, *, ahead: int = 0) -> int | None:
         """T of the next entry of a partition, or of one that comes so many entries later."""

@@ -37,10 +37,8 @@ from jurat.cli.files import read_whole, writing
 from jurat.cli.log_entries import LOG_FILE, Connect, begun, checkpoints_of, log_entries
 from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
-from jurat.policies.folder import digest_of, shipped_bundle, shipped_bundles
 from jurat.schemas.errors import AuditError, ConfigurationError, TopicMissing
 from jurat.schemas.shown import printable
-from jurat.streams.rejudging import Rejudging, bundles_in, bundles_published
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -211,6 +209,12 @@ async def _policies(
     digests: Iterable[str], folders: Iterable[str], live: Connection | None, trust: Trust
 ) -> tuple[dict[str, Mapping[str, bytes]], list[str]]:
     """The policy bundles of these digests, and which of them are nowhere."""
+    from jurat.policies.folder import (  # noqa: PLC0415 - the policy engine, which exports and tiles do not need
+        shipped_bundle,
+        shipped_bundles,
+    )
+    from jurat.streams.rejudging import bundles_in, bundles_published  # noqa: PLC0415 - as above
+
     known = bundles_in(shipped_bundle(name) for name in shipped_bundles())
     for name in folders:
         with suppress(ConfigurationError):  # one that is known already
@@ -248,6 +252,9 @@ def verified_bundle(file: Path, trusted: Trusted, witness_policy: Path | None) -
         ConfigurationError: a file cannot be read, or the zip file is something else.
         PolicyFileInvalid: the witness policy is not of its form.
     """
+    from jurat.policies.folder import digest_of  # noqa: PLC0415 - as in `_policies`
+    from jurat.streams.rejudging import Rejudging  # noqa: PLC0415 - as above
+
     policy = None if witness_policy is None else read_policy(witness_policy)
     trust, root = trusted.of_bundle()
     data = read_whole(file, at_most=MAX_FILE_BYTES)

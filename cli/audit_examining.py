@@ -93,7 +93,7 @@ def examine(sent: Sent) -> list[Answer]:
         if isinstance(entry, Fault):
             answers.append(entry)
         else:
-            examined, _statement = examiner.examine(entry, witnessed_at=at)
+            examined = examiner.examine(entry, witnessed_at=at)
             facts = None if examined.facts is None else tuple(examined.facts)
             answers.append((*examined[:-2], facts, examined.refused))
     return answers

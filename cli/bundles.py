@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jurat.policies import known_bundle
 from jurat.schemas.shown import printable
 
 
@@ -16,6 +15,8 @@ def bundle_folder(name: str) -> Path:
     Raises:
         ConfigurationError: there is neither.
     """
+    from jurat.policies import known_bundle  # noqa: PLC0415 - the policy engine, which many commands do not need
+
     folder = Path(name)
     return folder if folder.is_dir() else known_bundle(name)
 
