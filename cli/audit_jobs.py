@@ -16,15 +16,17 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import aclosing
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Examined, Facts, Rejudge
 from jurat.cli.audit_examining import Answer, Raw, RawRecord, Sent, begin, examine, read_entry, schema_ids
-from jurat.schemas.codec import SchemaIds
 from jurat.schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jurat.schemas.codec import SchemaIds
 
 PIECE: Final = 512
 """Records that are sent at once: some 60 ms of work and two megabytes; with fewer, sending takes longer."""

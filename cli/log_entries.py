@@ -17,8 +17,6 @@ from jurat.audit.log import Fault, LogEntry
 from jurat.cli.audit_examining import Raw, RawLine, RawRecord, read_entry, schema_ids
 from jurat.cli.files import lines
 from jurat.schemas.errors import BrokerUnreachable, ConfigurationError, NoteInvalid
-from jurat.streams import notary_reading, topics
-from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -69,6 +67,9 @@ async def raw_entries(source: Path | None, connect: Connect) -> AsyncGenerator[R
         for number, line in export_lines(source, export.ENTRIES):
             yield RawLine(number, line)
         return
+    from jurat.streams import topics  # noqa: PLC0415 - Kafka, which files do not need
+    from jurat.streams.replay import replay  # noqa: PLC0415 - as above
+
     connection = connect()
     async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
         async for record in records:
@@ -126,6 +127,8 @@ async def checkpoints_of(source: Path | None, connect: Connect) -> AsyncGenerato
             except NoteInvalid as error:
                 raise NoteInvalid(f"{source}: {error}", line=number) from error
         return
+    from jurat.streams import notary_reading  # noqa: PLC0415 - Kafka, which files do not need
+
     try:
         async with aclosing(notary_reading.history(connect())) as notes:
             async for one in notes:
