@@ -37,6 +37,11 @@ def lines(source: Path, *, at_most: int = export.MAX_LINE_BYTES) -> Iterator[tup
             yield number, line
 
 
+def is_regular(source: Path) -> bool:
+    """Whether it is a file of which any part can be read at any time: no pipe, no device, not standard input."""
+    return str(source) != "-" and source.is_file()
+
+
 def read_whole(source: Path, *, at_most: int) -> bytes:
     """The bytes of a file; one that is too long comes cut, with one byte too many.
 

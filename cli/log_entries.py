@@ -15,7 +15,7 @@ import click
 from jurat.audit import export, history
 from jurat.audit.log import Fault, LogEntry
 from jurat.cli.audit_examining import Raw, RawLine, RawRecord, read_entry, schema_ids
-from jurat.cli.files import lines
+from jurat.cli.files import is_regular, lines
 from jurat.schemas.errors import BrokerUnreachable, ConfigurationError, NoteInvalid
 
 if TYPE_CHECKING:
@@ -64,8 +64,10 @@ async def raw_entries(source: Path | None, connect: Connect) -> AsyncGenerator[R
         StreamError: the topic cannot be read.
     """
     if source is not None:
+        others_can, start = is_regular(source), 0
         for number, line in export_lines(source, export.ENTRIES):
-            yield RawLine(number, line)
+            yield RawLine(number, line, (source, start) if others_can else None)
+            start += len(line)
         return
     from jurat.streams import topics  # noqa: PLC0415 - Kafka, which files do not need
     from jurat.streams.replay import replay  # noqa: PLC0415 - as above
