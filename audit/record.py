@@ -97,7 +97,10 @@ class Outcome(StrEnum):
     @property
     def has_decision(self) -> bool:
         """Whether a decision event was emitted with this record."""
-        return self in (Outcome.DECIDED, Outcome.DENIED, Outcome.ESCALATED)
+        return self in _WITH_DECISION
+
+
+_WITH_DECISION = (Outcome.DECIDED, Outcome.DENIED, Outcome.ESCALATED)
 
 
 class Input(Model):

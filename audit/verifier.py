@@ -70,6 +70,10 @@ MAX_REASONS = 100
 
 _OTHER_REASONS = "other reasons"
 
+# Under names of their own: Python 3.11 takes longer to find a member in its enum than for most of what is checked here.
+_ORDER, _TREE, _WITNESSED, _GOOD = Check.ORDER, Check.TREE, Check.WITNESSED, Standing.GOOD
+_CHAIN, _ONCE, _CONCLUSION, _SUSPECT = Check.CHAIN, Check.ONCE, Check.CONCLUSION, Standing.SUSPECT
+
 
 @dataclass(slots=True)
 class _Partition:
@@ -175,13 +179,13 @@ class Verifier:
             The first thing about it that does not hold.
         """
         self._records += 1
-        check = Check.ORDER
+        check = _ORDER
         try:
             partition = self._check_order(examined)  # 1
-            check = Check.TREE
+            check = _TREE
             partition.tree.append(examined.leaf)
             self._noted.grown(examined.partition, partition.tree)  # 2
-            check = Check.WITNESSED
+            check = _WITNESSED
             self._witnessed.grown(examined.partition, partition.tree)  # 3
         except AuditError as error:
             return self._invalid(_place(examined), str(error), check)
@@ -307,15 +311,15 @@ class Verifier:
 
     def _follow(self, examined: Examined, facts: Facts) -> Fault | None:
         """What the record says, after the earlier ones: 7 to 15."""
-        check = Check.CHAIN
+        check = _CHAIN
         try:
             chain = self._chains.follow(examined.partition, facts)  # 7
-            check = Check.ONCE
+            check = _ONCE
             chain.take(facts.offset)  # 8, 15
             if facts.wrong:  # 9, 10, 11
                 check, reason = Check(facts.wrong[0][0]), facts.wrong[0][1]
                 raise RecordInvalid(reason)
-            check = Check.CONCLUSION
+            check = _CONCLUSION
             self._chains.conclude(facts)  # 12
         except AuditError as error:
             self._usage.broken(facts.agent, facts.partition, at=parse_moment(facts.time))
@@ -372,10 +376,10 @@ class Verifier:
             self._not_evaluated[why if is_known else _OTHER_REASONS] += 1
 
     def _tell_unproven(self, examined: Examined, index: int, standing: Standing) -> None:
-        if standing is Standing.SUSPECT:
+        if standing is _SUSPECT:
             reason = "somebody else may have had the key of its agent when witnesses saw it"
             self._findings.add(LogVerdict.SUSPECT, Fault(_place(examined), reason, Check.STANDING.value))
-        if self._times is None and standing is Standing.GOOD:
+        if self._times is None and standing is _GOOD:
             return
         is_covered = self._times is not None and self._times.covers(examined.partition, index)
         self._covered += is_covered

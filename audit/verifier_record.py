@@ -37,6 +37,10 @@ _VERDICTS = {
     Outcome.DENIED: Verdict.DENY,
     Outcome.ESCALATED: Verdict.ESCALATE,
 }
+# Under names of their own, as in `verifier.py`.
+_SIGNATURE, _FORM, _AGENT = Check.SIGNATURE, Check.FORM, Check.AGENT
+_GOOD = Standing.GOOD
+
 SAME = ""
 """Judged again, with the same verdict by the same policies."""
 
@@ -177,16 +181,16 @@ class Examiner:
         digest = sha256(entry.record.payload).hexdigest()
         leaf = entry.leaf(digest)
         where = (entry.topic, entry.partition, entry.offset, entry.line, leaf, witnessed_at)
-        check = Check.SIGNATURE
+        check = _SIGNATURE
         try:
             verified = dsse.verify(entry.record, self._trust)  # 4
-            check = Check.FORM
+            check = _FORM
             statement = read_any(verified.payload)  # 5
-            check = Check.AGENT
+            check = _AGENT
             _check_agent(entry, statement.predicate, verified.key)  # 6
         except AuditError as error:
             reason = str(error)
-            if check is Check.SIGNATURE:
+            if check is _SIGNATURE:
                 reason += _older(entry, self._trust)
             return Examined(*where, None, (check.value, reason))
         wrong: list[Wrong] = []
@@ -211,7 +215,7 @@ class Examiner:
         veil: str | None,
     ) -> Facts:
         record = statement.predicate
-        standing, again = Standing.GOOD, None
+        standing, again = _GOOD, None
         try:
             if not statement.is_veiled:
                 check_recorded(record, self._trust)  # 9
