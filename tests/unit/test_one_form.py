@@ -100,6 +100,12 @@ def test_texts_are_printed_as_canonical_json_prints_them(text: str) -> None:
     assert found.free == {"a": text}
 
 
+@pytest.mark.parametrize("character", ["x", "ü", "漢", "\U0001f600"])
+def test_lengths_count_characters(character: str) -> None:
+    assert READ(with_(parts=[{"name": character * 3}])) is not None
+    assert READ(with_(parts=[{"name": character * 4}])) is None
+
+
 def test_free_form_is_read_to_its_depth() -> None:
     nested: Any = {"a": [MAX_INTEGER, -MAX_INTEGER, None, True, "ü"]}
     for _ in range(FREE_DEPTH - 2):
