@@ -47,10 +47,10 @@ from jurat.audit.subject_keys import MasterKey
 from jurat.audit.trust_file import read_root
 from jurat.schemas.errors import ConfigurationError
 from jurat.streams import security
-from jurat.streams.kafka import Connection
 from jurat.streams.logs import LogFormat, LogLevel
 
 if TYPE_CHECKING:
+    from jurat.streams.kafka import Connection
     from jurat.streams.schema_registry import SchemaRegistry
 
 BOOTSTRAP_SERVERS: Final = "JURAT_BOOTSTRAP_SERVERS"
@@ -96,6 +96,8 @@ def connection(*, bootstrap_servers: str | None = None, namespace: str | None = 
                 f"got the bootstrap server {server!r}, expected host:port such as 127.0.0.1:9092"
                 f" (--bootstrap-servers or {BOOTSTRAP_SERVERS})"
             )
+    from jurat.streams.kafka import Connection  # noqa: PLC0415 - Kafka, which files do not need
+
     return Connection(servers, namespace_of(namespace), protected)
 
 

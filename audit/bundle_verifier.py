@@ -296,7 +296,7 @@ class _Verifying:
         return self._heads[listed.partition, own[bisect_right(own, listed.index)]].time
 
     def _check_record(self, examiner: Examiner, entry: LogEntry, at: int | None) -> Facts:
-        examined, _ = examiner.examine(entry, witnessed_at=at)
+        examined = examiner.examine(entry, witnessed_at=at)
         facts = examined.facts
         if facts is None:
             number, reason = examined.refused or (0, "it was refused")

@@ -6,9 +6,8 @@ Specified in `docs/spec/audit-record.md`. Not here: what a record says of its in
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
@@ -25,8 +24,7 @@ _URI = re.compile(
 KafkaUri = Annotated[str, Field(pattern=f"^{_URI.pattern}$")]
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinates:
+class Coordinates(NamedTuple):
     """Where a Kafka record stands in the world."""
 
     cluster_id: str

@@ -14,7 +14,7 @@ Source: DSSE v1.0.2, protocol.md and envelope.md.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jurat.audit import ed25519
 from jurat.audit.keys import Purpose, Signer, Trust, TrustedKey
@@ -25,8 +25,7 @@ from jurat.schemas.errors import CanonicalError, KeyNotFound, RecordInvalid, Sig
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedPayload:
+class VerifiedPayload(NamedTuple):
     """Bytes that a trusted key signed, and the key."""
 
     payload: bytes

@@ -9,15 +9,18 @@ Specified in `docs/spec/log-export.md`.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Annotated, Final, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from jurat.audit.log import LogEntry
+from jurat.audit.reasoning import Sha256Hex
 from jurat.audit.record import MAX_PAYLOAD_BYTES
 from jurat.schemas import b64, canonical
-from jurat.schemas.envelope import Signature, SignedRecord
+from jurat.schemas.envelope import MAX_SIGNATURES, Signature, SignedRecord
 from jurat.schemas.errors import CanonicalError, RecordInvalid
+from jurat.schemas.model import Count, Identifier, Model
+from jurat.schemas.one_form import reader
 
 MAX_LINE_BYTES = 4 * MAX_PAYLOAD_BYTES
 """A payload in base64 and everything else fit in well under this."""
@@ -47,6 +50,23 @@ ENTRIES = Kind("an export of the audit log", b'{"chain":', b'"timestampMs":')
 DECISIONS = Kind("an export of decision events", b'{"lineSha256":', b'"value":')
 
 
+class _Line(Model):
+    """A line, as nearly all are; which of them are refused, and why, `parse_entry` finds out member by member."""
+
+    chain: Identifier
+    seal: Annotated[Sha256Hex, Field(alias=_SEAL)]
+    offset: Count
+    partition: Count
+    payload: bytes
+    payload_type: Annotated[str, Field(alias="payloadType")]
+    signatures: Annotated[tuple[Signature, ...], Field(min_length=1, max_length=MAX_SIGNATURES)]
+    timestamp_ms: Annotated[Count, Field(alias="timestampMs")]
+    topic: str
+
+
+_READ: Final = reader(_Line)
+
+
 def print_entry(entry: LogEntry) -> bytes:
     """Print one record as a line, without the line feed."""
     record = entry.record
@@ -74,6 +94,25 @@ def parse_entry(line: bytes, number: int) -> LogEntry:
     Raises:
         RecordInvalid: not exactly what `print_entry` prints.
     """
+    text = line.removesuffix(b"\n")
+    read = _READ(text) if len(line) <= MAX_LINE_BYTES else None
+    if read is None or not _is_sealed(text, read.seal):
+        return parse_entry_slowly(line, number)
+    signatures = tuple([Signature(keyid=each.keyid, sig=each.sig) for each in read.signatures])
+    return LogEntry(
+        topic=read.topic,
+        partition=read.partition,
+        offset=read.offset,
+        timestamp_ms=read.timestamp_ms,
+        record=SignedRecord(
+            chain=read.chain, payload_type=read.payload_type, payload=read.payload, signatures=signatures
+        ),
+        line=number,
+    )
+
+
+def parse_entry_slowly(line: bytes, number: int) -> LogEntry:
+    """Read one line as `parse_entry` does, member by member, and say which of them is wrong."""
     fields = _unseal(line, number, _ENTRY_FIELDS)
     signatures = fields["signatures"]
     if not isinstance(signatures, list):
@@ -134,13 +173,16 @@ def _unseal(line: bytes, number: int, expected: frozenset[str]) -> canonical.Jso
     if fields.keys() != expected:
         odd = ", ".join(sorted(fields.keys() ^ expected))[:200]
         raise _refuse(number, f"fields missing or unknown: {odd}")
-    seal = str(fields.pop(_SEAL))
-    # The line is canonical, so the rest of it is what is left without the seal: no text holds this, as quotes in texts
-    # are escaped.
-    rest = line.removesuffix(b"\n").replace(b'"%b":"%b",' % (_SEAL.encode(), seal.encode()), b"", 1)
-    if sha256(rest).hexdigest() != seal:
+    if not _is_sealed(line.removesuffix(b"\n"), str(fields.pop(_SEAL))):
         raise _refuse(number, f"{_SEAL} does not match the rest: the line was changed after it was written")
     return fields
+
+
+def _is_sealed(line: bytes, seal: str) -> bool:
+    # The line is canonical, so the rest of it is what is left without the seal: no text holds this, as quotes in texts
+    # are escaped.
+    before, _seal, after = line.partition(b'"%b":"%b",' % (_SEAL.encode(), seal.encode()))
+    return sha256(before + after).hexdigest() == seal
 
 
 def _parse_signature(value: canonical.JsonValue, number: int) -> Signature:

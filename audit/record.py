@@ -54,8 +54,13 @@ FORGET_ASKED_BY = "forget-asked-by"
 """Under this name it says who asked, with the digest of the statement that they signed."""
 
 
-def _check_time(text: str) -> str:
-    datetime.fromisoformat(text)  # the pattern leaves it one spelling; whether a calendar has it is told here
+def check_calendar(text: str) -> str:
+    """Check that a calendar has a moment, of which the pattern of `Time` leaves one spelling.
+
+    Raises:
+        ValueError: none has it.
+    """
+    datetime.fromisoformat(text)
     return text
 
 
@@ -67,7 +72,7 @@ def format_time(moment: datetime) -> str:
 Time = Annotated[
     str,
     Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z$"),
-    AfterValidator(_check_time),
+    AfterValidator(check_calendar),
 ]
 Traceparent = Annotated[str, Field(pattern=r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
 JsonObject = dict[str, Any]
@@ -92,7 +97,10 @@ class Outcome(StrEnum):
     @property
     def has_decision(self) -> bool:
         """Whether a decision event was emitted with this record."""
-        return self in (Outcome.DECIDED, Outcome.DENIED, Outcome.ESCALATED)
+        return self in _WITH_DECISION
+
+
+_WITH_DECISION = (Outcome.DECIDED, Outcome.DENIED, Outcome.ESCALATED)
 
 
 class Input(Model):
@@ -363,9 +371,10 @@ def check_parts(record: DecisionRecord, subject_name: str, subject_sha256: str) 
         )
     if (record.rejection is not None) != (record.outcome is Outcome.REJECTED):
         raise RecordInvalid("got a rejection with another outcome or none with `rejected`; they go together")
-    if record.outcome.has_decision != (record.policy is not None):
+    has_decision = record.outcome.has_decision
+    if has_decision != (record.policy is not None):
         raise RecordInvalid("got no policy with a judged outcome, or one with an outcome that is not judged")
-    if record.outcome.has_decision:
+    if has_decision:
         if subject_name != record.decision_id:
             raise RecordInvalid(
                 f"got the subject {subject_name!r}, expected the decision id {record.decision_id!r}"

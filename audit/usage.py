@@ -11,7 +11,7 @@ one that is declared anew with another path or length begins anew.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
@@ -53,7 +53,7 @@ class BudgetUsed(Model):
     taken: Count
 
 
-def check_stated(normalised: Mapping[str, Any], budgets: Iterable[BudgetUsed], *, decided: bool) -> None:
+def check_stated(normalised: Mapping[str, Any], budgets: Sequence[BudgetUsed], *, decided: bool) -> None:
     """Check that a record's budgets are those that its policies were told of, as it says they were.
 
     Args:
@@ -66,6 +66,8 @@ def check_stated(normalised: Mapping[str, Any], budgets: Iterable[BudgetUsed], *
     """
     told = _read(normalised, ("context", "usage"))
     told = told if isinstance(told, dict) else {}
+    if not told and not budgets:
+        return
     named = [one.budget for one in budgets]
     if named != sorted(told):
         raise RecordInvalid(

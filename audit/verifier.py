@@ -27,7 +27,7 @@ Nothing ends the reading: everything is counted, and the first finding of each v
 bits per input, the right edge of each tree, what budgets' windows hold, the heads, and a ledger of decisions that is
 given. `verifier_record.py` has 4 to 6 and 9 to 11, which need one record alone; `verifier_chain.py` 7, 8, 12 and 15.
 
-Not here: reading logs, sharing the work among processes (`jurat.streams.verifying`).
+Not here: reading logs, sharing the work among processes (`jurat.cli.audit_jobs`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
 from jurat.audit.log import Fault, LogEntry, Place, TreeHead, WitnessedHead
 from jurat.audit.merkle import Frontier
-from jurat.audit.record import Outcome, Statement
+from jurat.audit.record import Outcome
 from jurat.audit.standing import Standing
 from jurat.audit.usage import UsageLedger
 from jurat.audit.verifier_chain import Chains
@@ -69,6 +69,10 @@ MAX_REASONS = 100
 """Reasons for which policies were not evaluated again that are counted apart; a bundle's digest makes one."""
 
 _OTHER_REASONS = "other reasons"
+
+# Under names of their own: Python 3.11 takes longer to find a member in its enum than for most of what is checked here.
+_ORDER, _TREE, _WITNESSED, _GOOD = Check.ORDER, Check.TREE, Check.WITNESSED, Standing.GOOD
+_CHAIN, _ONCE, _CONCLUSION, _SUSPECT = Check.CHAIN, Check.ONCE, Check.CONCLUSION, Standing.SUSPECT
 
 
 @dataclass(slots=True)
@@ -141,24 +145,13 @@ class Verifier:
         """Whether heads of witnesses are known, so that entries have a T."""
         return self._times is not None
 
-    def add(self, entry: LogEntry) -> Statement | None:
+    def add(self, entry: LogEntry) -> Fault | None:
         """Check the next entry of the log.
 
         Returns:
-            The verified statement; None where something about the entry does not hold.
+            The first thing about it that does not hold.
         """
-        checked = self.check(entry)
-        return None if isinstance(checked, Fault) else checked
-
-    def check(self, entry: LogEntry) -> Statement | Fault:
-        """Check the next entry of the log, like `add`.
-
-        Returns:
-            The verified statement, or the first thing about this entry that does not hold.
-        """
-        examined, statement = self._examiner.examine(entry, witnessed_at=self.witnessed_at(entry.partition))
-        fault = self.take(examined)
-        return fault or statement or Fault(entry.place, "it is no record")
+        return self.take(self._examiner.examine(entry, witnessed_at=self.witnessed_at(entry.partition)))
 
     def witnessed_at(self, partition: int, *, ahead: int = 0) -> int | None:
         """T of the next entry of a partition, or of one that comes so many entries later."""
@@ -177,13 +170,13 @@ class Verifier:
             The first thing about it that does not hold.
         """
         self._records += 1
-        check = Check.ORDER
+        check = _ORDER
         try:
             partition = self._check_order(examined)  # 1
-            check = Check.TREE
+            check = _TREE
             partition.tree.append(examined.leaf)
             self._noted.grown(examined.partition, partition.tree)  # 2
-            check = Check.WITNESSED
+            check = _WITNESSED
             self._witnessed.grown(examined.partition, partition.tree)  # 3
         except AuditError as error:
             return self._invalid(_place(examined), str(error), check)
@@ -309,15 +302,15 @@ class Verifier:
 
     def _follow(self, examined: Examined, facts: Facts) -> Fault | None:
         """What the record says, after the earlier ones: 7 to 15."""
-        check = Check.CHAIN
+        check = _CHAIN
         try:
             chain = self._chains.follow(examined.partition, facts)  # 7
-            check = Check.ONCE
+            check = _ONCE
             chain.take(facts.offset)  # 8, 15
             if facts.wrong:  # 9, 10, 11
                 check, reason = Check(facts.wrong[0][0]), facts.wrong[0][1]
                 raise RecordInvalid(reason)
-            check = Check.CONCLUSION
+            check = _CONCLUSION
             self._chains.conclude(facts)  # 12
         except AuditError as error:
             self._usage.broken(facts.agent, facts.partition, at=parse_moment(facts.time))
@@ -376,10 +369,10 @@ class Verifier:
             self._not_evaluated[why if is_known else _OTHER_REASONS] += 1
 
     def _tell_unproven(self, examined: Examined, index: int, standing: Standing) -> None:
-        if standing is Standing.SUSPECT:
+        if standing is _SUSPECT:
             reason = "somebody else may have had the key of its agent when witnesses saw it"
             self._findings.add(LogVerdict.SUSPECT, Fault(_place(examined), reason, Check.STANDING.value))
-        if self._times is None and standing is Standing.GOOD:
+        if self._times is None and standing is _GOOD:
             return
         is_covered = self._times is not None and self._times.covers(examined.partition, index)
         self._covered += is_covered

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from jurat.audit import dsse
 from jurat.audit import standing as standings
 from jurat.audit.approval import check_recorded
-from jurat.audit.coordinates import chain_name, parse_uri
+from jurat.audit.coordinates import Coordinates, chain_name, parse_uri
 from jurat.audit.disclosure import parse_any
 from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import Trust, TrustedKey
 from jurat.audit.log import LogEntry
 from jurat.audit.record import DecisionRecord, Outcome, PolicyUsed, Statement, concluded, is_unjudged
+from jurat.audit.record_reader import read_any
 from jurat.audit.standing import Standing
 from jurat.audit.usage import BudgetUsed
 from jurat.audit.verifier_report import Check
@@ -36,6 +37,10 @@ _VERDICTS = {
     Outcome.DENIED: Verdict.DENY,
     Outcome.ESCALATED: Verdict.ESCALATE,
 }
+# Under names of their own, as in `verifier.py`.
+_SIGNATURE, _FORM, _AGENT = Check.SIGNATURE, Check.FORM, Check.AGENT
+_GOOD = Standing.GOOD
+
 SAME = ""
 """Judged again, with the same verdict by the same policies."""
 
@@ -163,9 +168,7 @@ class Examiner:
         self._rejudge = rejudge
         self._standing = standing
 
-    def examine(
-        self, entry: LogEntry, *, witnessed_at: int | None = None
-    ) -> tuple[Examined, Statement | None]:
+    def examine(self, entry: LogEntry, *, witnessed_at: int | None = None) -> Examined:
         """Check an entry.
 
         Args:
@@ -173,23 +176,23 @@ class Examiner:
             witnessed_at: T, the earliest moment at which a quorum of witnesses vouched for a tree that holds it.
 
         Returns:
-            What is known of it; and what it says, where 4 to 6 hold.
+            What is known of it.
         """
         digest = sha256(entry.record.payload).hexdigest()
         leaf = entry.leaf(digest)
         where = (entry.topic, entry.partition, entry.offset, entry.line, leaf, witnessed_at)
-        check = Check.SIGNATURE
+        check = _SIGNATURE
         try:
             verified = dsse.verify(entry.record, self._trust)  # 4
-            check = Check.FORM
-            statement = parse_any(verified.payload)  # 5
-            check = Check.AGENT
+            check = _FORM
+            statement = read_any(verified.payload)  # 5
+            check = _AGENT
             _check_agent(entry, statement.predicate, verified.key)  # 6
         except AuditError as error:
             reason = str(error)
-            if check is Check.SIGNATURE:
+            if check is _SIGNATURE:
                 reason += _older(entry, self._trust)
-            return Examined(*where, None, (check.value, reason)), None
+            return Examined(*where, None, (check.value, reason))
         wrong: list[Wrong] = []
         veil = statement.predicate.decision_id if statement.is_veiled else None
         try:
@@ -199,7 +202,7 @@ class Examiner:
         if veil is not None and not statement.is_veiled:
             veil = LIFTED
         facts = self._facts(statement, verified.key, digest, witnessed_at, wrong=wrong, veil=veil)
-        return Examined(*where, facts, None), statement
+        return Examined(*where, facts, None)
 
     def _facts(
         self,
@@ -212,7 +215,7 @@ class Examiner:
         veil: str | None,
     ) -> Facts:
         record = statement.predicate
-        standing, again = Standing.GOOD, None
+        standing, again = _GOOD, None
         try:
             if not statement.is_veiled:
                 check_recorded(record, self._trust)  # 9
@@ -242,13 +245,13 @@ class Examiner:
             record.seq,
             record.prev,
             digest,
-            tuple(sorted({at.cluster_id, *(parse_uri(one.uri).cluster_id for one in record.inputs[1:])})),
+            _clusters(record, at),
             at.partition,
             at.offset,
             about,
             statement.subject[0].digest.sha256,
             record.time,
-            record.policy.budgets if record.policy is not None else (),
+            _budgets(record),
             tuple(wrong),
             standing,
             again,
@@ -261,6 +264,19 @@ class Examiner:
         if statement.is_veiled:
             return VEILED if was_judged(record) else None
         return check_again(record, rejudge)
+
+
+def _clusters(record: DecisionRecord, first: Coordinates) -> tuple[str, ...]:
+    if len(record.inputs) == 1:
+        return (first.cluster_id,)
+    return tuple(sorted({parse_uri(one.uri).cluster_id for one in record.inputs}))
+
+
+def _budgets(record: DecisionRecord) -> tuple[BudgetUsed, ...]:
+    """What it says of budgets, as values that may travel, however the record was read."""
+    if record.policy is None or not record.policy.budgets:
+        return ()
+    return tuple([BudgetUsed.model_validate(one, from_attributes=True) for one in record.policy.budgets])
 
 
 def was_judged(record: DecisionRecord) -> bool:

@@ -42,7 +42,6 @@ from jurat.cli.trust_option import Trusted, trust_options
 from jurat.policies.folder import digest_of, shipped_bundle, shipped_bundles
 from jurat.schemas.errors import AuditError, ChainBroken, ConfigurationError, TopicMissing
 from jurat.schemas.shown import printable
-from jurat.streams.rejudging import Rejudging, bundles_in, bundles_published
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -237,6 +236,8 @@ async def _policies(
     digests: Iterable[str], folders: Iterable[str], live: Connection | None, trust: Trust
 ) -> tuple[dict[str, Mapping[str, bytes]], list[str]]:
     """The policy bundles of these digests, and which of them are nowhere."""
+    from jurat.streams.rejudging import bundles_in, bundles_published  # noqa: PLC0415 - as above
+
     known = bundles_in(shipped_bundle(name) for name in shipped_bundles())
     for name in folders:
         with suppress(ConfigurationError):  # one that is known already
@@ -274,6 +275,8 @@ def verified_bundle(file: Path, trusted: Trusted, witness_policy: Path | None) -
         ConfigurationError: a file cannot be read, or the zip file is something else.
         PolicyFileInvalid: the witness policy is not of its form.
     """
+    from jurat.streams.rejudging import Rejudging  # noqa: PLC0415 - as above
+
     policy = None if witness_policy is None else read_policy(witness_policy)
     trust, root = trusted.of_bundle()
     data = read_whole(file, at_most=MAX_FILE_BYTES)

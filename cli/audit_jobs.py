@@ -1,7 +1,9 @@
 """The verifier at work, in this process or with others beside it.
 
 Rules upheld here: what one record alone can tell is found out anywhere, what needs the records before it here, in the
-order of the log; so the report is the same, however many processes there are. What is on its way is bounded.
+order of the log; so the report is the same, however many processes there are. What is on its way is bounded. What a
+process refuses is looked at here again, in the bytes that were read here: processes read files by themselves, and one
+that is replaced meanwhile is no fault of the log.
 
 Not here: the checks (`jurat.audit.verifier`), what the processes do (`audit_examining.py`).
 """
@@ -16,15 +18,28 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import aclosing
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from jurat.audit.keys import Trust
 from jurat.audit.log import Fault
 from jurat.audit.verifier import Verifier
 from jurat.audit.verifier_record import Examined, Facts, Rejudge
-from jurat.cli.audit_examining import Answer, Raw, RawRecord, Sent, begin, examine, read_entry, schema_ids
-from jurat.schemas.codec import SchemaIds
+from jurat.cli.audit_examining import (
+    Answer,
+    Raw,
+    RawLine,
+    RawRecord,
+    Sent,
+    Stretch,
+    begin,
+    examine,
+    read_entry,
+    schema_ids,
+)
 from jurat.schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jurat.schemas.codec import SchemaIds
 
 PIECE: Final = 512
 """Records that are sent at once: some 60 ms of work and two megabytes; with fewer, sending takes longer."""
@@ -96,7 +111,9 @@ async def verify_all(
 class Pool(Protocol):
     """Processes that work."""
 
-    def submit(self, work: Callable[[Sent], list[Answer]], sent: Sent, /) -> Future[list[Answer]]:
+    def submit(
+        self, work: Callable[[Sent | Stretch], list[Answer]], sent: Sent | Stretch, /
+    ) -> Future[list[Answer]]:
         """Have this done."""
         ...
 
@@ -154,7 +171,11 @@ class Shared:
 
     def _send(self) -> None:
         if self._piece:
-            self._on_way.append((self._piece, self._pool.submit(examine, self._piece)))
+            first = self._piece[0][0]
+            sent: Sent | Stretch = self._piece
+            if isinstance(first, RawLine) and first.within is not None:
+                sent = Stretch(*first.within, first.number, [(_size(raw), at) for raw, at in self._piece])
+            self._on_way.append((self._piece, self._pool.submit(examine, sent)))
             self._piece = []
 
     async def _take(self) -> None:
@@ -163,17 +184,22 @@ class Shared:
         for (raw, _at), answer in zip(sent, answers, strict=True):
             if self._verifier.is_witnessed:
                 self._ahead[_partition(raw)] -= 1
-            if isinstance(answer, Fault):
-                self._verifier.fault(answer.place, answer.reason)
-            else:
-                *where, facts, refused = answer
-                named = None if facts is None else Facts._make(facts)
-                examined = Examined._make((*where, named, refused))
-                if examined.witnessed_at == self._verifier.witnessed_at(examined.partition):
-                    self._verifier.take(examined)
-                else:  # something before it was no record, so that it stands elsewhere in the tree
-                    _take_here(raw, self._verifier, self._ids)
+            examined = _examined(answer)
+            if examined is not None and examined.witnessed_at == self._verifier.witnessed_at(
+                examined.partition
+            ):
+                self._verifier.take(examined)
+            else:  # it is refused; or something before it was no record, so that it stands elsewhere in the tree
+                _take_here(raw, self._verifier, self._ids)
         self._told(sum(_size(raw) for raw, _at in sent))
+
+
+def _examined(answer: Answer) -> Examined | None:
+    """What a process found, as the verifier takes it; None for what it refuses."""
+    if isinstance(answer, Fault):
+        return None
+    *where, facts, refused = answer
+    return None if facts is None else Examined._make((*where, Facts._make(facts), refused))
 
 
 def _take_here(raw: Raw, verifier: Verifier, ids: SchemaIds | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import click
 from jurat.audit import standing as standings
 from jurat.audit import story
 from jurat.audit.disclosure import parse_any
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.keys import TrustedKey
 from jurat.audit.log import Fault, LogEntry, WitnessedHead
 from jurat.audit.merkle import Frontier
@@ -149,7 +150,7 @@ async def _sought(
         keys = trusted.under(await trusted.beside(source, connect))
         async with unveiler(source, connect, given=disclosures, trust=keys, only=decision_id) as lifts:
             verifier = Verifier(keys, unveiler=lifts, witnessed=None if seen is None else seen.heads)
-            found = await _find(entries, verifier, decision_id)
+            found = await _find(entries, verifier, lifts, decision_id)
             place, key = found.entry.partition, keys.by_keyid.get(found.entry.record.signatures[0].keyid)
             standing = Standing.GOOD
             if found.fault is None and key is not None:
@@ -183,7 +184,9 @@ def _worth(found: _Found, *, is_witnessed: bool) -> tuple[str, int]:
     return "Verified now: the signature, the record's form, and its chain up to here.", 0
 
 
-async def _find(entries: AsyncIterator[LogEntry | Fault], verifier: Verifier, decision_id: str) -> _Found:
+async def _find(
+    entries: AsyncIterator[LogEntry | Fault], verifier: Verifier, lifts: Unveiler, decision_id: str
+) -> _Found:
     broken: dict[str, Fault] = {}
     leaves: dict[int, int] = {}
     async for entry in entries:
@@ -192,20 +195,21 @@ async def _find(entries: AsyncIterator[LogEntry | Fault], verifier: Verifier, de
         index = leaves.get(entry.partition, 0)
         leaves[entry.partition] = index + 1
         at = verifier.witnessed_at(entry.partition)
-        outcome = verifier.check(entry)
-        if isinstance(outcome, Fault):
-            broken.setdefault(entry.record.chain, outcome)
-            with suppress(AuditError):
-                statement = parse_any(entry.record.payload)
-                if statement.predicate.decision_id == decision_id:
-                    return _Found(entry, statement, index, outcome, at)
-        elif outcome.predicate.decision_id == decision_id:
-            earlier = broken.get(entry.record.chain)
-            fault = None
-            if earlier is not None:
-                reason = f"its signature and form hold, but its chain is broken before it ({earlier})"
-                fault = Fault(entry.place, reason)
-            return _Found(entry, outcome, index, fault, at)
+        fault = verifier.add(entry)
+        if fault is not None:
+            broken.setdefault(entry.record.chain, fault)
+        try:
+            statement = parse_any(entry.record.payload)
+        except AuditError:
+            continue  # it has a fault, and no id
+        if statement.predicate.decision_id != decision_id:
+            continue
+        if fault is not None:
+            return _Found(entry, statement, index, fault, at)
+        if (earlier := broken.get(entry.record.chain)) is not None:
+            reason = f"its signature and form hold, but its chain is broken before it ({earlier})"
+            fault = Fault(entry.place, reason)
+        return _Found(entry, lifts.lift(statement), index, fault, at)
     raise ConfigurationError(
         f"there is no decision {decision_id[:100]!r} in this log; `jurat audit replay` lists the ids"
     )

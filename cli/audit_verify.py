@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jurat.audit import export
 from jurat.audit.disclosure_reader import Unveiler, VeilCounts
@@ -40,11 +38,9 @@ from jurat.cli.options import connect_options, moment_of
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
 from jurat.schemas.shown import printable
-from jurat.streams import topics
-from jurat.streams.inputs_held import Ended, ended_inputs, inputs_held
-from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
+    from jurat.streams.inputs_held import Ended
     from jurat.streams.kafka import Connection
 
 EXIT_CODES: Final = {
@@ -242,7 +238,11 @@ async def _verify(
     agents = sorted({key.agent for key in keys.keys})
     # Before the log: what was committed by now has its record in what is read from here on.
     live = beside.live_inputs
-    ended = [] if live is None else await ended_inputs(live, agents)
+    ended: list[Ended] = []
+    if live is not None:
+        from jurat.streams.inputs_held import ended_inputs  # noqa: PLC0415 - Kafka, which files do not need
+
+        ended = await ended_inputs(live, agents)
     checks_decisions = beside.decisions is not None or beside.live_decisions is not None
     noted, seen = heads
     ledger = DecisionLedger() if checks_decisions else None
@@ -292,6 +292,9 @@ async def _add_decisions(ledger: DecisionLedger, beside: _Beside, agents: Iterab
                 continue
             ledger.add_event(Place(topic, partition, offset, number), value)
     if beside.live_decisions is not None:
+        from jurat.streams import topics  # noqa: PLC0415 - Kafka, which files do not need
+        from jurat.streams.replay import replay  # noqa: PLC0415 - as above
+
         live = beside.live_decisions
         for agent in agents:
             # An agent that never ran has no topic; records whose decision events are missing are faults below.
@@ -313,6 +316,8 @@ async def _held(beside: _Beside, ended: Iterable[Ended]) -> AsyncGenerator[Input
                     f"the input manifest {beside.inputs} cannot be read: {error}"
                 ) from error
     if beside.live_inputs is not None:
+        from jurat.streams.inputs_held import inputs_held  # noqa: PLC0415 - Kafka, which files do not need
+
         async with aclosing(inputs_held(beside.live_inputs, ended)) as found:
             async for held in found:
                 yield held
@@ -321,11 +326,21 @@ async def _held(beside: _Beside, ended: Iterable[Ended]) -> AsyncGenerator[Input
 @contextmanager
 def _bar(file: Path | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _size: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - a tenth of a second, which only terminals need
+    from rich.progress import (  # noqa: PLC0415 - as above
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     is_known = file is not None and file.is_file()
     columns = (TextColumn("verifying"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("verifying", total=file.stat().st_size if file is not None and is_known else None)
         yield lambda size: bar.advance(task, size)
 

@@ -23,8 +23,6 @@ from jurat.audit.subject_erasure import check_form, verify_erasure
 from jurat.cli.files import lines
 from jurat.cli.log_entries import LOG_FILE, Connect
 from jurat.schemas.errors import AuditError, ConfigurationError, DisclosureInvalid
-from jurat.streams.evidence_reading import HELD_BYTES, read_erased, read_evidence, read_statements
-from jurat.streams.store import SpillingStore
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -105,6 +103,8 @@ async def unveiler(
     if source is not None:
         yield Unveiler()
         return
+    from jurat.streams.evidence_reading import read_erased, read_evidence  # noqa: PLC0415 - Kafka, which files do not need
+
     connection, master = connect(), settings.subject_keys()
     evidence = None if master is None else await read_evidence(connection, master, only=only)
     try:
@@ -127,6 +127,8 @@ async def export_disclosures(connection: Connection, decisions: Iterable[str], f
         StreamError: Kafka refused.
         DisclosureInvalid: something that stands there does not open.
     """
+    from jurat.streams.evidence_reading import read_evidence, read_statements  # noqa: PLC0415 - Kafka, which files do not need
+
     master = settings.subject_keys()
     if master is None:
         raise ConfigurationError(
@@ -150,6 +152,9 @@ class _File:
     """A file of disclosures."""
 
     def __init__(self, source: Path, trust: Trust) -> None:
+        from jurat.streams.evidence_reading import HELD_BYTES  # noqa: PLC0415 - Kafka, which few files need
+        from jurat.streams.store import SpillingStore  # noqa: PLC0415 - as above
+
         self._held = SpillingStore(max_bytes=HELD_BYTES)
         self.erased: dict[str, bytes] = {}
         try:

@@ -15,10 +15,8 @@ import click
 from jurat.audit import export, history
 from jurat.audit.log import Fault, LogEntry
 from jurat.cli.audit_examining import Raw, RawLine, RawRecord, read_entry, schema_ids
-from jurat.cli.files import lines
+from jurat.cli.files import is_regular, lines
 from jurat.schemas.errors import BrokerUnreachable, ConfigurationError, NoteInvalid
-from jurat.streams import notary_reading, topics
-from jurat.streams.replay import replay
 
 if TYPE_CHECKING:
     from jurat.streams.kafka import Connection
@@ -66,9 +64,14 @@ async def raw_entries(source: Path | None, connect: Connect) -> AsyncGenerator[R
         StreamError: the topic cannot be read.
     """
     if source is not None:
+        others_can, start = is_regular(source), 0
         for number, line in export_lines(source, export.ENTRIES):
-            yield RawLine(number, line)
+            yield RawLine(number, line, (source, start) if others_can else None)
+            start += len(line)
         return
+    from jurat.streams import topics  # noqa: PLC0415 - Kafka, which files do not need
+    from jurat.streams.replay import replay  # noqa: PLC0415 - as above
+
     connection = connect()
     async with aclosing(replay(connection, [connection.topic(topics.AUDIT.name)])) as records:
         async for record in records:
@@ -126,6 +129,8 @@ async def checkpoints_of(source: Path | None, connect: Connect) -> AsyncGenerato
             except NoteInvalid as error:
                 raise NoteInvalid(f"{source}: {error}", line=number) from error
         return
+    from jurat.streams import notary_reading  # noqa: PLC0415 - Kafka, which files do not need
+
     try:
         async with aclosing(notary_reading.history(connect())) as notes:
             async for one in notes:

@@ -7,13 +7,15 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from jurat import settings
 from jurat.schemas.moments import parse_moment, print_moment
-from jurat.streams.kafka import Connection
+
+if TYPE_CHECKING:
+    from jurat.streams.kafka import Connection
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,13 +6,12 @@ text be spelled in several ways. Not here: what to say of text that is none, whi
 
 from __future__ import annotations
 
-import base64
 import binascii
 
 
 def encode(data: bytes) -> str:
     """Print bytes."""
-    return base64.b64encode(data).decode()
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def decode(text: str) -> bytes:

@@ -26,6 +26,7 @@ EVERYWHERE = (*PRODUCT, "tests", "benchmarks", "examples", ".ci")
 CLIENTS = {
     "aiokafka": r"streams/kafka\w*\.py",
     "cedarpy": r"policies/cedar\.py",
+    "msgspec": r"schemas/one_form\.py",
     "confluent_kafka": r"(?!)",  # never in the product: it is the stranger who reads our topics in a test
     "cryptography": r"audit/\w+\.py",
     "fastavro": r"schemas/avro\.py",

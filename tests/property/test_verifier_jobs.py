@@ -6,8 +6,11 @@ import asyncio
 import pickle
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,13 +65,16 @@ def alone(lines: Sequence[bytes]) -> Report:
     return made.report()
 
 
-def together(lines: Sequence[bytes], piece: int) -> Report:
+def together(lines: Sequence[bytes], piece: int, *, file: Path | None = None) -> Report:
+    """By two halves, one of which reads lines from a file where one is given."""
     made = verifier()
 
     async def run() -> None:
         shared = audit_jobs.Shared(HerePool(), made, None, most=2, piece=piece, told=lambda _size: None)
+        start = 0
         for number, line in enumerate(lines, start=1):
-            await shared.add(RawLine(number, line))
+            await shared.add(RawLine(number, line, None if file is None else (file, start)))
+            start += len(line)
         await shared.finish()
 
     asyncio.run(run())
@@ -88,11 +94,25 @@ def test_the_report_is_the_same(picked: list[int], flips: list[tuple[int, int]],
             data = bytearray(lines[at])
             data[bit >> 3] ^= 1 << (bit & 7)
             lines[at] = bytes(data)
-    assert together(lines, piece).to_json() == alone(lines).to_json()
+    expected = alone(lines).to_json()
+    assert together(lines, piece).to_json() == expected
+    with NamedTemporaryFile() as file:
+        file.write(b"".join(lines))
+        file.flush()
+        assert together(lines, piece, file=Path(file.name)).to_json() == expected
 
 
 def test_an_honest_log_is_valid_either_way() -> None:
     assert together(LINES, 3).verdict is alone(LINES).verdict is LogVerdict.VALID
+
+
+@pytest.mark.parametrize("others", [None, b"", b"".join(LINES[3:]), b"x" * sum(map(len, LINES))])
+def test_a_file_that_others_find_changed_or_gone_is_no_fault_of_the_log(
+    others: bytes | None, tmp_path: Path
+) -> None:
+    if others is not None:
+        (tmp_path / "log.jsonl").write_bytes(others)
+    assert together(LINES, 3, file=tmp_path / "log.jsonl").to_json() == alone(LINES).to_json()
 
 
 HELD = st.lists(st.integers(0, 300), unique=True).map(

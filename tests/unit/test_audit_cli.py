@@ -314,7 +314,7 @@ def test_show_closes_the_topic_when_it_has_found_the_record(
         finally:
             readers.append(asyncio.current_task())
 
-    monkeypatch.setattr("jurat.cli.log_entries.replay", replay)
+    monkeypatch.setattr("jurat.streams.replay.replay", replay)
     wanted = parse(sample_log.log(4)[2].record.payload).predicate.decision_id
     assert run("show", wanted, "--bootstrap-servers", "nowhere:1").exit_code == 0
     opened, closed = readers
@@ -334,7 +334,7 @@ def test_an_agent_that_never_ran_has_no_decisions_to_check(
             if b"after-sales" in value:
                 yield KafkaRecord(names[0], 0, offset, 0, key=None, value=value, headers=())
 
-    monkeypatch.setattr("jurat.cli.audit_verify.replay", replay)
+    monkeypatch.setattr("jurat.streams.replay.replay", replay)
     arguments = ("--with-decisions", "--bootstrap-servers", "nowhere:1")
     own = [e for e in sample_log.log(10) if e.record.chain.startswith("after-sales/")]
     (folder / "own.jsonl").write_bytes(sample_log.lines(own))

@@ -17,12 +17,12 @@ from jurat.audit.keys import Purpose, Trust, TrustedApprover, TrustedKey, print_
 from jurat.audit.record import parse
 from jurat.audit.trust_file import LOG_FILE, ROOT_FILE, write_log, write_root
 from jurat.audit.trust_log import TrustLog
-from jurat.cli import audit_bundle, audit_verify, log_entries
+from jurat.cli import audit_verify, log_entries
 from jurat.cli.audit import command
 from jurat.cli.audit_examining import Raw, RawLine
 from jurat.cli.trust_option import Trusted
 from jurat.schemas.errors import StatementInvalid, TopicMissing
-from jurat.streams import trust_topic
+from jurat.streams import rejudging, trust_topic
 from jurat.streams.kafka import Connection
 from jurat.streams.trust_topic import TrustRead
 from tests.trust_stage import AGENT, Settled, key, root, settled, signed
@@ -219,6 +219,6 @@ def test_the_topic_of_trust_is_read_once_the_end_of_the_log_is_known(
     async def no_policies(connection: Connection, trust: Trust) -> dict[str, Mapping[str, bytes]]:
         raise TopicMissing("there is no such topic")
 
-    monkeypatch.setattr(audit_bundle, "bundles_published", no_policies)
+    monkeypatch.setattr(rejudging, "bundles_published", no_policies)
     made = CliRunner().invoke(command, ["bundle", "--output", str(folder / "b.zip"), *at])
     assert (made.exit_code, order) == (0, ["log", "trust"]), made.output
