@@ -1,7 +1,8 @@
 """`jurat audit verify`: does the log hold?
 
 Exit codes: 0 `VALID`; 1 something was found that is wrong: `INVALID`, `SUSPECT`, `INCOMPLETE`; 2 could not tell:
-`UNPROVEN`, or an error. Not here: the checks (`jurat.audit.verifier`), sharing them among processes (`audit_jobs.py`).
+`UNPROVEN`, or an error. Not here: the checks (`jurat.audit.verifier`), sharing them among processes (`audit_jobs.py`),
+the report in words (`audit_report.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import click
 import orjson
 
 from jurat.audit import export
-from jurat.audit.disclosure_reader import Unveiler, VeilCounts
+from jurat.audit.disclosure_reader import Unveiler
 from jurat.audit.input_manifest import MAX_LINE_BYTES, InputsHeld, parse_inputs
 from jurat.audit.keys import Trust
 from jurat.audit.ledger import DecisionLedger
@@ -28,13 +29,14 @@ from jurat.audit.verifier_record import Rejudge
 from jurat.audit.verifier_report import LogVerdict, Report
 from jurat.cli.audit_bundle import is_bundle, print_bundle_report, verified_bundle
 from jurat.cli.audit_jobs import MAX_JOBS, verify_all
+from jurat.cli.audit_report import print_report
 from jurat.cli.audit_tiles import verified_tiles
 from jurat.cli.audit_witnessed import Witnessed, witnessed_heads
 from jurat.cli.bundles import bundle_folder
 from jurat.cli.disclosed import disclosures_option, unveiler
 from jurat.cli.files import lines
 from jurat.cli.log_entries import EXIT_COULD_NOT_TELL, LOG_FILE, Connect, begun, export_lines, raw_entries
-from jurat.cli.options import connect_options, moment_of
+from jurat.cli.options import connect_options
 from jurat.cli.trust_option import Trusted, trust_options
 from jurat.schemas.errors import AuditError, ConfigurationError, JuratError, TopicMissing
 from jurat.schemas.shown import printable
@@ -184,7 +186,7 @@ def _finish(ctx: click.Context, report: Report, *, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
-        _print_report(report)
+        print_report(report)
     ctx.exit(EXIT_CODES[report.verdict])
 
 
@@ -343,66 +345,3 @@ def _bar(file: Path | None) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("verifying", total=file.stat().st_size if file is not None and is_known else None)
         yield lambda size: bar.advance(task, size)
-
-
-def _print_report(report: Report) -> None:
-    click.echo(f"{report.verdict.value}: {report.records} records")
-    for found in report.findings:
-        if found.verdict is LogVerdict.INVALID:
-            click.echo(f"  first fault: {printable(str(found.first))}")
-            click.echo(f"  faults: {found.count}")
-        else:
-            click.echo(f"  {found.verdict.value}: {found.count}, the first: {printable(str(found.first))}")
-    for name, counts in (("outcomes", report.outcomes), ("agents", report.agents)):
-        if counts:
-            click.echo(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in counts.items()))
-    if report.decisions is not None:
-        click.echo(f"  decision events checked: {report.decisions}")
-    if report.witnessed is not None:
-        click.echo(f"  records under a witnessed checkpoint: {report.witnessed}")
-    if report.witnessed_until is not None:
-        click.echo(
-            f"  the latest checkpoint of each log: witnessed at {moment_of(report.witnessed_until)} or later"
-        )
-    _print_evaluated(report)
-    _print_inputs(report)
-    if report.veiled.veiled:
-        click.echo(f"  {_veiled(report.veiled)}")
-    for head in report.tree_heads:
-        click.echo(f"  tree head: {head}")
-    if report.not_run:
-        click.echo(f"  not checked: {'; '.join(dict.fromkeys(report.not_run.values()))}")
-    if report.tree_heads:
-        click.echo(
-            "  Note the tree heads: given back as --tree-head, they show if the log is cut or rewritten"
-            " later."
-        )
-
-
-def _print_evaluated(report: Report) -> None:
-    evaluated = report.evaluated
-    if evaluated is not None:
-        click.echo(f"  policies evaluated again, with the same verdict: {evaluated.same}")
-        for why, count in evaluated.not_evaluated.items():
-            click.echo(f"  policies not evaluated again: {count}, as {printable(why)}")
-
-
-def _print_inputs(report: Report) -> None:
-    inputs = report.inputs
-    if inputs is not None:
-        click.echo(
-            f"  inputs checked: {inputs.inputs} in {inputs.partitions} partitions, {inputs.missing} without a record"
-        )
-        if inputs.deleted:
-            click.echo(f"  offsets that Kafka deleted: {inputs.deleted}; whether they had one cannot be told")
-        if inputs.open:
-            click.echo(f"  handed to people and not concluded: {inputs.open}, which wait or were dry runs")
-
-
-def _veiled(counts: VeilCounts) -> str:
-    said = f"veiled records: {counts.veiled}, of which {counts.disclosed} were read by their disclosures"
-    if counts.erased:
-        said += f"; {counts.erased} were erased, as a signed statement says"
-    if counts.withheld:
-        said += f"; {counts.withheld} WERE NOT DISCLOSED: what is in them was not checked"
-    return said
