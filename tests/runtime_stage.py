@@ -33,8 +33,11 @@ from tests.deciding_stage import Says
 from tests.oracle import Findings, examine
 
 SOURCE = "/test"
-MARKERS_S = 5.0
+MARKERS_S = 30.0
 """How long the markers of a confirmed transaction may take, on a busy broker."""
+
+WITHIN_S = 60.0
+"""What a test waits for takes a second or two on an idle machine; a bound only ends a test that hangs."""
 
 EAGER = RetryPolicy(attempts=4, base_s=0.05, cap_s=0.05)
 ALLOWS = cast("PolicyEngine", Says(Verdict.ALLOW))
@@ -80,14 +83,22 @@ class Thinking:
     Attributes:
         asked: the subjects, in the order of the questions.
         failures: how often each subject fails before it is answered; negative for ever.
+        gate: nobody is answered before it is open.
         most: how many it thought about at once.
     """
 
     name = "thinking"
     deterministic = True
 
-    def __init__(self, takes_s: float = 0.0, *, failures: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        takes_s: float = 0.0,
+        *,
+        failures: Mapping[str, int] | None = None,
+        gate: asyncio.Event | None = None,
+    ) -> None:
         self.takes_s = takes_s
+        self.gate = gate
         self.failures = dict(failures or {})
         self.asked: list[str] = []
         self.now = 0
@@ -100,6 +111,8 @@ class Thinking:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
+            if self.gate is not None:
+                await self.gate.wait()
             await asyncio.sleep(self.takes_s)
         finally:
             self.now -= 1
@@ -122,13 +135,14 @@ def worker_of(
     retry: RetryPolicy = EAGER,
     max_in_flight: int = 1_000,
     meters: Meters | None = None,
+    clock: Callable[[], datetime] | None = None,
 ) -> Worker:
     config = WorkerConfig(
         agent=agent,
         reasoner=reasoner,
         engine=ALLOWS,
         signer=load_signer(shell.keys, agent.name),
-        clock=lambda: datetime.now(UTC),
+        clock=clock or Clock(),
         code="jurat test",
         until_idle_s=until_idle_s,
         retry=retry,
@@ -136,6 +150,16 @@ def worker_of(
         meters=meters,
     )
     return Worker(shell.connection, config)
+
+
+class Clock:
+    """The present moment, and what a test puts on top of it instead of waiting."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +171,7 @@ async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
         assert not task.done(), task.exception()
     finally:
         worker.stop()
-        await asyncio.wait({task}, timeout=30)
+        await asyncio.wait({task}, timeout=WITHIN_S)
     await task
 
 
@@ -194,7 +218,9 @@ async def read(shell: Shell, topic: str) -> list[KafkaRecord]:
     return [record async for record in replay(shell.connection, [shell.connection.topic(topic)])]
 
 
-async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, within_s: float = 20.0) -> None:
+async def until(
+    true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, within_s: float = WITHIN_S
+) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(within_s):
         while True:  # what is waited for has no event of its own

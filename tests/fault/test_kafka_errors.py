@@ -28,7 +28,7 @@ from tests.broker_fixture import skip_without_kafka
 from tests.command import Shell, beside, new_shell
 from tests.fault.test_worker_faults import findings, publish, running, until_committed, worker_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.usefixtures("quiet_loop")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("quiet_loop")]
 AGENT = PAYMENT_RETRIER
 
 

@@ -24,7 +24,6 @@ from tests.fault.test_worker_faults import findings, publish, running, until_com
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
-    pytest.mark.timeout(180),
     pytest.mark.usefixtures("quiet_loop"),
 ]
 AGENT = PAYMENT_RETRIER

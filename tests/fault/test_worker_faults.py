@@ -36,7 +36,7 @@ from tests.command import Shell, new_shell
 from tests.oracle import Findings, examine
 from tests.shop import shop_engine
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 AGENT = PAYMENT_RETRIER
 
 

@@ -141,7 +141,6 @@ async def answer_otherwise(shell: Shell, waiting: dict[str, ApprovalRequested], 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_people_answer_and_a_kill_while_waiting_loses_nothing(shell: Shell, tmp_path: Path) -> None:
     own = tmp_path / "people"
     trust_people(shell, own)

@@ -40,7 +40,7 @@ from jurat.streams.reading import partitions_of, read_to_end
 from jurat.streams.topic_admin import ensure_topics
 from tests.broker_fixture import Kafka
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 CUSTOMERS: Final = 40
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)

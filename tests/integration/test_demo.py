@@ -26,7 +26,7 @@ from jurat.streams.replay import replay
 from tests.broker_fixture import Kafka
 from tests.command import JURAT
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ORDERS: Final = "60"
 WITHIN_S: Final = 180.0

@@ -25,7 +25,7 @@ from jurat.streams.kafka import KafkaRecord, idempotent_producer
 from tests.command import Shell
 from tests.runtime_stage import Sent, failed, prepare, publish, read
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 AGENT = "payment-retrier"
 ANNA, BEN = "c-anna-7", "c-ben-8"

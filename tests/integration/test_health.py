@@ -21,7 +21,7 @@ from tests.broker_fixture import skip_without_kafka
 from tests.command import Shell, new_shell
 from tests.watched import AGENT, failed, publish, seen
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 SECRET = "4111-1111-1111-1111"
 
 

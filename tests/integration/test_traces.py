@@ -19,7 +19,7 @@ from tests.command import Shell
 from tests.oracle import examine
 from tests.watched import AGENT, publish, seen
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 
