@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -18,10 +19,10 @@ from jurat.audit.key_store import load_signer
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import ReasonerUnavailable
+from jurat.schemas.errors import BrokerUnreachable, ReasonerUnavailable
 from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
-from jurat.streams.kafka import KafkaRecord
+from jurat.streams.kafka import AIOKafkaAdminClient, KafkaRecord, admin_client
 from jurat.streams.metrics import Meters
 from jurat.streams.publisher import Publisher
 from jurat.streams.replay import replay
@@ -228,6 +229,59 @@ async def until(
             if (await so) if isinstance(so, Awaitable) else so:
                 return
             await asyncio.sleep(0.05)
+
+
+async def committed(shell: Shell, agent: str) -> int:
+    """How many inputs the agent's group has committed."""
+    try:
+        async with admin_client(shell.connection) as client:
+            return await _committed(client, shell, agent)
+    except BrokerUnreachable:  # a fresh or restarting broker has no group coordinator
+        return 0
+
+
+async def until_committed(
+    shell: Shell,
+    agent: str,
+    count: int,
+    *,
+    by: subprocess.Popen[bytes] | None = None,
+    within_s: float = 2 * WITHIN_S,
+) -> None:
+    """Wait until so many inputs are committed; a process that is to do it must live.
+
+    Asked through one client for as long as the broker stays: what is done as soon as this returns, is done in time.
+    """
+    done, deadline = 0, time.monotonic() + within_s
+
+    def goes_on() -> None:
+        assert by is None or by.poll() is None, "the worker ended"
+        assert time.monotonic() < deadline, f"{done} of {count} inputs are committed after {within_s:.0f} s"
+
+    while True:
+        try:
+            async with admin_client(shell.connection) as client:
+                while (done := await _committed(client, shell, agent)) < count:
+                    goes_on()
+                    await asyncio.sleep(0.02)
+                return
+        except BrokerUnreachable:
+            goes_on()
+            await asyncio.sleep(0.05)
+
+
+async def delete(shell: Shell, topic: str) -> None:
+    """Delete a topic; nobody sees it any more when this returns."""
+    name = shell.connection.topic(topic)
+    async with admin_client(shell.connection) as client:
+        await client.delete_topics([name])
+        while name in await client.list_topics():  # noqa: ASYNC110 - Kafka says when
+            await asyncio.sleep(0.05)
+
+
+async def _committed(client: AIOKafkaAdminClient, shell: Shell, agent: str) -> int:
+    offsets = await client.list_consumer_group_offsets(shell.connection.group(agent))
+    return sum(max(found.offset, 0) for found in offsets.values())
 
 
 @dataclass

@@ -70,7 +70,9 @@ class Seen:
     def get(self, path: str, *, port: int | None = None) -> tuple[int, str]:
         """Status and body; a worker that does not answer fails the test."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=WITHIN_S) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port or self.port}{path}", timeout=WITHIN_S
+            ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

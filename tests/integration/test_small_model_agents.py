@@ -27,7 +27,7 @@ pytestmark = [needs_small_model, pytest.mark.integration, pytest.mark.slow, pyte
 ONE_CALL = "requests/day=6"
 """One for each partition of an agent: a model this small takes its time, and what it proposes is often refused."""
 
-WORKER_S = 240
+WORKER_S = 600
 """One call takes ten seconds on an idle core."""
 
 

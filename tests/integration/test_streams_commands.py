@@ -24,13 +24,15 @@ from jurat.streams.publisher import Publisher
 from jurat.streams.replay import replay
 from jurat.streams.subscriber import subscribe
 from jurat.streams.topic_admin import ensure_topics
-from tests.command import JURAT, Shell
+from tests.command import JURAT, LIMIT_S, Shell
 from tests.oracle import examine
 from tests.registry_server import RegistryServer, registry_server
 
 pytestmark = pytest.mark.integration
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TOPIC = topics.PAYMENTS.name
+SAID_WITHIN_S = 45
+"""It takes three seconds on an idle machine, most of them Python's start; a client left to itself tries for ever."""
 DECISIONS = topics.decisions(PAYMENT_RETRIER.name).name
 
 
@@ -114,7 +116,7 @@ def test_a_broker_that_is_not_there_is_said_within_seconds(shell: Shell) -> None
         for words in (("publish", "marketplace.searches"), ("worker", "payment-retrier")):
             start = time.monotonic()
             done = nobody.run(*words, expect=1)
-            assert time.monotonic() - start < 15
+            assert time.monotonic() - start < SAID_WITHIN_S
             (line,) = done.stderr.decode().splitlines()
             assert line.startswith("jurat: got no answer from a Kafka broker")
 
@@ -125,14 +127,15 @@ async def test_a_subscription_without_from_beginning_gets_only_what_comes(shell:
     async with Publisher(connection, source="/test") as publisher:
         await publisher.publish(failed(1), event_id="old")
         await publisher.flush()
-        listening = subscribe(connection, TOPIC, until_idle_s=2)
+        listening = subscribe(connection, TOPIC)
         first = asyncio.ensure_future(anext(listening))
-        for number in range(40):
-            await asyncio.sleep(0.1)
-            await publisher.publish(failed(2), event_id=f"new-{number}")
-            if first.done():
-                break
-        one = await asyncio.wait_for(first, 5)
+        async with asyncio.timeout(LIMIT_S):
+            number = 0
+            while not first.done():
+                await publisher.publish(failed(2), event_id=f"new-{number}")
+                number += 1
+                await asyncio.sleep(0.1)
+        one = await first
         assert isinstance(listening, AsyncGenerator)
         await listening.aclose()
     assert one.attributes is not None
@@ -230,7 +233,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(shell: Shell) -> None:
             stdout=closed,
             stderr=subprocess.PIPE,
             env=shell.environment,
-            timeout=30,
+            timeout=LIMIT_S,
             check=False,
         )
     assert done.returncode == 1

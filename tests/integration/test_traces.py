@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +19,8 @@ from tests.oracle import examine
 from tests.watched import AGENT, publish, seen
 
 pytestmark = pytest.mark.integration
+STOPPED_WITHIN_S = 45
+"""It takes a second or two on an idle machine; spans that wait for a receiver would hold it up for minutes."""
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 
@@ -132,6 +133,4 @@ async def test_a_receiver_that_is_down_holds_nothing_up(shell: Shell, tmp_path: 
     with seen(shell, tmp_path, variables=variables) as worker:
         await worker.until_counted("jurat_inputs_committed_total", 50)
         worker.process.send_signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert worker.process.wait(30) == 0
-        assert time.monotonic() - began < 15
+        assert worker.process.wait(STOPPED_WITHIN_S) == 0
