@@ -248,7 +248,7 @@ async def test_a_transaction_that_gets_nowhere_ends_within_its_bound(
     one = await started()
     producer.hangs_in = step
     with pytest.raises(ReopenPartition, match="within"):
-        await asyncio.wait_for(one.commit(OUTPUTS, OFFSETS), 2)
+        await asyncio.wait_for(one.commit(OUTPUTS, OFFSETS), 60)
     assert producer.committed == []
 
 
