@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ from jurat.schemas.errors import (
     SignatureInvalid,
 )
 from jurat.streams import topics
-from jurat.streams.kafka import admin_client, idempotent_producer
+from jurat.streams.kafka import admin_client, idempotent_producer, partition_of_key
 from jurat.streams.metrics import Meters
 from jurat.streams.policy_publishing import Mode, PolicyPublisher, survey
 from jurat.streams.topic_admin import ensure_topics
@@ -156,6 +156,7 @@ async def test_activated_while_decisions_are_made(publishing: Shell, tmp_path: P
     folder = write_folder(tmp_path / "next-month", NEW)
     meters = Meters(PAYMENT_RETRIER.name)
     published = 0
+    customers = Counter(partition_of_key(f"c-{number}".encode(), PARTITIONS) for number in range(40))
 
     async def publish_on() -> None:
         nonlocal published
@@ -167,9 +168,11 @@ async def test_activated_while_decisions_are_made(publishing: Shell, tmp_path: P
     worker = worker_of(shell, meters)
 
     def everywhere(since: Mapping[int, int]) -> bool:
-        """Whether each partition has committed more than what was in work then: one input of each customer."""
+        """Whether each partition has committed more than was in work then: an input of each of its customers."""
         now = committed_by(worker)
-        return len(now) == PARTITIONS and all(count > since.get(at, 0) + 40 for at, count in now.items())
+        return len(now) == PARTITIONS and all(
+            count > since.get(at, 0) + 2 * customers[at] for at, count in now.items()
+        )
 
     async with running(worker):
         stream = asyncio.create_task(publish_on())
