@@ -41,7 +41,8 @@ def await_answers_or_ends(engine: Engine, nodes: Sequence[Node], *, within_s: fl
     """
     deadline = time.monotonic() + within_s
     while any(
-        engine.is_alive(node) and not broker_probe.answers(HOST, node.port, within_s=PROBE_S) for node in nodes
+        engine.is_alive(node) and not broker_probe.answers(HOST, node.port, within_s=PROBE_S)
+        for node in nodes
     ):
         if time.monotonic() > deadline:
             return
