@@ -98,7 +98,7 @@ async def test_a_topic_that_is_deleted_under_a_worker_ends_it_by_name(
 async def works_on(shell: Shell) -> bool:
     """Whether a worker decides all that is there; where the setting is still the old one it does not."""
     with contextlib.suppress(RecordTooLarge):
-        await worker_of(shell, until_idle_s=1).run()
+        await worker_of(shell, until_idle_s=0.2).run()
         return True
     return False
 

@@ -34,7 +34,7 @@ async def slow(self, connection, changelog, **rest):
     return await restore(self, connection, changelog, **rest)
 
 PartitionState.restore = slow
-sys.argv = ["jurat", "worker", "payment-retrier", "--until-idle", "1s"]
+sys.argv = ["jurat", "worker", "payment-retrier", "--until-idle", "200ms"]
 from jurat.cli.main import main
 main()
 """
@@ -93,7 +93,7 @@ async def test_a_compressed_record_larger_than_any_dead_letter_does_not_stop_the
 ) -> None:
     large = b"{" + b" " * 3_000_000
     await send(shell, large, encode(FAILED))
-    shell.run("worker", AGENT.name, "--until-idle", "1s")
+    shell.run("worker", AGENT.name, "--until-idle", "200ms")
     found = await findings(shell, agent=AGENT)
     assert found.faults == []
     assert found.outcomes == {"rejected": 1, "decided": 1}
@@ -104,10 +104,10 @@ async def test_a_compressed_record_larger_than_any_dead_letter_does_not_stop_the
 
 async def test_a_lost_changelog_stops_the_worker_instead_of_starting_a_second_chain(shell: Shell) -> None:
     await send(shell, encode(FAILED))
-    shell.run("worker", AGENT.name, "--until-idle", "1s")
+    shell.run("worker", AGENT.name, "--until-idle", "200ms")
     await delete(shell, topics.state(AGENT.name).name)
     await send(shell, encode(FAILED))
-    refused = shell.run("worker", AGENT.name, "--until-idle", "1s", expect=1)
+    refused = shell.run("worker", AGENT.name, "--until-idle", "200ms", expect=1)
     assert b"the changelog" in refused.stderr
     assert b"lost records" in refused.stderr
     assert b"Traceback" not in refused.stderr

@@ -117,6 +117,6 @@ async def test_a_killed_worker_that_is_restarted_serves_within_the_session_time_
         for worker in workers:
             worker.kill()
             worker.wait()
-    shell.run("worker", AGENT, "--until-idle", "2s")
+    shell.run("worker", AGENT, "--until-idle", "200ms")
     found = await findings(shell, agent=PAYMENT_RETRIER)
     assert found.faults == []

@@ -213,22 +213,22 @@ async def recreate(shell: Shell) -> None:
 
 async def test_a_topic_that_was_made_anew_ends_a_starting_worker(shell: Shell) -> None:
     await publish(shell, 30, customers=6)
-    await worker_of(shell, until_idle_s=1).run()
+    await worker_of(shell, until_idle_s=0.2).run()
     await recreate(shell)
     await publish(shell, 6, customers=6)
     with pytest.raises(TopicMismatch, match="recreated"):
-        await worker_of(shell, until_idle_s=2).run()
+        await worker_of(shell, until_idle_s=0.2).run()
 
 
 async def test_a_topic_that_was_made_anew_is_known_by_its_events_where_it_is_as_long_as_before(
     shell: Shell,
 ) -> None:
     await publish(shell, 30, customers=6)
-    await worker_of(shell, until_idle_s=1).run()
+    await worker_of(shell, until_idle_s=0.2).run()
     await recreate(shell)
     await publish(shell, 60, customers=6, first=100)
     with pytest.raises(TopicMismatch, match="another event at offset"):
-        await worker_of(shell, until_idle_s=2).run()
+        await worker_of(shell, until_idle_s=0.2).run()
 
 
 async def test_a_worker_does_not_go_on_with_chains_that_are_gone(
@@ -236,11 +236,11 @@ async def test_a_worker_does_not_go_on_with_chains_that_are_gone(
 ) -> None:
     monkeypatch.setattr(restore_checks, "OPEN_TRANSACTION_S", 1.0)
     await publish(shell, 30, customers=6)
-    await worker_of(shell, until_idle_s=1).run()
+    await worker_of(shell, until_idle_s=0.2).run()
     await delete(shell, topics.AUDIT.name)
     await publish(shell, 6, customers=6, first=30)
     with pytest.raises(TopicMismatch, match=r"has written \d+ records there"):
-        await worker_of(shell, until_idle_s=2).run()
+        await worker_of(shell, until_idle_s=0.2).run()
 
 
 async def test_a_topic_that_is_made_anew_ends_a_running_worker(shell: Shell) -> None:
@@ -256,7 +256,7 @@ async def test_a_topic_that_is_made_anew_ends_a_running_worker(shell: Shell) -> 
 
 async def decided(shell: Shell, count: int) -> None:
     await publish(shell, count, customers=4)
-    await worker_of(shell, until_idle_s=1).run()
+    await worker_of(shell, until_idle_s=0.2).run()
     found = await findings(shell)
     assert found.faults == []
     assert len(found.decisions) == count

@@ -156,7 +156,7 @@ async def test_people_answer_and_a_kill_while_waiting_loses_nothing(shell: Shell
 
     look_and_answer(shell, waiting, own)
     await answer_otherwise(shell, waiting, own)
-    shell.run("worker", DISPUTE_MEDIATOR.name, "--until-idle", "3s")
+    shell.run("worker", DISPUTE_MEDIATOR.name, "--until-idle", "200ms")
     found = await findings(shell, agent=DISPUTE_MEDIATOR)
     assert found.faults == []
     outcomes = {subject: [one.outcome for one in of(found, request)] for subject, request in waiting.items()}

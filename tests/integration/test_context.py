@@ -212,14 +212,14 @@ async def test_profiles_equal_the_fold_of_the_events(
     connection: Connection, started: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     await publish(connection, 300, seed=1)
-    first = started("--until-idle", "2s")
+    first = started("--until-idle", "500ms")
     output, _ = first.communicate(timeout=WITHIN_S)
     assert first.returncode == 0, output
     assert await published(connection) == await expected(connection)
     assert await lag(connection) == 0
 
     await publish(connection, 100, seed=2)
-    second = started("--until-idle", "2s")
+    second = started("--until-idle", "500ms")
     output, _ = second.communicate(timeout=WITHIN_S)
     assert second.returncode == 0, output
     assert await published(connection) == await expected(connection)
@@ -232,7 +232,7 @@ async def test_profiles_are_events_in_the_partition_of_their_sources(
     connection: Connection, started: Callable[..., subprocess.Popen[str]]
 ) -> None:
     await publish(connection, 50, seed=3)
-    process = started("--until-idle", "2s")
+    process = started("--until-idle", "500ms")
     process.communicate(timeout=WITHIN_S)
     homes = {
         record.key: record.partition for topic in SOURCES for record in await records(connection, topic.name)
@@ -269,7 +269,7 @@ async def test_poison_is_put_aside_and_the_stream_goes_on(
         ],
     )
     await publish(connection, 60, seed=6)
-    process = started("--until-idle", "2s")
+    process = started("--until-idle", "500ms")
     output, _ = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 0, output
     assert await published(connection) == await expected(connection)
@@ -327,7 +327,7 @@ async def test_a_crash_in_the_middle_counts_nothing_twice(
         process.send_signal(signal.SIGKILL)
         process.communicate()
     await publish(connection, 200, seed=8)
-    process = started("--until-idle", "3s")
+    process = started("--until-idle", "500ms")
     output, _ = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 0, output
     assert await published(connection) == await expected(connection)

@@ -105,7 +105,7 @@ def envelope(event_id: str) -> list[tuple[str, bytes]]:
 
 
 def run_worker(shell: Shell) -> None:
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "1s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
 
 
 def listed(shell: Shell, *options: str) -> list[dict[str, object]]:

@@ -187,7 +187,9 @@ async def test_activated_while_decisions_are_made(publishing: Shell, tmp_path: P
         await until(lambda: everywhere(swapped_at))
         stream.cancel()
         await asyncio.gather(stream, return_exceptions=True)
-    await worker_of(shell, Meters(PAYMENT_RETRIER.name), until_idle_s=1).run()  # a restart with an activation
+    await worker_of(
+        shell, Meters(PAYMENT_RETRIER.name), until_idle_s=0.2
+    ).run()  # a restart with an activation
     found = await findings(shell, agent=PAYMENT_RETRIER)
     assert not found.faults, found.faults
     assert found.inputs >= 200
@@ -309,7 +311,7 @@ async def test_killed_around_the_swap(publishing: Shell) -> None:
         worker.kill()
         worker.wait(10)
     await publish_many(shell, range(3_000, 3_100), customers=60)
-    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "2s")
+    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "200ms")
     found = await findings(shell, agent=PAYMENT_RETRIER)
     assert not found.faults, found.faults
     assert found.outcomes["decided"] + found.outcomes["escalated"] + found.outcomes["denied"] == 1_900

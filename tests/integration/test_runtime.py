@@ -194,9 +194,9 @@ async def test_an_event_that_comes_twice_is_decided_once_also_after_a_restart(sh
     one, other = Sent(failed(0, "c-0"), "e-0"), Sent(failed(1, "c-0"), "e-1")
     reasoner = Thinking()
     await publish(shell, [one, one, other])
-    await worker_of(shell, reasoner, until_idle_s=0.5).run()
+    await worker_of(shell, reasoner, until_idle_s=0.2).run()
     await publish(shell, [one, other, Sent(failed(2, "c-0"), "e-2")])
-    await worker_of(shell, reasoner, until_idle_s=0.5).run()
+    await worker_of(shell, reasoner, until_idle_s=0.2).run()
     found = await findings(shell)
     assert found.faults == []
     assert repeats(found) == []
@@ -231,7 +231,7 @@ async def test_a_repeat_outside_of_the_window_and_one_of_a_rejected_event_are_de
             )
     finally:
         await producer.stop()
-    await worker_of(shell, Thinking(), until_idle_s=0.5).run()
+    await worker_of(shell, Thinking(), until_idle_s=0.2).run()
     found = await findings(shell)
     assert found.faults == []
     ends = [record.outcome for _place, record in sorted(found.records.items())]
@@ -245,7 +245,7 @@ async def test_an_input_that_is_too_old_expires(shell: Shell) -> None:
     ages = (timedelta(minutes=6), timedelta(0), timedelta(days=3))
     await publish(shell, [Sent(failed(n, "c-0"), f"e-{n}", now - age) for n, age in enumerate(ages)])
     reasoner = Thinking()
-    await worker_of(shell, reasoner, agent=agent, until_idle_s=0.5).run()
+    await worker_of(shell, reasoner, agent=agent, until_idle_s=0.2).run()
     found = await findings(shell, agent=agent)
     assert found.faults == []
     ends = [record.outcome for _place, record in sorted(found.records.items())]

@@ -52,7 +52,7 @@ async def test_every_shipped_agent_decides_with_a_real_model_and_the_log_verifie
         for name in sorted(found):
             done = await asyncio.to_thread(
                 subprocess.run,
-                [JURAT, "worker", name, "--reasoner", "openai", "--until-idle", "3s"],
+                [JURAT, "worker", name, "--reasoner", "openai", "--until-idle", "200ms"],
                 env={**every.environment, **settings},
                 capture_output=True,
                 timeout=WORKER_S,

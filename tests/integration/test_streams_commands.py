@@ -78,7 +78,7 @@ def test_bad_lines_are_left_out_or_stop_and_subscribers_get_the_rest(shell: Shel
     assert f"2 published to {shell.connection.topic(TOPIC)}, 1 bad" in skipped
     stopped = shell.run(*words, "--on-error", "stop", stdin=lines, expect=1).stderr.decode()
     assert "1 published" in stopped
-    listen = ("subscribe", TOPIC, "--from-beginning", "--until-idle", "500ms")
+    listen = ("subscribe", TOPIC, "--from-beginning", "--until-idle", "200ms")
     out = shell.run(*listen, "--format", "jsonl").stdout
     received = [json.loads(line) for line in out.splitlines()]
     assert sorted(one["data"]["payment_id"] for one in received) == ["pay-1", "pay-1", "pay-2"]
@@ -93,7 +93,7 @@ def test_what_cannot_be_read_goes_to_standard_error_and_the_exit_code(shell: She
     shell.run("publish", TOPIC, "--type", "PaymentFailed", stdin=lines_of(1))
     asyncio.run(send(shell.connection, b"garbage", key=b"c-1", headers={}))
     done = shell.run(
-        "subscribe", TOPIC, "--from-beginning", "--until-idle", "500ms", "--format", "jsonl", expect=1
+        "subscribe", TOPIC, "--from-beginning", "--until-idle", "200ms", "--format", "jsonl", expect=1
     )
     assert len(done.stdout.splitlines()) == 1
     (line,) = done.stderr.decode().splitlines()
@@ -102,7 +102,7 @@ def test_what_cannot_be_read_goes_to_standard_error_and_the_exit_code(shell: She
 
 
 def test_a_topic_that_is_not_there_is_named(shell: Shell) -> None:
-    done = shell.run("subscribe", "commerce.orders", "--until-idle", "1s", expect=1)
+    done = shell.run("subscribe", "commerce.orders", "--until-idle", "200ms", expect=1)
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("jurat: ")
     assert shell.connection.topic("commerce.orders") in line
@@ -155,7 +155,7 @@ async def test_a_trace_goes_through_and_json_without_avro_is_decided(shell: Shel
         "traceparent": TRACE,
     }
     await send(connection, event.model_dump_json().encode(), key=event.key().encode(), headers=headers)
-    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "1s")
+    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "200ms")
     found = await examine(connection, PAYMENT_RETRIER, shell.trust)
     assert found.faults == []
     (record,) = found.records.values()
@@ -191,7 +191,7 @@ def test_with_a_schema_registry_everything_is_in_the_wire_format(
 ) -> None:
     user = RegistryShell(shell.connection, shell.keys, registry.url)
     user.run("publish", TOPIC, "--type", "PaymentFailed", stdin=lines_of(1, 2, 3))
-    user.run("worker", PAYMENT_RETRIER.name, "--until-idle", "1s")
+    user.run("worker", PAYMENT_RETRIER.name, "--until-idle", "200ms")
     for topic, count in ((TOPIC, 3), (DECISIONS, 3), (topics.AUDIT.name, 3)):
         records = asyncio.run(read(user.connection, topic))
         assert len(records) == count
@@ -202,7 +202,7 @@ def test_with_a_schema_registry_everything_is_in_the_wire_format(
         "jurat.decisions.Decision",
         "jurat.audit.SignedRecord",
     }
-    listen = ("subscribe", DECISIONS, "--from-beginning", "--until-idle", "500ms", "--format", "jsonl")
+    listen = ("subscribe", DECISIONS, "--from-beginning", "--until-idle", "200ms", "--format", "jsonl")
     out = [json.loads(line) for line in user.run(*listen).stdout.splitlines()]
     assert sorted(one["subject"] for one in out) == ["pay-1", "pay-2", "pay-3"]
     verdict = user.run("audit", "verify", "--trust", str(user.keys / "trust.json")).stdout
@@ -226,7 +226,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(shell: Shell) -> None:
     shell.run("publish", TOPIC, "--type", "PaymentFailed", stdin=lines_of(*range(200)))
     read_end, write_end = os.pipe()
     os.close(read_end)
-    words = ["subscribe", TOPIC, "--from-beginning", "--until-idle", "500ms"]
+    words = ["subscribe", TOPIC, "--from-beginning", "--until-idle", "200ms"]
     with os.fdopen(write_end, "wb") as closed:
         done = subprocess.run(
             [JURAT, *words],
@@ -243,7 +243,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(shell: Shell) -> None:
 def test_decision_values_are_what_the_record_names(shell: Shell) -> None:
     """A decision event decodes and encodes to the same bytes, which is what its digest relies on."""
     shell.run("publish", TOPIC, "--type", "PaymentFailed", stdin=lines_of(1))
-    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "1s")
+    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "200ms")
     found = asyncio.run(examine(shell.connection, PAYMENT_RETRIER, shell.trust))
     (raw,) = asyncio.run(read(shell.connection, DECISIONS))
     (decision,) = found.decisions

@@ -82,7 +82,7 @@ async def passed_on(shell: Shell) -> dict[str, str | None]:
     """The traceparent of each decision event, by the decision's id."""
     found = {}
     topic = topics.decisions(AGENT.name).name
-    async for one in subscribe(shell.connection, topic, from_beginning=True, until_idle_s=0.5):
+    async for one in subscribe(shell.connection, topic, from_beginning=True, until_idle_s=0.2):
         assert one.attributes is not None
         found[one.attributes.id] = one.attributes.traceparent
     return found
@@ -123,7 +123,7 @@ async def test_a_trace_goes_from_the_event_to_the_decision(
 async def test_without_tracing_the_trace_is_passed_on_as_it_came(shell: Shell) -> None:
     await publish(shell, 3, traceparent=TRACEPARENT)
     await publish(shell, 2, first=3)
-    shell.run("worker", AGENT.name, "--until-idle", "1s")
+    shell.run("worker", AGENT.name, "--until-idle", "200ms")
     assert sorted(map(str, (await passed_on(shell)).values())) == [TRACEPARENT] * 3 + ["None"] * 2
 
 

@@ -59,7 +59,7 @@ async def test_killed_in_the_middle_every_request_has_exactly_one_decision(
         await kill_in_the_middle(shell, worker, after=after)
     done = await committed(shell, AGENT.name)
     assert 0 < done < len(lines), f"{done} inputs were committed: no kill was in the middle"
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
     found = await examine(shell.connection, AGENT, shell.trust)
     assert found.faults == []
     assert sorted(one.request_id for one in found.decisions) == sorted(str(line["id"]) for line in lines)
@@ -121,7 +121,7 @@ async def test_state_follows_the_decisions_across_a_restart(shell: Shell, tmp_pa
     ]
     requests = write_lines(tmp_path / "gold.jsonl", lines)
     shell.run("dataset", "retail", str(retail_data.DB), "--requests", str(requests))
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
     first = await examine(shell.connection, AGENT, shell.trust)
     assert first.faults == []
     refused = {one.request_id: one.policies for one in first.decisions if one.verdict != "allow"}
@@ -131,7 +131,7 @@ async def test_state_follows_the_decisions_across_a_restart(shell: Shell, tmp_pa
     again = [line | {"id": f"again-{line['id']}"} for line in lines if line["action"] in once]
     repeated = write_lines(tmp_path / "again.jsonl", again)
     shell.run("dataset", "retail", str(retail_data.DB), "--requests", str(repeated))
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
     second = await examine(shell.connection, AGENT, shell.trust)
     assert second.faults == []
     answers = {
@@ -188,7 +188,7 @@ async def test_bad_input_ends_in_dead_letters_and_the_worker_goes_on(shell: Shel
     await send_raw(shell.connection, encode(good), key=b"another key", headers=headers)
     await send_raw(shell.connection, encode(good), key=None, headers=headers)
     await send_raw(shell.connection, encode(good), key=key.encode(), headers=headers)
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
 
     found = await examine(shell.connection, AGENT, shell.trust)
     assert found.faults == []
@@ -215,7 +215,7 @@ async def test_tenants_never_meet(shell: Shell, tmp_path: Path) -> None:
     for tenant, requests in ((shell, one), (other, two)):
         tenant.run("dataset", "retail", str(retail_data.DB), "--requests", str(requests))
     for tenant, count in ((other, 5), (shell, 3)):
-        tenant.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "1s")
+        tenant.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
         found = await examine(tenant.connection, AGENT, tenant.trust)
         assert found.faults == []
         assert len(found.decisions) == count
@@ -228,9 +228,9 @@ def test_a_subscriber_gets_what_the_contract_says(shell: Shell, tmp_path: Path) 
     lines = request_lines(2, dry_run=False)
     requests = write_lines(tmp_path / "requests.jsonl", lines)
     shell.run("dataset", "retail", str(retail_data.DB), "--requests", str(requests))
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "1s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
     out = shell.run(
-        "subscribe", "decisions.after-sales", "--from-beginning", "--until-idle", "1s", "--format", "jsonl"
+        "subscribe", "decisions.after-sales", "--from-beginning", "--until-idle", "200ms", "--format", "jsonl"
     ).stdout
     decisions = [json.loads(line) for line in out.splitlines()]
     assert {one["request_id"] for one in decisions} == {"q-0", "q-1"}
