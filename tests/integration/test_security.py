@@ -29,7 +29,7 @@ from tests.secure_broker import PASSWORD, Authority, secure_kafka, unsecured_tok
 from tests.secure_company import Company, Member
 from tests.tree import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 AGENT = "fulfilment-router"
 ACLS = re.findall(
