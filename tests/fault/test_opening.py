@@ -16,6 +16,7 @@ from jurat.streams import topics
 from jurat.streams.topic_admin import ensure_topics
 from tests.command import LIMIT_S, Shell
 from tests.examples import EXAMPLES
+from tests.oracle import examine
 from tests.runtime_stage import WITHIN_S, delete, findings
 
 pytestmark = pytest.mark.integration
@@ -111,7 +112,7 @@ async def test_a_lost_changelog_stops_the_worker_instead_of_starting_a_second_ch
     assert b"the changelog" in refused.stderr
     assert b"lost records" in refused.stderr
     assert b"Traceback" not in refused.stderr
-    found = await findings(shell, agent=AGENT)
+    found = await examine(shell.connection, AGENT, shell.trust)
     assert found.outcomes == {"decided": 1}, "the second input waits for a person"
 
 
