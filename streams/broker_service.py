@@ -1,4 +1,4 @@
-"""Wait until a broker that was launched serves; tell why when it does not; leave nothing behind then.
+"""Wait until a broker serves; tell why when it does not; leave nothing behind then.
 
 Rules upheld here: the wait ends with the service, with a death or with its time; an error carries the
 broker's last words and, where they are known, their meaning. Not here: launching and ending (the engines).
@@ -17,6 +17,7 @@ from jurat.streams.broker_engine import Engine
 from jurat.streams.broker_state import HOST, Node
 
 PROBE_S = 1.0  # a broker on this machine answers in milliseconds
+ENDING_S = 30.0  # a process that ends is gone in a second; a machine under load gives it little of its time
 _POLL_S = 0.1
 _READ_LINES = 400  # of the log, to find what a start said: one that fails says less
 _SHOWN_LINES = 12  # of them in an error
@@ -31,6 +32,21 @@ _CAUSES = (
     ("Could not reserve enough space", "the JVM found too little memory: close something, or use --nodes 1"),
     ("InconsistentClusterIdException", "the data belong to another cluster: name another folder with --data"),
 )
+
+
+def await_answers_or_ends(engine: Engine, nodes: Sequence[Node], *, within_s: float) -> None:
+    """Wait until each of the nodes answers or has ended: one that is ending runs still, and holds its ports.
+
+    One that does neither in that time is left to `await_service`, which says so.
+    """
+    deadline = time.monotonic() + within_s
+    while any(
+        engine.is_alive(node) and not broker_probe.answers(HOST, node.port, within_s=PROBE_S)
+        for node in nodes
+    ):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_POLL_S)
 
 
 def await_service(engine: Engine, plan: ClusterPlan, nodes: Sequence[Node], *, within_s: float) -> None:

@@ -194,7 +194,7 @@ class Transactions:
         if producer is None:
             raise PartitionFenced(f"{self.transactional_id} was closed while a batch was in work")
         until = asyncio.get_running_loop().time() + TRANSACTION_S
-        written: list[asyncio.Future[object]] = []
+        written: dict[asyncio.Future[object], str] = {}
         try:
             async with asyncio.timeout_at(until):
                 with in_our_words(self._connection):
@@ -209,11 +209,11 @@ class Transactions:
         except PartitionFenced:
             raise
         except StreamError as error:
+            named = self._named(producer, error, _failures(written))  # before an abort is answered, too
             aborted = await self._abort(producer)
-            refused = any(one.done() and not one.cancelled() and one.exception() for one in written)
             if isinstance(error, LASTING):
-                raise self._named(producer, error) from error
-            if aborted and not refused:
+                raise named from error
+            if aborted and not _failures(written):
                 raise
             raise ReopenPartition(f"a transaction of {self.transactional_id} was refused: {error}") from error
         try:
@@ -231,10 +231,19 @@ class Transactions:
                 f"the commit of {self.transactional_id} was not confirmed: {error}"
             ) from error
 
-    def _named(self, producer: AIOKafkaProducer, error: StreamError) -> StreamError:
-        """The error with the topic that it is about, which only the answer itself tells."""
+    def _named(
+        self,
+        producer: AIOKafkaProducer,
+        error: StreamError,
+        failures: Mapping[BaseException, str],
+    ) -> StreamError:
+        """The error with the topic that it is about: we know it of records, else only the answer itself tells."""
+        if error.details.get("topics") != []:
+            return error
+        if error.__cause__ is not None and error.__cause__ in failures:
+            return words_for(self._connection, error.__cause__, topic=failures[error.__cause__])
         said = getattr(producer, "said", None)
-        if said is None or error.details.get("topics") != []:
+        if said is None:
             return error
         better = words_for(self._connection, said)
         return better if type(better) is type(error) else error
@@ -275,7 +284,10 @@ class Transactions:
         return True
 
     async def _write(
-        self, producer: AIOKafkaProducer, outputs: Sequence[Output], written: list[asyncio.Future[object]]
+        self,
+        producer: AIOKafkaProducer,
+        outputs: Sequence[Output],
+        written: dict[asyncio.Future[object], str],
     ) -> None:
         """Hand the records to the client, a batch at a time: one future each costs more than writing them."""
         by_partition: dict[tuple[str, int], list[Output]] = {}
@@ -311,7 +323,13 @@ class Transactions:
                 future = await producer.send_batch(builder, topic, partition=number)
                 # Its error is looked at here too: when an earlier step fails, nobody else does.
                 future.add_done_callback(lambda done: done.cancelled() or done.exception())
-                written.append(future)
+                written[future] = topic
+
+
+def _failures(written: Mapping[asyncio.Future[object], str]) -> dict[BaseException, str]:
+    """What became of records that were not taken, and their topics."""
+    ended = {one: topic for one, topic in written.items() if one.done() and not one.cancelled()}
+    return {error: topic for one, topic in ended.items() if (error := one.exception()) is not None}
 
 
 def _batches(records: Sequence[Output]) -> list[list[Output]]:

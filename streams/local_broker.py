@@ -30,7 +30,13 @@ from jurat.streams.broker_config import ALLOWED_NODES, ClusterPlan
 from jurat.streams.broker_docker import DockerEngine
 from jurat.streams.broker_engine import Engine
 from jurat.streams.broker_java import JavaEngine
-from jurat.streams.broker_service import PROBE_S, await_service, undone_on_failure
+from jurat.streams.broker_service import (
+    ENDING_S,
+    PROBE_S,
+    await_answers_or_ends,
+    await_service,
+    undone_on_failure,
+)
 from jurat.streams.broker_state import HOST, EngineName, Node, Progress, RunningBroker, SilentProgress
 
 __all__ = [
@@ -159,6 +165,8 @@ def up(
     folder = broker_state.state_dir(settings)
     with broker_state.locked(folder):
         known = broker_state.read(folder)
+        if known is not None:
+            await_answers_or_ends(_engine(known.engine, settings), known.nodes, within_s=ENDING_S)
         if known is not None and living_nodes(known, settings):
             _check_wishes(known, nodes=nodes, data_dir=data_dir, port=port)
             mended = _mend(known, settings, teller)

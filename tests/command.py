@@ -14,7 +14,7 @@ from jurat.audit.keys import Trust
 from jurat.streams.kafka import Connection
 
 JURAT = Path(sys.executable).parent / "jurat"
-LIMIT_S = 90
+LIMIT_S = 180
 """No command of a test takes longer, or it hangs."""
 
 

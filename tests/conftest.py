@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.command import Shell, new_shell
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from tests.broker_fixture import Kafka
 
 pytest_plugins = ["tests.broker_fixture"]
+
+# How long an example takes says something about the machine, and nothing about the code.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture

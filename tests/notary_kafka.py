@@ -136,5 +136,5 @@ async def signing(worker: NotaryWorker) -> AsyncIterator[None]:
         yield
     finally:
         worker.stop()
-        await asyncio.wait({task}, timeout=30)
+        await asyncio.wait({task}, timeout=60)
     await task

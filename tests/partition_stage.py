@@ -133,21 +133,23 @@ class Committed:
 
 
 class FakeTransactions:
-    """Keeps what it is given, unless it is told to fail or to wait."""
+    """Keeps what it is given, unless it is told to fail; nothing is committed before the gate is open, as it is."""
 
     transactional_id = "fake"
 
     def __init__(self) -> None:
         self.log: list[Committed] = []
         self.failure: BaseException | None = None
-        self.takes_s = 0.0
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.open = True
 
     async def commit(
         self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, tuple[int, str]]
     ) -> None:
         assert self.open, "committed after the producer was stopped"
-        await asyncio.sleep(self.takes_s)
+        await asyncio.sleep(0)
+        await self.gate.wait()
         if self.failure is not None:
             raise self.failure
         self.log.append(Committed(tuple(outputs), dict(offsets)))
@@ -250,7 +252,7 @@ class Stage:
             yield one
         finally:
             await one.abandon()
-            await asyncio.wait({task}, timeout=5)
+            await asyncio.wait({task}, timeout=WITHIN_S)
             assert task.done(), "run() did not end"
             task.cancelled() or task.exception()
 
@@ -271,8 +273,12 @@ class Stage:
         return held
 
 
+WITHIN_S = 60.0
+"""All of it takes milliseconds on an idle machine; a bound only ends a test that hangs."""
+
+
 async def until(
-    true: Callable[[], bool], *, within_s: float = 5.0, why: str = "it did not come about"
+    true: Callable[[], bool], *, within_s: float = WITHIN_S, why: str = "it did not come about"
 ) -> None:
     """Wait until something is so."""
     try:

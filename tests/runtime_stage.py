@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -18,10 +19,10 @@ from jurat.audit.key_store import load_signer
 from jurat.policies.engine import PolicyEngine
 from jurat.schemas.commerce import PaymentFailed
 from jurat.schemas.decision import Verdict
-from jurat.schemas.errors import ReasonerUnavailable
+from jurat.schemas.errors import BrokerUnreachable, ReasonerUnavailable
 from jurat.schemas.timers import TimerFired
 from jurat.streams import topics
-from jurat.streams.kafka import KafkaRecord
+from jurat.streams.kafka import AIOKafkaAdminClient, KafkaRecord, admin_client
 from jurat.streams.metrics import Meters
 from jurat.streams.publisher import Publisher
 from jurat.streams.replay import replay
@@ -33,8 +34,11 @@ from tests.deciding_stage import Says
 from tests.oracle import Findings, examine
 
 SOURCE = "/test"
-MARKERS_S = 5.0
+MARKERS_S = 30.0
 """How long the markers of a confirmed transaction may take, on a busy broker."""
+
+WITHIN_S = 60.0
+"""What a test waits for takes a second or two on an idle machine; a bound only ends a test that hangs."""
 
 EAGER = RetryPolicy(attempts=4, base_s=0.05, cap_s=0.05)
 ALLOWS = cast("PolicyEngine", Says(Verdict.ALLOW))
@@ -80,14 +84,22 @@ class Thinking:
     Attributes:
         asked: the subjects, in the order of the questions.
         failures: how often each subject fails before it is answered; negative for ever.
+        gate: nobody is answered before it is open.
         most: how many it thought about at once.
     """
 
     name = "thinking"
     deterministic = True
 
-    def __init__(self, takes_s: float = 0.0, *, failures: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        takes_s: float = 0.0,
+        *,
+        failures: Mapping[str, int] | None = None,
+        gate: asyncio.Event | None = None,
+    ) -> None:
         self.takes_s = takes_s
+        self.gate = gate
         self.failures = dict(failures or {})
         self.asked: list[str] = []
         self.now = 0
@@ -100,6 +112,8 @@ class Thinking:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
+            if self.gate is not None:
+                await self.gate.wait()
             await asyncio.sleep(self.takes_s)
         finally:
             self.now -= 1
@@ -122,13 +136,14 @@ def worker_of(
     retry: RetryPolicy = EAGER,
     max_in_flight: int = 1_000,
     meters: Meters | None = None,
+    clock: Callable[[], datetime] | None = None,
 ) -> Worker:
     config = WorkerConfig(
         agent=agent,
         reasoner=reasoner,
         engine=ALLOWS,
         signer=load_signer(shell.keys, agent.name),
-        clock=lambda: datetime.now(UTC),
+        clock=clock or Clock(),
         code="jurat test",
         until_idle_s=until_idle_s,
         retry=retry,
@@ -136,6 +151,16 @@ def worker_of(
         meters=meters,
     )
     return Worker(shell.connection, config)
+
+
+class Clock:
+    """The present moment, and what a test puts on top of it instead of waiting."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +172,7 @@ async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
         assert not task.done(), task.exception()
     finally:
         worker.stop()
-        await asyncio.wait({task}, timeout=30)
+        await asyncio.wait({task}, timeout=WITHIN_S)
     await task
 
 
@@ -194,7 +219,9 @@ async def read(shell: Shell, topic: str) -> list[KafkaRecord]:
     return [record async for record in replay(shell.connection, [shell.connection.topic(topic)])]
 
 
-async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, within_s: float = 20.0) -> None:
+async def until(
+    true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, within_s: float = WITHIN_S
+) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(within_s):
         while True:  # what is waited for has no event of its own
@@ -202,6 +229,59 @@ async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, wit
             if (await so) if isinstance(so, Awaitable) else so:
                 return
             await asyncio.sleep(0.05)
+
+
+async def committed(shell: Shell, agent: str) -> int:
+    """How many inputs the agent's group has committed."""
+    try:
+        async with admin_client(shell.connection) as client:
+            return await _committed(client, shell, agent)
+    except BrokerUnreachable:  # a fresh or restarting broker has no group coordinator
+        return 0
+
+
+async def until_committed(
+    shell: Shell,
+    agent: str,
+    count: int,
+    *,
+    by: subprocess.Popen[bytes] | None = None,
+    within_s: float = 2 * WITHIN_S,
+) -> None:
+    """Wait until so many inputs are committed; a process that is to do it must live.
+
+    Asked through one client for as long as the broker stays: what is done as soon as this returns, is done in time.
+    """
+    done, deadline = 0, time.monotonic() + within_s
+
+    def goes_on() -> None:
+        assert by is None or by.poll() is None, "the worker ended"
+        assert time.monotonic() < deadline, f"{done} of {count} inputs are committed after {within_s:.0f} s"
+
+    while True:
+        try:
+            async with admin_client(shell.connection) as client:
+                while (done := await _committed(client, shell, agent)) < count:
+                    goes_on()
+                    await asyncio.sleep(0.02)
+                return
+        except BrokerUnreachable:
+            goes_on()
+            await asyncio.sleep(0.05)
+
+
+async def delete(shell: Shell, topic: str) -> None:
+    """Delete a topic; nobody sees it any more when this returns."""
+    name = shell.connection.topic(topic)
+    async with admin_client(shell.connection) as client:
+        await client.delete_topics([name])
+        while name in await client.list_topics():  # noqa: ASYNC110 - Kafka says when
+            await asyncio.sleep(0.05)
+
+
+async def _committed(client: AIOKafkaAdminClient, shell: Shell, agent: str) -> int:
+    offsets = await client.list_consumer_group_offsets(shell.connection.group(agent))
+    return sum(max(found.offset, 0) for found in offsets.values())
 
 
 @dataclass

@@ -19,7 +19,7 @@ from tests.tree import ROOT
 from tests.unit.test_readme import Block, blocks
 
 KAFKA = "\n## On Kafka\n"
-LIMIT_S = 90
+LIMIT_S = 180
 
 
 def part(*, on_kafka: bool) -> list[Block]:

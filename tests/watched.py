@@ -24,7 +24,7 @@ from jurat.streams.topic_admin import ensure_topics
 from tests.command import JURAT, Shell
 
 AGENT = PAYMENT_RETRIER
-WITHIN_S = 60
+WITHIN_S = 90
 """A worker that is not there by then does not come."""
 
 
@@ -70,7 +70,9 @@ class Seen:
     def get(self, path: str, *, port: int | None = None) -> tuple[int, str]:
         """Status and body; a worker that does not answer fails the test."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port or self.port}{path}", timeout=WITHIN_S
+            ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -127,7 +129,7 @@ def seen(
     try:
         yield Seen(process, log)
         process.terminate()
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(WITHIN_S) == 0, log.read_text()
     finally:
         process.kill()
         process.wait(10)

@@ -49,10 +49,10 @@ SLEEP_S = (SESSION_S + 1.0, SESSION_S + 8.0)
 GAVE_UP_S = 1.0
 """Who starts while no broker answers ends at once: what a supervisor would wait before the next start."""
 
-STOPPED_WITHIN_S = 30.0
-DRAINED_WITHIN_S = 150.0
+STOPPED_WITHIN_S = 60.0
+DRAINED_WITHIN_S = 300.0
 IDLE_S = 3.0
-FOLLOWED_WITHIN_S = 30.0
+FOLLOWED_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from jurat.agents.catalogue import AGENTS
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.streams import topics
-from jurat.streams.kafka import admin_client
 from jurat.streams.topic_admin import ensure_topics
 from tests.command import LIMIT_S, Shell
 from tests.examples import EXAMPLES
 from tests.oracle import examine
+from tests.runtime_stage import WITHIN_S, delete, findings
 
 pytestmark = pytest.mark.integration
 AGENT = AGENTS["payment-retrier"]
@@ -35,7 +35,7 @@ async def slow(self, connection, changelog, **rest):
     return await restore(self, connection, changelog, **rest)
 
 PartitionState.restore = slow
-sys.argv = ["jurat", "worker", "payment-retrier", "--until-idle", "1s"]
+sys.argv = ["jurat", "worker", "payment-retrier", "--until-idle", "200ms"]
 from jurat.cli.main import main
 main()
 """
@@ -65,7 +65,7 @@ async def send(shell: Shell, *values: bytes) -> None:
             headers=plain,
             on_delivery=lambda error, _message: failed.append(error) if error else None,
         )
-    assert producer.flush(10) == 0
+    assert producer.flush(WITHIN_S) == 0
     assert not failed
 
 
@@ -84,7 +84,7 @@ async def test_a_partition_that_opens_slowly_keeps_the_worker_in_its_group(shell
     assert sorted(opened) == [f"open {number}" for number in range(topics.PAYMENTS.partitions)], (
         "opened once each"
     )
-    found = await examine(shell.connection, AGENT, shell.trust)
+    found = await findings(shell, agent=AGENT)
     assert found.faults == []
     assert found.outcomes == {"decided": 1}
 
@@ -94,8 +94,8 @@ async def test_a_compressed_record_larger_than_any_dead_letter_does_not_stop_the
 ) -> None:
     large = b"{" + b" " * 3_000_000
     await send(shell, large, encode(FAILED))
-    shell.run("worker", AGENT.name, "--until-idle", "1s")
-    found = await examine(shell.connection, AGENT, shell.trust)
+    shell.run("worker", AGENT.name, "--until-idle", "200ms")
+    found = await findings(shell, agent=AGENT)
     assert found.faults == []
     assert found.outcomes == {"rejected": 1, "decided": 1}
     (letter,) = found.dead_letters
@@ -105,11 +105,10 @@ async def test_a_compressed_record_larger_than_any_dead_letter_does_not_stop_the
 
 async def test_a_lost_changelog_stops_the_worker_instead_of_starting_a_second_chain(shell: Shell) -> None:
     await send(shell, encode(FAILED))
-    shell.run("worker", AGENT.name, "--until-idle", "1s")
-    async with admin_client(shell.connection) as client:
-        await client.delete_topics([shell.connection.topic(topics.state(AGENT.name).name)])
+    shell.run("worker", AGENT.name, "--until-idle", "200ms")
+    await delete(shell, topics.state(AGENT.name).name)
     await send(shell, encode(FAILED))
-    refused = shell.run("worker", AGENT.name, "--until-idle", "1s", expect=1)
+    refused = shell.run("worker", AGENT.name, "--until-idle", "200ms", expect=1)
     assert b"the changelog" in refused.stderr
     assert b"lost records" in refused.stderr
     assert b"Traceback" not in refused.stderr
@@ -143,7 +142,7 @@ def test_a_worker_that_is_still_starting_stops_when_asked(shell: Shell) -> None:
         assert worker.stdout is not None
         assert worker.stdout.readline() == b"starting\n"
         worker.terminate()
-        _, said = worker.communicate(timeout=20)
+        _, said = worker.communicate(timeout=WITHIN_S)
         assert worker.returncode == 0, said.decode()
         assert b"Traceback" not in said
     finally:

@@ -17,14 +17,15 @@ from jurat.streams.publisher import Publisher
 from jurat.streams.reading import partitions_of, start_reader
 from jurat.streams.topic_admin import ensure_topics
 from tests.command import Shell
-from tests.oracle import examine
+from tests.runtime_stage import WITHIN_S, findings
 from tests.shop import euros
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 AGENT = PAYMENT_RETRIER.name
 OPENED_S = 2.0
-"""What comes after the session time-out: the group is formed anew, partitions are fenced and restored."""
+"""What comes after the session time-out: the group is formed anew, partitions are fenced and restored. A machine that
+takes long for the first start has as long for it: what is measured is the protocol."""
 
 STEADY_S = 1.0
 """Decisions came for so long before the kill: the worker was at its work, not at its beginning."""
@@ -93,28 +94,29 @@ async def test_a_killed_worker_that_is_restarted_serves_within_the_session_time_
     shell: Shell,
 ) -> None:
     await ensure_topics(shell.connection, [topics.PAYMENTS, *topics.of_agent(AGENT)])
-    seen = Seen()
+    seen, began = Seen(), time.monotonic()
     following = asyncio.create_task(seen.follow(shell))
     workers = [shell.start("worker", AGENT)]
     try:
         async with publishing(shell):
-            await seen.after(await seen.after(0.0) + STEADY_S)
+            first_at = await seen.after(0.0)
+            await seen.after(first_at + STEADY_S)
             workers[0].kill()
             workers[0].wait()
             killed_at = time.monotonic()
             workers.append(shell.start("worker", AGENT))
             # What was committed before the kill may be seen a little later, but not after the whole time-out.
             session_s = SESSION_TIMEOUT_MS / 1000
-            served_at = await asyncio.wait_for(seen.after(killed_at + STEADY_S), session_s + 30)
-            assert served_at - killed_at <= session_s + OPENED_S
+            served_at = await asyncio.wait_for(seen.after(killed_at + STEADY_S), session_s + WITHIN_S)
+            assert served_at - killed_at <= session_s + max(OPENED_S, first_at - began)
         workers[1].terminate()
-        assert await asyncio.to_thread(workers[1].wait, 20) == 0
+        assert await asyncio.to_thread(workers[1].wait, WITHIN_S) == 0
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         for worker in workers:
             worker.kill()
             worker.wait()
-    shell.run("worker", AGENT, "--until-idle", "2s")
-    found = await examine(shell.connection, PAYMENT_RETRIER, shell.trust)
+    shell.run("worker", AGENT, "--until-idle", "200ms")
+    found = await findings(shell, agent=PAYMENT_RETRIER)
     assert found.faults == []

@@ -31,7 +31,6 @@ from tests.small_model import needs_small_model, small_model
 pytestmark = [
     needs_small_model,
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.model_calls,  # of the small one, here
 ]
 

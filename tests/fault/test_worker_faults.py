@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +16,10 @@ from jurat.agents.heuristic import HeuristicReasoner
 from jurat.agents.payment_retrier import PAYMENT_RETRIER
 from jurat.audit.key_store import load_signer
 from jurat.schemas.commerce import PaymentFailed
-from jurat.schemas.errors import BrokerUnreachable, StreamError, TopicMismatch
-from jurat.streams import local_broker, restore_checks, topics
-from jurat.streams.intake import MIN_HELD_RECORDS
+from jurat.schemas.errors import StreamError, TopicMismatch
+from jurat.streams import intake, local_broker, restore_checks, topics
 from jurat.streams.kafka import (
     SESSION_TIMEOUT_MS,
-    admin_client,
     idempotent_producer,
     stop_quietly,
     transactional_producer,
@@ -31,12 +28,14 @@ from jurat.streams.publisher import Publisher
 from jurat.streams.replay import replay
 from jurat.streams.topic_admin import ensure_topics
 from jurat.streams.worker import Worker, WorkerConfig
+from tests import runtime_stage
 from tests.broker_fixture import skip_without_kafka
 from tests.command import Shell, new_shell
 from tests.oracle import Findings, examine
+from tests.runtime_stage import WITHIN_S, committed, delete, until, until_committed
 from tests.shop import shop_engine
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 AGENT = PAYMENT_RETRIER
 
 
@@ -63,32 +62,11 @@ async def publish(shell: Shell, count: int, *, customers: int, first: int = 0) -
             await publisher.publish(failed(number, f"c-{number % customers}"), event_id=f"e-{number}")
 
 
-async def committed(shell: Shell) -> int:
-    """Inputs whose offset is committed."""
-    try:
-        async with admin_client(shell.connection) as client:
-            offsets = await client.list_consumer_group_offsets(shell.connection.group(AGENT.name))
-    except BrokerUnreachable:  # a fresh or restarting broker has no group coordinator
-        return 0
-    return sum(max(found.offset, 0) for found in offsets.values())
-
-
-async def until_committed(
-    shell: Shell, count: int, *, by: subprocess.Popen[bytes] | None = None, within_s: float = 60
-) -> None:
-    """Wait until so many inputs are committed; a process that is to do it must live."""
-    deadline = time.monotonic() + within_s
-    while (done := await committed(shell)) < count:
-        assert by is None or by.poll() is None, "the worker ended"
-        assert time.monotonic() < deadline, f"{done} of {count} inputs are committed after {within_s:.0f} s"
-        await asyncio.sleep(0.05)
-
-
 async def findings(shell: Shell) -> Findings:
-    return await examine(shell.connection, AGENT, shell.trust)
+    return await runtime_stage.findings(shell, agent=AGENT)
 
 
-def worker_of(shell: Shell, *, until_idle_s: float | None = None) -> Worker:
+def worker_of(shell: Shell, *, until_idle_s: float | None = None, max_in_flight: int = 1_000) -> Worker:
     config = WorkerConfig(
         agent=AGENT,
         reasoner=HeuristicReasoner(),
@@ -97,6 +75,7 @@ def worker_of(shell: Shell, *, until_idle_s: float | None = None) -> Worker:
         clock=lambda: datetime.now(UTC),
         code="jurat test",
         until_idle_s=until_idle_s,
+        max_in_flight=max_in_flight,
     )
     return Worker(shell.connection, config)
 
@@ -109,11 +88,11 @@ async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
         yield task
     finally:
         worker.stop()
-        await asyncio.wait({task}, timeout=30)
+        await asyncio.wait({task}, timeout=WITHIN_S)
         if not task.done():  # left behind, its clients would be what the next test complains of
             task.cancel()
             await asyncio.wait({task})
-            pytest.fail("the worker did not stop within 30 s")
+            pytest.fail(f"the worker did not stop within {WITHIN_S:.0f} s")
 
 
 async def busiest_partition(shell: Shell) -> int:
@@ -125,23 +104,24 @@ async def busiest_partition(shell: Shell) -> int:
 
 
 async def test_a_fenced_worker_that_still_owns_the_partition_recovers_with_its_whole_backlog(
-    shell: Shell,
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The backlog is larger than the queue, so that the partition is paused when its processor fails."""
-    count = MIN_HELD_RECORDS * 3
+    held, count = 500, 4_000
+    monkeypatch.setattr(intake, "MIN_HELD_RECORDS", held)
     await publish(shell, count, customers=1)
     number = await busiest_partition(shell)
-    async with running(worker_of(shell)) as task:
-        await until_committed(shell, 1)
+    async with running(worker_of(shell, max_in_flight=held // intake.HELD_PER_IN_FLIGHT)) as task:
+        await until_committed(shell, AGENT.name, 1)
         topic = shell.connection.topic(AGENT.topic)
         other = transactional_producer(shell.connection, transactional_id=f"{AGENT.name}-{topic}-{number}")
         try:
             await other.start()
         finally:
             await stop_quietly(other)
-        at = await committed(shell)
-        assert at < count - 2 * MIN_HELD_RECORDS, "the backlog was done before the fence: publish more"
-        await until_committed(shell, count)
+        at = await committed(shell, AGENT.name)
+        assert at < count - 2 * held, "the backlog was done before the fence: publish more"
+        await until_committed(shell, AGENT.name, count)
         assert not task.done(), "the worker did not survive"
     found = await findings(shell)
     assert found.faults == []
@@ -167,19 +147,19 @@ async def test_what_a_worker_does_after_a_long_sleep_never_becomes_visible(shell
     zombie = shell.start("worker", AGENT.name)
     successor: subprocess.Popen[bytes] | None = None
     try:
-        await until_committed(shell, 1, by=zombie)
+        await until_committed(shell, AGENT.name, 1, by=zombie)
         with frozen(zombie):
-            at = await committed(shell)
+            at = await committed(shell, AGENT.name)
             assert at < 4_000, "it was frozen too late"
             successor = shell.start("worker", AGENT.name)
             await asyncio.sleep(SESSION_TIMEOUT_MS / 1000 + 1)
-            await until_committed(shell, 4_000, by=successor)
+            await until_committed(shell, AGENT.name, 4_000, by=successor)
         await publish(shell, 500, customers=60, first=4_000)
-        await until_committed(shell, 4_500)
+        await until_committed(shell, AGENT.name, 4_500)
         assert zombie.poll() is None, "the sleeper did not find its way back into the group"
         for process in (zombie, successor):
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(WITHIN_S) == 0
     finally:
         for left in (zombie, successor):
             if left is not None:
@@ -198,16 +178,16 @@ async def test_a_worker_goes_on_after_its_broker_was_restarted(tmp_path: Path) -
     try:
         await publish(shell, 4_000, customers=60)
         worker = shell.start("worker", AGENT.name)
-        await until_committed(shell, 1, by=worker)
-        at = await committed(shell)
+        await until_committed(shell, AGENT.name, 1, by=worker)
+        at = await committed(shell, AGENT.name)
         local_broker.stop_node(broker, 1)
         assert at < 4_000, "it was stopped too late"
         await asyncio.sleep(1)
         broker = local_broker.start_node(broker, 1)
-        await until_committed(shell, 4_000, by=worker, within_s=90)
+        await until_committed(shell, AGENT.name, 4_000, by=worker)
         assert worker.poll() is None, "the worker did not survive"
         worker.terminate()
-        assert worker.wait(30) == 0
+        assert worker.wait(WITHIN_S) == 0
         found = await findings(shell)
         assert found.faults == []
         assert len(found.decisions) == 4_000
@@ -218,43 +198,37 @@ async def test_a_worker_goes_on_after_its_broker_was_restarted(tmp_path: Path) -
         local_broker.stop(broker, within_s=1)
 
 
-async def delete(shell: Shell, topic: str) -> None:
-    name = shell.connection.topic(topic)
-    async with admin_client(shell.connection) as client:
-        await client.delete_topics([name])
-        while name in await client.list_topics():  # noqa: ASYNC110 - Kafka says when
-            await asyncio.sleep(0.05)
-
-
 async def recreate(shell: Shell) -> None:
     """Delete the input topic and make it again."""
     await delete(shell, AGENT.topic)
-    for _ in range(50):
+
+    async def made() -> bool:
         with contextlib.suppress(StreamError):
             await ensure_topics(shell.connection, [topics.PAYMENTS])
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail("the topic could not be made again")
+            return True
+        return False
+
+    await until(made)
 
 
 async def test_a_topic_that_was_made_anew_ends_a_starting_worker(shell: Shell) -> None:
     await publish(shell, 30, customers=6)
-    await worker_of(shell, until_idle_s=1).run()
+    await worker_of(shell, until_idle_s=0.2).run()
     await recreate(shell)
     await publish(shell, 6, customers=6)
     with pytest.raises(TopicMismatch, match="recreated"):
-        await worker_of(shell, until_idle_s=2).run()
+        await worker_of(shell, until_idle_s=0.2).run()
 
 
 async def test_a_topic_that_was_made_anew_is_known_by_its_events_where_it_is_as_long_as_before(
     shell: Shell,
 ) -> None:
     await publish(shell, 30, customers=6)
-    await worker_of(shell, until_idle_s=1).run()
+    await worker_of(shell, until_idle_s=0.2).run()
     await recreate(shell)
     await publish(shell, 60, customers=6, first=100)
     with pytest.raises(TopicMismatch, match="another event at offset"):
-        await worker_of(shell, until_idle_s=2).run()
+        await worker_of(shell, until_idle_s=0.2).run()
 
 
 async def test_a_worker_does_not_go_on_with_chains_that_are_gone(
@@ -262,30 +236,35 @@ async def test_a_worker_does_not_go_on_with_chains_that_are_gone(
 ) -> None:
     monkeypatch.setattr(restore_checks, "OPEN_TRANSACTION_S", 1.0)
     await publish(shell, 30, customers=6)
-    await worker_of(shell, until_idle_s=1).run()
+    await worker_of(shell, until_idle_s=0.2).run()
     await delete(shell, topics.AUDIT.name)
     await publish(shell, 6, customers=6, first=30)
     with pytest.raises(TopicMismatch, match=r"has written \d+ records there"):
-        await worker_of(shell, until_idle_s=2).run()
+        await worker_of(shell, until_idle_s=0.2).run()
 
 
 async def test_a_topic_that_is_made_anew_ends_a_running_worker(shell: Shell) -> None:
     """Its new events have the offsets of old ones: taking them for decided would lose them silently."""
     await publish(shell, 300, customers=30)
     async with running(worker_of(shell)) as task:
-        await until_committed(shell, 300)
+        await until_committed(shell, AGENT.name, 300)
         await recreate(shell)
         await publish(shell, 30, customers=30)
         with pytest.raises(TopicMismatch, match="recreated"):
-            await asyncio.wait_for(asyncio.shield(task), 45)
+            await asyncio.wait_for(asyncio.shield(task), 2 * WITHIN_S)
 
 
 async def decided(shell: Shell, count: int) -> None:
     await publish(shell, count, customers=4)
-    await worker_of(shell, until_idle_s=1).run()
+    await worker_of(shell, until_idle_s=0.2).run()
     found = await findings(shell)
     assert found.faults == []
     assert len(found.decisions) == count
+
+
+async def seen(shell: Shell) -> Findings:
+    """What the oracle says at once: what it is to find wrong does not pass."""
+    return await examine(shell.connection, AGENT, shell.trust)
 
 
 async def copy_again(shell: Shell, topic: str, *, change: bytes | None = None) -> None:
@@ -311,21 +290,19 @@ async def test_the_oracle_bites(shell: Shell) -> None:
     """What it calls clean is worth nothing unless it sees a repeated, a foreign and a missing record."""
     await decided(shell, 12)
     await copy_again(shell, topics.decisions(AGENT.name).name)
-    faults = (await findings(shell)).faults
+    faults = (await seen(shell)).faults
     assert any("appears 2 times" in fault for fault in faults), faults
     assert any("came after a later one" in fault for fault in faults), faults
     await copy_again(shell, topics.AUDIT.name)
-    assert any("repeated or out of order" in fault for fault in (await findings(shell)).faults)
+    assert any("repeated or out of order" in fault for fault in (await seen(shell)).faults)
     await publish(shell, 1, customers=1, first=12)
-    assert any("no record of the input" in fault for fault in (await findings(shell)).faults)
+    assert any("no record of the input" in fault for fault in (await seen(shell)).faults)
     await copy_again(shell, topics.decisions(AGENT.name).name, change=b"pay-")
-    assert any("not the one that was recorded" in fault for fault in (await findings(shell)).faults)
+    assert any("not the one that was recorded" in fault for fault in (await seen(shell)).faults)
     await copy_again(shell, AGENT.topic)
-    before = len((await findings(shell)).faults)
-    async with admin_client(shell.connection) as client:
-        await client.delete_topics([shell.connection.topic(topics.decisions(AGENT.name).name)])
-    await asyncio.sleep(0.5)
+    before = len((await seen(shell)).faults)
+    await delete(shell, topics.decisions(AGENT.name).name)
     await ensure_topics(shell.connection, [topics.decisions(AGENT.name)])
-    faults = (await findings(shell)).faults
+    faults = (await seen(shell)).faults
     assert before
     assert sum("recorded but not published" in fault for fault in faults) == 12, faults

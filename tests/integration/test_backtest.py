@@ -23,7 +23,7 @@ def decided(shell: Shell) -> Shell:
     """A shop whose payments and disputes were decided."""
     shell.run("simulate", "--seed", "7", "--orders", "150", "--rate", "0")
     for agent in AGENTS:
-        shell.run("worker", agent, "--until-idle", "1s")
+        shell.run("worker", agent, "--until-idle", "200ms")
     return shell
 
 
@@ -43,7 +43,13 @@ def test_the_topic_and_an_export_make_the_same_report(decided: Shell, tmp_path: 
         json.loads(line)
         for agent in AGENTS
         for line in decided.run(
-            "subscribe", f"decisions.{agent}", "--from-beginning", "--until-idle", "1s", "--format", "jsonl"
+            "subscribe",
+            f"decisions.{agent}",
+            "--from-beginning",
+            "--until-idle",
+            "200ms",
+            "--format",
+            "jsonl",
         ).stdout.splitlines()
     ]
     assert report["judged"] == len(decisions) > len(AGENTS)

@@ -30,7 +30,7 @@ from tests.command import Shell
 from tests.runtime_stage import findings, read, until
 from tests.tree import ROOT
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 PARTITIONS = 3
 BUYERS = {0: 4, 1: 4, 2: 8}

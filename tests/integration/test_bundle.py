@@ -44,7 +44,7 @@ def without_kafka(shell: Shell, *words: str, cwd: Path) -> subprocess.CompletedP
 
 async def test_decisions_are_bundled_and_verified_with_no_kafka(shell: Shell, tmp_path: Path) -> None:
     shell.run("simulate", "--seed", "7", "--orders", "40", "--rate", "0")
-    shell.run("worker", AGENT, "--until-idle", "1s")
+    shell.run("worker", AGENT, "--until-idle", "200ms")
     policy = await witness_policy(shell)
     (tmp_path / "policy.txt").write_bytes(policy)
     config = NotaryConfig(
@@ -53,7 +53,7 @@ async def test_decisions_are_bundled_and_verified_with_no_kafka(shell: Shell, tm
         policy=tlog_policy.parse(policy),
         witnesses=WITNESSES,
         clock=lambda: TIME,
-        until_idle_s=3,
+        until_idle_s=0.2,
         meters=Meters("notary"),
     )
     await NotaryWorker(shell.connection, config).run()

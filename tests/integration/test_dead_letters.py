@@ -105,7 +105,7 @@ def envelope(event_id: str) -> list[tuple[str, bytes]]:
 
 
 def run_worker(shell: Shell) -> None:
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "1s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
 
 
 def listed(shell: Shell, *options: str) -> list[dict[str, object]]:
@@ -269,7 +269,7 @@ async def test_killed_before_the_commit_nothing_is_sent_and_the_letter_waits(
     addresses = await letters_in(shell, 2)
     operator, _ = stopped_before_commit(shell, tmp_path, "replay", AGENT.name, "--all")
     operator.kill()
-    operator.communicate(timeout=10)
+    operator.communicate(timeout=LIMIT_S)
     # The next operator aborts what was left open, and does it all.
     done = shell.run("dead-letters", "replay", AGENT.name, addresses[0])
     assert done.stderr == b"1 replayed, 0 left out\n"

@@ -26,7 +26,7 @@ from jurat.streams.replay import replay
 from tests.broker_fixture import Kafka
 from tests.command import JURAT
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ORDERS: Final = "60"
 WITHIN_S: Final = 180.0
@@ -140,7 +140,7 @@ def running(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.
     yield process
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(WITHIN_S)
 
 
 def until(said: Path, text: str, process: subprocess.Popen[bytes]) -> None:
@@ -162,7 +162,7 @@ async def test_interrupted_in_the_middle_it_leaves_nothing(
     until(tmp_path / "said", "  allow ", running)
     assert len(left_behind(environment)) == 1 + len(AGENT_NAMES) + 1
     running.send_signal(number)
-    assert running.wait(60) == 130
+    assert running.wait(WITHIN_S) == 130
     assert left_behind(environment) == []
     assert list((tmp_path / "tmp").iterdir()) == []
     assert await namespace_topics(kafka, environment) == []
@@ -179,7 +179,7 @@ async def test_an_agent_that_dies_ends_it_with_the_agents_own_words(
         if {"worker", "payment-retrier"} <= set(child.cmdline())
     ]
     victim.kill()
-    assert running.wait(60) == 1
+    assert running.wait(WITHIN_S) == 1
     assert "payment-retrier ended by itself with exit code -9" in (tmp_path / "said").read_text()
     assert left_behind(environment) == []
     assert list((tmp_path / "tmp").iterdir()) == []

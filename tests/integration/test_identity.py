@@ -155,13 +155,13 @@ async def test_a_workers_records_verify_with_the_root_alone(
         await jurat(shell, "revoke", keyid, "--reason", "the laptop was lost", "--issuer", "payments")
         await jurat(shell, "publish", kafka=True)
         with pytest.raises(CredentialInvalid, match="was revoked"):
-            await asyncio.wait_for(task, 30)
+            await asyncio.wait_for(task, 60)
         after = (await read_trust(shell.connection, root)).log.trust()
         by = dsse.verify(signed[0][0], after).key
         with pytest.raises(CredentialInvalid, match="was revoked"):
             standing(by, signed[0][1], witnessed_at=now() + 60)
     finally:
         worker.stop()
-        await asyncio.wait({task}, timeout=30)
+        await asyncio.wait({task}, timeout=60)
     with pytest.raises(KeyNotFound, match="has no credential"):
         await worker_of(shell)[0].run()

@@ -29,7 +29,7 @@ from tests.command import Shell
 from tests.runtime_stage import findings, read, until
 from tests.tree import ROOT
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 BUYERS = ("c-1", "c-2", "c-3")
 WAVES, PER_WAVE = 3, 4

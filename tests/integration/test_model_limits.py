@@ -19,7 +19,7 @@ from tests.command import JURAT, Shell
 from tests.llmock import Got, LLMock, Reply, completion, says
 from tests.runtime_stage import Sent, failed, findings, prepare, publish, read, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 
 INPUTS = 120
 PARTITIONS = 6

@@ -47,7 +47,7 @@ from tests.notary_kafka import (
     write,
 )
 from tests.notary_stage import KEY, InMemoryWitness, policy_of, signed_by
-from tests.runtime_stage import Thinking, publish_many, running, until, worker_of
+from tests.runtime_stage import Thinking, delete, publish_many, running, until, worker_of
 
 pytestmark = pytest.mark.integration
 
@@ -114,7 +114,7 @@ async def _sign_across_kills(shell: Shell, file: Path, policy: TlogPolicy) -> li
         first.kill()
         for process in left:
             process.send_signal(signal.SIGTERM)
-        codes = [await asyncio.to_thread(process.wait, 30) for process in left]
+        codes = [await asyncio.to_thread(process.wait, 60) for process in left]
     assert codes == [0, 0]
     return before
 
@@ -319,10 +319,7 @@ def closed(worker: NotaryWorker) -> list[int]:
 
 
 async def test_a_log_that_was_made_anew_is_refused(shell: Shell, signed: Checkpoint) -> None:
-    name = shell.connection.topic(topics.AUDIT.name)
-    async with admin_client(shell.connection) as client:
-        await client.delete_topics([name])
-    await asyncio.sleep(1.0)
+    await delete(shell, topics.AUDIT.name)
     await ensure_topics(shell.connection, [topics.AUDIT])
     await write(shell, range(100, 103))
     with pytest.raises(LogForked, match="its end was cut"):

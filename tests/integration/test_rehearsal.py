@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 async def everything(shell: Shell, topic: str) -> list[Decoded]:
     """What stands on a topic, each partition in order."""
-    received = subscribe(shell.connection, topic, from_beginning=True, until_idle_s=1)
+    received = subscribe(shell.connection, topic, from_beginning=True, until_idle_s=0.2)
     return [one async for one in received]
 
 
@@ -60,7 +60,7 @@ async def rehearsed(agent: Agent[Any], inputs: list[Decoded]) -> list[tuple[obje
 @pytest.mark.parametrize("agent", [PAYMENT_RETRIER, DISPUTE_MEDIATOR], ids=lambda agent: agent.name)
 def test_a_worker_decides_as_was_rehearsed(agent: Agent[Any], shell: Shell) -> None:
     shell.run("simulate", "--seed", "11", "--orders", "1500", "--rate", "0")
-    shell.run("worker", agent.name, "--until-idle", "2s")
+    shell.run("worker", agent.name, "--until-idle", "200ms")
     inputs = asyncio.run(everything(shell, agent.topic))
     decided = asyncio.run(everything(shell, f"decisions.{agent.name}"))
     happened = [said(one.event) for one in decided if isinstance(one.event, Decision)]

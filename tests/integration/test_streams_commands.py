@@ -24,13 +24,15 @@ from jurat.streams.publisher import Publisher
 from jurat.streams.replay import replay
 from jurat.streams.subscriber import subscribe
 from jurat.streams.topic_admin import ensure_topics
-from tests.command import JURAT, Shell
+from tests.command import JURAT, LIMIT_S, Shell
 from tests.oracle import examine
 from tests.registry_server import RegistryServer, registry_server
 
 pytestmark = pytest.mark.integration
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TOPIC = topics.PAYMENTS.name
+SAID_WITHIN_S = 45
+"""It takes three seconds on an idle machine, most of them Python's start; a client left to itself tries for ever."""
 DECISIONS = topics.decisions(PAYMENT_RETRIER.name).name
 
 
@@ -76,7 +78,7 @@ def test_bad_lines_are_left_out_or_stop_and_subscribers_get_the_rest(shell: Shel
     assert f"2 published to {shell.connection.topic(TOPIC)}, 1 bad" in skipped
     stopped = shell.run(*words, "--on-error", "stop", stdin=lines, expect=1).stderr.decode()
     assert "1 published" in stopped
-    listen = ("subscribe", TOPIC, "--from-beginning", "--until-idle", "500ms")
+    listen = ("subscribe", TOPIC, "--from-beginning", "--until-idle", "200ms")
     out = shell.run(*listen, "--format", "jsonl").stdout
     received = [json.loads(line) for line in out.splitlines()]
     assert sorted(one["data"]["payment_id"] for one in received) == ["pay-1", "pay-1", "pay-2"]
@@ -91,7 +93,7 @@ def test_what_cannot_be_read_goes_to_standard_error_and_the_exit_code(shell: She
     shell.run("publish", TOPIC, "--type", "PaymentFailed", stdin=lines_of(1))
     asyncio.run(send(shell.connection, b"garbage", key=b"c-1", headers={}))
     done = shell.run(
-        "subscribe", TOPIC, "--from-beginning", "--until-idle", "500ms", "--format", "jsonl", expect=1
+        "subscribe", TOPIC, "--from-beginning", "--until-idle", "200ms", "--format", "jsonl", expect=1
     )
     assert len(done.stdout.splitlines()) == 1
     (line,) = done.stderr.decode().splitlines()
@@ -100,7 +102,7 @@ def test_what_cannot_be_read_goes_to_standard_error_and_the_exit_code(shell: She
 
 
 def test_a_topic_that_is_not_there_is_named(shell: Shell) -> None:
-    done = shell.run("subscribe", "commerce.orders", "--until-idle", "1s", expect=1)
+    done = shell.run("subscribe", "commerce.orders", "--until-idle", "200ms", expect=1)
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("jurat: ")
     assert shell.connection.topic("commerce.orders") in line
@@ -114,7 +116,7 @@ def test_a_broker_that_is_not_there_is_said_within_seconds(shell: Shell) -> None
         for words in (("publish", "marketplace.searches"), ("worker", "payment-retrier")):
             start = time.monotonic()
             done = nobody.run(*words, expect=1)
-            assert time.monotonic() - start < 15
+            assert time.monotonic() - start < SAID_WITHIN_S
             (line,) = done.stderr.decode().splitlines()
             assert line.startswith("jurat: got no answer from a Kafka broker")
 
@@ -125,14 +127,15 @@ async def test_a_subscription_without_from_beginning_gets_only_what_comes(shell:
     async with Publisher(connection, source="/test") as publisher:
         await publisher.publish(failed(1), event_id="old")
         await publisher.flush()
-        listening = subscribe(connection, TOPIC, until_idle_s=2)
+        listening = subscribe(connection, TOPIC)
         first = asyncio.ensure_future(anext(listening))
-        for number in range(40):
-            await asyncio.sleep(0.1)
-            await publisher.publish(failed(2), event_id=f"new-{number}")
-            if first.done():
-                break
-        one = await asyncio.wait_for(first, 5)
+        async with asyncio.timeout(LIMIT_S):
+            number = 0
+            while not first.done():
+                await publisher.publish(failed(2), event_id=f"new-{number}")
+                number += 1
+                await asyncio.sleep(0.1)
+        one = await first
         assert isinstance(listening, AsyncGenerator)
         await listening.aclose()
     assert one.attributes is not None
@@ -152,7 +155,7 @@ async def test_a_trace_goes_through_and_json_without_avro_is_decided(shell: Shel
         "traceparent": TRACE,
     }
     await send(connection, event.model_dump_json().encode(), key=event.key().encode(), headers=headers)
-    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "1s")
+    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "200ms")
     found = await examine(connection, PAYMENT_RETRIER, shell.trust)
     assert found.faults == []
     (record,) = found.records.values()
@@ -188,7 +191,7 @@ def test_with_a_schema_registry_everything_is_in_the_wire_format(
 ) -> None:
     user = RegistryShell(shell.connection, shell.keys, registry.url)
     user.run("publish", TOPIC, "--type", "PaymentFailed", stdin=lines_of(1, 2, 3))
-    user.run("worker", PAYMENT_RETRIER.name, "--until-idle", "1s")
+    user.run("worker", PAYMENT_RETRIER.name, "--until-idle", "200ms")
     for topic, count in ((TOPIC, 3), (DECISIONS, 3), (topics.AUDIT.name, 3)):
         records = asyncio.run(read(user.connection, topic))
         assert len(records) == count
@@ -199,7 +202,7 @@ def test_with_a_schema_registry_everything_is_in_the_wire_format(
         "jurat.decisions.Decision",
         "jurat.audit.SignedRecord",
     }
-    listen = ("subscribe", DECISIONS, "--from-beginning", "--until-idle", "500ms", "--format", "jsonl")
+    listen = ("subscribe", DECISIONS, "--from-beginning", "--until-idle", "200ms", "--format", "jsonl")
     out = [json.loads(line) for line in user.run(*listen).stdout.splitlines()]
     assert sorted(one["subject"] for one in out) == ["pay-1", "pay-2", "pay-3"]
     verdict = user.run("audit", "verify", "--trust", str(user.keys / "trust.json")).stdout
@@ -223,14 +226,14 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(shell: Shell) -> None:
     shell.run("publish", TOPIC, "--type", "PaymentFailed", stdin=lines_of(*range(200)))
     read_end, write_end = os.pipe()
     os.close(read_end)
-    words = ["subscribe", TOPIC, "--from-beginning", "--until-idle", "500ms"]
+    words = ["subscribe", TOPIC, "--from-beginning", "--until-idle", "200ms"]
     with os.fdopen(write_end, "wb") as closed:
         done = subprocess.run(
             [JURAT, *words],
             stdout=closed,
             stderr=subprocess.PIPE,
             env=shell.environment,
-            timeout=30,
+            timeout=LIMIT_S,
             check=False,
         )
     assert done.returncode == 1
@@ -240,7 +243,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(shell: Shell) -> None:
 def test_decision_values_are_what_the_record_names(shell: Shell) -> None:
     """A decision event decodes and encodes to the same bytes, which is what its digest relies on."""
     shell.run("publish", TOPIC, "--type", "PaymentFailed", stdin=lines_of(1))
-    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "1s")
+    shell.run("worker", PAYMENT_RETRIER.name, "--until-idle", "200ms")
     found = asyncio.run(examine(shell.connection, PAYMENT_RETRIER, shell.trust))
     (raw,) = asyncio.run(read(shell.connection, DECISIONS))
     (decision,) = found.decisions

@@ -20,6 +20,7 @@ from jurat.streams.kafka import (
 )
 from jurat.streams.topic_admin import Change, ChangeKind, apply_topics, diff_topics, ensure_topics
 from tests.command import Shell
+from tests.runtime_stage import until
 
 pytestmark = pytest.mark.integration
 THEIRS = {"compression.type": "gzip", "segment.ms": "3600000"}
@@ -38,13 +39,14 @@ async def make(connection: Connection, name: str, count: int) -> None:
 
 async def eventually(connection: Connection, *, differences: int) -> tuple[Change, ...]:
     """What differs; a setting reaches the broker a moment after the controller took it."""
-    found: tuple[Change, ...] = ()
-    for _ in range(50):
-        found = await diff_topics(connection, SOME)
-        if len(found) == differences:
-            break
-        await asyncio.sleep(0.1)
-    return found
+    found: list[tuple[Change, ...]] = []
+
+    async def so_many() -> bool:
+        found.append(await diff_topics(connection, SOME))
+        return len(found[-1]) == differences
+
+    await until(so_many)
+    return found[-1]
 
 
 async def test_missing_topics_are_named_then_made_as_declared(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -13,12 +14,14 @@ from jurat.schemas.commerce import CustomerProfile
 from jurat.schemas.errors import StreamError, TopicMismatch
 from jurat.schemas.model import Money
 from jurat.streams import topics
-from jurat.streams.kafka import NewTopic, TopicPartition, admin_client
+from jurat.streams.kafka import NewTopic, TopicPartition, admin_client, describe_topic_partitions
 from jurat.streams.publisher import Publisher
 from jurat.streams.reading import partitions_of, read_to_end
 from jurat.streams.tables import Tables, digest_of
 from jurat.streams.topic_admin import ensure_topics
+from jurat.streams.topics import Topic
 from tests.command import Shell
+from tests.runtime_stage import until
 
 pytestmark = pytest.mark.integration
 CUSTOMERS_COUNT = 3_000
@@ -104,7 +107,7 @@ async def test_two_workers_join_by_key_what_neither_could_hold_in_memory(shell: 
         await workers[1].open_partition(moved)
         served = {number: workers[0] if number in (1, 2) else workers[1] for number in range(6)}
         for number, worker in served.items():
-            assert await worker.caught_up(10, partition=number)
+            assert await worker.caught_up(60, partition=number)
         for one in late:
             number = partitions[one.customer_id]
             held = served[number].get(CUSTOMERS.name, one.customer_id, partition=number)
@@ -138,10 +141,16 @@ async def _empty(shell: Shell) -> list[tuple[int, int]]:
     return told
 
 
+async def known(shell: Shell, topic: Topic) -> bool:
+    name = shell.connection.topic(topic.name)
+    async with admin_client(shell.connection) as client:
+        return name in await describe_topic_partitions(client, [name])
+
+
 async def test_topics_that_are_partitioned_otherwise_are_refused(shell: Shell) -> None:
     await ensure_topics(shell.connection, [topics.ORDERS])
     async with admin_client(shell.connection) as client:
         await client.create_topics([NewTopic(shell.connection.topic(topics.CONTEXT_CUSTOMERS.name), 3, 1)])
-    await asyncio.sleep(0.5)
+    await until(partial(known, shell, topics.CONTEXT_CUSTOMERS))
     with pytest.raises(TopicMismatch, match=r"commerce\.orders, which has 6 partitions, but .* has 3"):
         await tables_of(shell).start()

@@ -51,14 +51,14 @@ assert not [name for name in sys.modules if name.split(".")[0] == "jurat"]
 
 
 AGENT = "payment-retrier"
-READ = ("--from-beginning", "--until-idle", "1s", "--format", "jsonl")
+READ = ("--from-beginning", "--until-idle", "200ms", "--format", "jsonl")
 
 
 @pytest.fixture
 def decided(shell: Shell) -> Shell:
     """A shop with a few decisions."""
     shell.run("simulate", "--seed", "7", "--orders", "40", "--rate", "0")
-    shell.run("worker", AGENT, "--until-idle", "1s")
+    shell.run("worker", AGENT, "--until-idle", "200ms")
     return shell
 
 

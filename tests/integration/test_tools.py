@@ -23,7 +23,7 @@ from tests.runtime_stage import PLAIN, Sent, failed, findings, prepare, publish,
 from tests.tool_stage import Asked, called
 from tests.tree import ROOT
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 INPUTS = 3
 

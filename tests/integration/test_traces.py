@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +18,9 @@ from tests.command import Shell
 from tests.oracle import examine
 from tests.watched import AGENT, publish, seen
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
+STOPPED_WITHIN_S = 45
+"""It takes a second or two on an idle machine; spans that wait for a receiver would hold it up for minutes."""
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 
@@ -81,7 +82,7 @@ async def passed_on(shell: Shell) -> dict[str, str | None]:
     """The traceparent of each decision event, by the decision's id."""
     found = {}
     topic = topics.decisions(AGENT.name).name
-    async for one in subscribe(shell.connection, topic, from_beginning=True, until_idle_s=0.5):
+    async for one in subscribe(shell.connection, topic, from_beginning=True, until_idle_s=0.2):
         assert one.attributes is not None
         found[one.attributes.id] = one.attributes.traceparent
     return found
@@ -122,7 +123,7 @@ async def test_a_trace_goes_from_the_event_to_the_decision(
 async def test_without_tracing_the_trace_is_passed_on_as_it_came(shell: Shell) -> None:
     await publish(shell, 3, traceparent=TRACEPARENT)
     await publish(shell, 2, first=3)
-    shell.run("worker", AGENT.name, "--until-idle", "1s")
+    shell.run("worker", AGENT.name, "--until-idle", "200ms")
     assert sorted(map(str, (await passed_on(shell)).values())) == [TRACEPARENT] * 3 + ["None"] * 2
 
 
@@ -132,6 +133,4 @@ async def test_a_receiver_that_is_down_holds_nothing_up(shell: Shell, tmp_path: 
     with seen(shell, tmp_path, variables=variables) as worker:
         await worker.until_counted("jurat_inputs_committed_total", 50)
         worker.process.send_signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert worker.process.wait(30) == 0
-        assert time.monotonic() - began < 15
+        assert worker.process.wait(STOPPED_WITHIN_S) == 0

@@ -30,7 +30,7 @@ def verified(shell: Shell, *words: str, expect: int = 0) -> dict[str, Any]:
 def test_a_log_is_compared_with_inputs_and_policies(shell: Shell, tmp_path: Path) -> None:
     shell.run("simulate", "--seed", "7", "--orders", "60", "--rate", "0")
     for agent in AGENTS:
-        shell.run("worker", agent, "--until-idle", "1s")
+        shell.run("worker", agent, "--until-idle", "200ms")
     log, inputs = tmp_path / "log.jsonl", tmp_path / "inputs.jsonl"
     live = verified(shell, "--with-inputs")
     assert (live["verdict"], live["findings"]) == ("VALID", [])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from jurat.agents.catalogue import AGENTS
 from jurat.schemas.cloudevents import headers_for
 from jurat.schemas.codec import encode
 from jurat.schemas.commerce import AfterSalesRequested
-from jurat.schemas.errors import BrokerUnreachable
 from jurat.streams import topics
 from jurat.streams.kafka import Connection, admin_client, idempotent_producer
 from jurat.streams.topic_admin import ensure_topics
@@ -22,6 +20,7 @@ from tests import retail_data
 from tests.command import Shell
 from tests.oracle import examine
 from tests.retail_data import needs_retail_data
+from tests.runtime_stage import WITHIN_S, committed, until, until_committed
 
 pytestmark = pytest.mark.integration
 AGENT = AGENTS["after-sales"]
@@ -41,30 +40,11 @@ def write_lines(path: Path, lines: list[dict[str, object]]) -> Path:
     return path
 
 
-async def committed(shell: Shell) -> int:
-    """Inputs of the after-sales agent whose offset is committed."""
-    try:
-        async with admin_client(shell.connection) as client:
-            offsets = await client.list_consumer_group_offsets(shell.connection.group(AGENT.name))
-    except BrokerUnreachable:  # a fresh broker has no group coordinator until the first group comes
-        return 0
-    return sum(max(found.offset, 0) for found in offsets.values())
-
-
 async def kill_in_the_middle(shell: Shell, worker: subprocess.Popen[bytes], *, after: int) -> None:
     """Kill a worker as soon as it has committed so many inputs more."""
-    await until_committed(shell, worker, count=await committed(shell) + after)
+    await until_committed(shell, AGENT.name, await committed(shell, AGENT.name) + after, by=worker)
     worker.kill()
-    worker.wait(10)
-
-
-async def until_committed(shell: Shell, worker: subprocess.Popen[bytes], *, count: int) -> None:
-    """Wait until the group has committed so many inputs."""
-    deadline = time.monotonic() + 60
-    while await committed(shell) < count:
-        assert worker.poll() is None, "the worker ended too early"
-        assert time.monotonic() < deadline, "the worker commits nothing"
-        await asyncio.sleep(0.02)
+    worker.wait(WITHIN_S)
 
 
 @needs_retail_data
@@ -77,9 +57,9 @@ async def test_killed_in_the_middle_every_request_has_exactly_one_decision(
     for after in (1, 400):
         worker = shell.start("worker", AGENT.name, "--reasoner", "requested")
         await kill_in_the_middle(shell, worker, after=after)
-    done = await committed(shell)
+    done = await committed(shell, AGENT.name)
     assert 0 < done < len(lines), f"{done} inputs were committed: no kill was in the middle"
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
     found = await examine(shell.connection, AGENT, shell.trust)
     assert found.faults == []
     assert sorted(one.request_id for one in found.decisions) == sorted(str(line["id"]) for line in lines)
@@ -90,20 +70,32 @@ async def test_two_workers_share_the_partitions_and_one_may_leave(shell: Shell, 
     lines = request_lines(1_500, dry_run=True)
     requests = write_lines(tmp_path / "requests.jsonl", lines)
     shell.run("dataset", "retail", str(retail_data.DB), "--requests", str(requests))
-    first = shell.start("worker", AGENT.name, "--reasoner", "requested")
+    first, second = shell.start("worker", AGENT.name, "--reasoner", "requested"), None
     try:
-        await until_committed(shell, first, count=100)
-        second = shell.start("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
-        await asyncio.sleep(2)
+        await until_committed(shell, AGENT.name, 100, by=first)
+        second = shell.start("worker", AGENT.name, "--reasoner", "requested")
+        await until(partial(members, shell, 2))
         first.terminate()
-        assert first.wait(20) == 0, "SIGTERM did not end the worker cleanly"
-        assert second.wait(60) == 0
+        assert first.wait(WITHIN_S) == 0, "SIGTERM did not end the worker cleanly"
+        await until_committed(shell, AGENT.name, len(lines), by=second)
+        second.terminate()
+        assert second.wait(WITHIN_S) == 0
     finally:
-        first.kill()
-        first.wait(10)
+        for process in (first, second):
+            if process is not None:
+                process.kill()
+                process.wait(WITHIN_S)
     found = await examine(shell.connection, AGENT, shell.trust)
     assert found.faults == []
     assert len(found.decisions) == len(lines)
+
+
+async def members(shell: Shell, count: int) -> bool:
+    """Whether the group has settled on so many members."""
+    async with admin_client(shell.connection) as client:
+        (answer,) = await client.describe_consumer_groups([shell.connection.group(AGENT.name)])
+    (group,) = answer.to_object()["groups"]
+    return group["state"] == "Stable" and len(group["members"]) == count
 
 
 def disjoint_tasks() -> list[list[retail_data.Raw]]:
@@ -129,7 +121,7 @@ async def test_state_follows_the_decisions_across_a_restart(shell: Shell, tmp_pa
     ]
     requests = write_lines(tmp_path / "gold.jsonl", lines)
     shell.run("dataset", "retail", str(retail_data.DB), "--requests", str(requests))
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
     first = await examine(shell.connection, AGENT, shell.trust)
     assert first.faults == []
     refused = {one.request_id: one.policies for one in first.decisions if one.verdict != "allow"}
@@ -139,7 +131,7 @@ async def test_state_follows_the_decisions_across_a_restart(shell: Shell, tmp_pa
     again = [line | {"id": f"again-{line['id']}"} for line in lines if line["action"] in once]
     repeated = write_lines(tmp_path / "again.jsonl", again)
     shell.run("dataset", "retail", str(retail_data.DB), "--requests", str(repeated))
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
     second = await examine(shell.connection, AGENT, shell.trust)
     assert second.faults == []
     answers = {
@@ -196,7 +188,7 @@ async def test_bad_input_ends_in_dead_letters_and_the_worker_goes_on(shell: Shel
     await send_raw(shell.connection, encode(good), key=b"another key", headers=headers)
     await send_raw(shell.connection, encode(good), key=None, headers=headers)
     await send_raw(shell.connection, encode(good), key=key.encode(), headers=headers)
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "2s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
 
     found = await examine(shell.connection, AGENT, shell.trust)
     assert found.faults == []
@@ -223,7 +215,7 @@ async def test_tenants_never_meet(shell: Shell, tmp_path: Path) -> None:
     for tenant, requests in ((shell, one), (other, two)):
         tenant.run("dataset", "retail", str(retail_data.DB), "--requests", str(requests))
     for tenant, count in ((other, 5), (shell, 3)):
-        tenant.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "1s")
+        tenant.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
         found = await examine(tenant.connection, AGENT, tenant.trust)
         assert found.faults == []
         assert len(found.decisions) == count
@@ -236,9 +228,9 @@ def test_a_subscriber_gets_what_the_contract_says(shell: Shell, tmp_path: Path) 
     lines = request_lines(2, dry_run=False)
     requests = write_lines(tmp_path / "requests.jsonl", lines)
     shell.run("dataset", "retail", str(retail_data.DB), "--requests", str(requests))
-    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "1s")
+    shell.run("worker", AGENT.name, "--reasoner", "requested", "--until-idle", "200ms")
     out = shell.run(
-        "subscribe", "decisions.after-sales", "--from-beginning", "--until-idle", "1s", "--format", "jsonl"
+        "subscribe", "decisions.after-sales", "--from-beginning", "--until-idle", "200ms", "--format", "jsonl"
     ).stdout
     decisions = [json.loads(line) for line in out.splitlines()]
     assert {one["request_id"] for one in decisions} == {"q-0", "q-1"}

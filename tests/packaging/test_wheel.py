@@ -21,7 +21,7 @@ import pytest
 
 from tests.tree import ROOT, files, pyproject, rooms
 
-pytestmark = [pytest.mark.packaging, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.packaging, pytest.mark.slow]
 
 # Leaves out what steers the caller's own interpreter.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

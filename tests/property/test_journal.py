@@ -184,7 +184,7 @@ def _at(offset: int) -> Any:
     return WHERE.model_copy(update={"offset": offset})
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 @given(script=steps, ended=st.integers(0, 100), compacted=st.integers(0, 100))
 def test_an_answer_is_used_again_exactly_if_it_was_written(
     monkeypatch: pytest.MonkeyPatch, script: Sequence[Step], ended: int, compacted: int

@@ -200,7 +200,11 @@ WORDS = (
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     text=st.lists(st.sampled_from(WORDS), max_size=25).map("".join) | st.text(max_size=60),
     name=st.sampled_from(FILES),

@@ -39,7 +39,6 @@ def test_a_seed_is_a_world(world: World) -> None:
     assert [step.at for step in first] == sorted(step.at for step in first)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("world", WORLDS.values(), ids=lambda world: world.name)
 def test_the_heuristic_is_no_worse_than_the_rule_and_nobody_leaves_the_policies(world: World) -> None:
     bundle = load_bundle(shipped_bundle(world.agent.bundle))

@@ -287,7 +287,7 @@ def test_commands_find_the_project_from_below_and_end_with_one_line(tmp_path: Pa
 
     def jurat(*words: str, where: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [JURAT, *words], cwd=where, capture_output=True, text=True, check=False, timeout=60
+            [JURAT, *words], cwd=where, capture_output=True, text=True, check=False, timeout=180
         )
 
     below = tmp_path / "corner_bakery" / "policies"
@@ -309,7 +309,7 @@ def test_commands_find_the_project_from_below_and_end_with_one_line(tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert tests.returncode == pytest.ExitCode.USAGE_ERROR
     assert "ERROR: the app corner_bakery.app:app, which " in tests.stderr

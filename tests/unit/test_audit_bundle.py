@@ -256,10 +256,10 @@ def test_sigstore_accepts_a_record_of_the_bundle(tmp_path: Path) -> None:
     keyid = json.loads(file.read_bytes())["signatures"][0]["keyid"]
     key = folder / "keys" / f"{keyid.removeprefix('did:key:')}.pem"
     command = ["node", "-e", SIGSTORE_VERIFIES, str(SIGSTORE), str(file), str(key)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
     file.write_bytes(file.read_bytes().replace(b"vnd.in-toto", b"vnd.in-toti"))
-    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 3
+    assert subprocess.run(command, capture_output=True, check=False, timeout=180).returncode == 3
 
 
 def unpacked(folder: Path) -> Path:
@@ -281,7 +281,7 @@ def run_recipe(
     if record is not None:
         script = re.sub(r"^record=.*$", f"record={record}", script, flags=re.MULTILINE)
     return subprocess.run(
-        [shell, "-eu", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+        [shell, "-eu", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=180
     )
 
 

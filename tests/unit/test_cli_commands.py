@@ -224,7 +224,7 @@ def test_json_lines_hold_what_subscribers_rely_on() -> None:
 def jurat(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JURAT_")}
     return subprocess.run(
-        [JURAT, *words], capture_output=True, text=True, env=kept | variables, timeout=30, check=False
+        [JURAT, *words], capture_output=True, text=True, env=kept | variables, timeout=180, check=False
     )
 
 
@@ -329,7 +329,7 @@ def test_help_loads_no_client() -> None:
         f"print([name for name in {CLIENTS!r} if name in sys.modules])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180
     )
     assert done.stdout.strip() == "[]"
     assert all(name in jurat("--help").stdout for name in COMMANDS)

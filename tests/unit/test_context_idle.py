@@ -24,7 +24,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch, lags: list[int]) -> list[int]
     monkeypatch.setattr(context, "behind", behind)
     monkeypatch.setattr(context, "WATCH_S", 0.001)
     stream: Any = SimpleNamespace(app=SimpleNamespace(crashed=False), last_event_s=None)
-    await asyncio.wait_for(context._watch(CONNECTION, stream, asyncio.Event(), 0.01), 5)
+    await asyncio.wait_for(context._watch(CONNECTION, stream, asyncio.Event(), 0.01), 60)
     return lags
 
 

@@ -278,7 +278,7 @@ async def test_a_flush_waits_for_every_record_sent_before_it(committing: _Commit
     producer.send_soon(later)
     for record in records:
         record.set_result(SimpleNamespace())
-    await asyncio.wait_for(flush, 1)
+    await asyncio.wait_for(flush, 60)
     later.set_result(SimpleNamespace())
 
 
@@ -298,7 +298,7 @@ async def test_a_record_that_the_client_does_not_take_is_an_error_at_once(commit
     producer.send_soon(FutureMessage(SimpleNamespace()))
     producer.buffer._crash(AssertionError("need a key or a value"))
     with pytest.raises(StreamError, match="could not be handed"):
-        await asyncio.wait_for(producer.flush(), 1)
+        await asyncio.wait_for(producer.flush(), 60)
 
 
 async def test_the_producer_is_idempotent_and_waits_for_all_replicas(committing: _Committing) -> None:

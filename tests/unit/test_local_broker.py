@@ -105,6 +105,43 @@ def test_up_starts_the_node_that_died_among_three(engine: PaperEngine) -> None:
     assert local_broker.find_running() == result.broker
 
 
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_up_waits_for_a_node_that_is_ending_and_starts_it_again(
+    engine: PaperEngine, monkeypatch: pytest.MonkeyPatch, nodes: int
+) -> None:
+    before = local_broker.up(nodes=nodes, port=0).broker
+    dying, asked = before.node(1), []
+
+    def answers(_host: str, port: int, *, within_s: float) -> bool:
+        """Its last thread ends after it was asked three times."""
+        if port != dying.port or engine.launched > nodes:
+            return True
+        asked.append(port)
+        if len(asked) == 3:
+            engine.kill(dying)
+        return False
+
+    monkeypatch.setattr(broker_probe, "answers", answers)
+    monkeypatch.setattr(broker_service, "_POLL_S", 0)
+    result = local_broker.up()
+    assert result.started
+    assert result.broker.node(1).handle == f"{nodes + 1}:0"
+    assert result.broker.bootstrap_servers == before.bootstrap_servers
+    assert engine.launched == nodes + 1
+
+
+def test_up_does_not_wait_for_ever_for_a_node_that_neither_answers_nor_ends(
+    engine: PaperEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_broker.up(port=0)
+    monkeypatch.setattr(broker_probe, "answers", lambda _host, _port, within_s: False)
+    monkeypatch.setattr(broker_probe, "live_brokers", lambda _host, _port, within_s: frozenset())
+    monkeypatch.setattr(local_broker, "ENDING_S", 0)
+    monkeypatch.setattr(local_broker, "READY_WITHIN_S", 0)
+    with pytest.raises(BrokerError, match="runs but did not serve within 0 s"):
+        local_broker.up()
+
+
 def test_down_stops_and_forgets(engine: PaperEngine) -> None:
     local_broker.up(nodes=3, port=0)
     assert local_broker.down().was_alive

@@ -184,7 +184,7 @@ def metadata(*ids: int) -> bytes:
 
 def test_probe_reads_the_live_brokers() -> None:
     with answering(lambda _request: metadata(1, 3)) as port:
-        assert broker_probe.live_brokers("127.0.0.1", port, within_s=1) == {1, 3}
+        assert broker_probe.live_brokers("127.0.0.1", port, within_s=60) == {1, 3}
 
 
 def test_probe_sends_what_the_protocol_says() -> None:
@@ -195,7 +195,7 @@ def test_probe_sends_what_the_protocol_says() -> None:
         return struct.pack(">iihi", 10, 1, 0, 0)
 
     with answering(keep) as port:
-        assert broker_probe.answers("127.0.0.1", port, within_s=1)
+        assert broker_probe.answers("127.0.0.1", port, within_s=60)
     assert requests == [struct.pack(">ihhih", 21, 18, 0, 1, 11) + b"jurat-probe"]
 
 
@@ -232,9 +232,9 @@ def test_a_process_is_known_again_and_ended(tmp_path: Path) -> None:
     assert broker_process.is_alive(handle)
     assert os.getsid(broker_process.pid_of(handle)) == broker_process.pid_of(handle), "survives its parent"
     assert broker_process.uptime_s(handle, now_s=time.time()) < 60
-    assert broker_process.terminate([handle], within_s=5) == ()
+    assert broker_process.terminate([handle], within_s=60) == ()
     assert not broker_process.is_alive(handle)
-    assert broker_process.terminate([handle], within_s=5) == ()
+    assert broker_process.terminate([handle], within_s=60) == ()
 
 
 def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     )
     handle = spawn(tmp_path, script)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (tmp_path / "output").read_text() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert broker_process.terminate([handle], within_s=0.1) == (handle,)
@@ -272,7 +272,7 @@ def test_a_process_lives_until_its_last_thread_has_ended(tmp_path: Path) -> None
 
 
 def await_true(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert holds()

@@ -100,7 +100,7 @@ def active(seq: int, enforce: str | None = None, shadow: str | None = None) -> K
 
 
 async def ended(feed: PolicyFeed) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while feed.failure is None:  # noqa: ASYNC110 - the worker looks at it in its turns, too
             await asyncio.sleep(0)
 

@@ -12,12 +12,21 @@ from aiokafka.errors import (
     CoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
+    MessageSizeTooLargeError,
     NotLeaderForPartitionError,
     ProducerFenced,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 
-from jurat.schemas.errors import NotAuthorized, PartitionFenced, RecordTooLarge, ReopenPartition, StreamError
+from jurat.schemas.errors import (
+    NotAuthorized,
+    PartitionFenced,
+    RecordTooLarge,
+    ReopenPartition,
+    StreamError,
+    TopicMissing,
+)
 from jurat.streams import committing as committing_module
 from jurat.streams.committing import ATTEMPTS, BATCH_BYTES, Output, Transactions
 from jurat.streams.kafka import Connection, OffsetAndMetadata, TopicPartition, partition_of_key
@@ -208,6 +217,20 @@ async def test_what_does_not_pass_has_a_named_way_out_and_is_not_tried_again(
     assert producer.committed == []
 
 
+@pytest.mark.parametrize(
+    ("error", "way_out"),
+    [(MessageSizeTooLargeError(), RecordTooLarge), (UnknownTopicOrPartitionError(), TopicMissing)],
+)
+async def test_a_topic_that_refuses_records_is_named_whatever_was_answered_since(
+    producer: FakeProducer, error: KafkaError, way_out: type[StreamError]
+) -> None:
+    one = await started()
+    producer.fail("written", error)
+    with pytest.raises(way_out, match=OUTPUTS[0].topic) as caught:
+        await one.commit(OUTPUTS, OFFSETS)
+    assert caught.value.details["topics"] == [OUTPUTS[0].topic]
+
+
 async def test_an_abort_that_fails_opens_the_partition_anew(producer: FakeProducer) -> None:
     one = await started()
     producer.fail("offsets", CoordinatorNotAvailableError())
@@ -225,7 +248,7 @@ async def test_a_transaction_that_gets_nowhere_ends_within_its_bound(
     one = await started()
     producer.hangs_in = step
     with pytest.raises(ReopenPartition, match="within"):
-        await asyncio.wait_for(one.commit(OUTPUTS, OFFSETS), 2)
+        await asyncio.wait_for(one.commit(OUTPUTS, OFFSETS), 60)
     assert producer.committed == []
 
 

@@ -30,12 +30,13 @@ async def test_a_partition_that_may_be_with_another_worker_buys_nothing_until_a_
 
 
 async def test_a_commit_that_began_before_the_doubt_does_not_lift_it(stage: Stage) -> None:
-    stage.transactions[0].takes_s = 0.2
+    stage.transactions[0].gate.clear()
     async with stage.partition() as one:
         one.feed(many(range(10), 10))
         await until(lambda: len(stage.decider.ended) == 10)
         await asyncio.sleep(0.05)
         one.doubt()
+        stage.transactions[0].gate.set()
         await until(lambda: one.committed_records == 10)
         with pytest.raises(PartitionFenced):
             one._check_ours()

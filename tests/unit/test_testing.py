@@ -236,7 +236,7 @@ def test_the_plugin_forbids_model_calls_in_tests_that_are_not_marked(tmp_path: P
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert "2 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "ERROR test_it.py::test_in_a_fixture" in done.stdout

@@ -341,7 +341,7 @@ class Stuck(SpanExporter):
         self.let_go = threading.Event()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.let_go.wait(20)
+        self.let_go.wait(120)
         return SpanExportResult.FAILURE
 
 
@@ -354,7 +354,7 @@ def test_a_receiver_that_does_not_answer_holds_nothing_up(environment: pytest.Mo
     began = time.monotonic()
     with tracing(AGENT, group=AGENT) as one, one.decision(None, where=WHERE, event_id="e"):
         pass
-    assert 0.2 < time.monotonic() - began < 5
+    assert 0.2 < time.monotonic() - began < 60
     exporter.let_go.set()
     for thread in threading.enumerate():
         if thread.name == "jurat-spans":

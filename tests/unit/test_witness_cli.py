@@ -71,7 +71,7 @@ def serve(options: Lines) -> tuple[subprocess.Popen[str], str]:
 
 def end(process: subprocess.Popen[str], number: signal.Signals) -> int:
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     return process.returncode
 
 

@@ -14,8 +14,8 @@ from jurat.streams.kafka import Connection, TopicPartition
 from jurat.streams.worker import Worker, WorkerConfig
 
 PARTITION = [TopicPartition("commerce.payments", 0), TopicPartition("timers.payment-retrier", 0)]
-AT_ONCE_S = 1.0
-"""Shorter than the wait before a partition is opened anew."""
+AT_ONCE_S = 60.0
+"""Shorter than the wait before a partition is opened anew, as it is here."""
 
 
 class FencedOnClosing:
@@ -84,7 +84,10 @@ async def test_a_partition_is_not_read_before_it_is_known_which_policies_are_act
     await worker.on_partitions_revoked(PARTITION)
 
 
-async def test_a_partition_that_fails_while_it_is_closed_is_not_opened_again(worker: Worker) -> None:
+async def test_a_partition_that_fails_while_it_is_closed_is_not_opened_again(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jurat.streams.patience.REOPEN_BACKOFF_S", 2 * AT_ONCE_S)
     await worker.on_partitions_assigned(PARTITION)
     await asyncio.sleep(0)
     assert list(worker._open) == [0]

@@ -168,5 +168,5 @@ def test_a_worker_that_is_stopped_before_it_began_ends_well(words: tuple[str, ..
         f"sys.argv = ['jurat', *{words!r}]\n"
         "main.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=180)
     assert (done.returncode, done.stderr) == (code, b"")
