@@ -6,8 +6,7 @@ Rules upheld here:
 - A line counts on a machine where its condition holds. There, a test that matches it may be skipped.
 - A skip that no line foresees fails the run, and so does a line that foresees a skip which did not happen
   (it would hide the day on which the test is renamed).
-- A run of some folders or files is judged for the skips that did not happen in them; one of single tests, `-k` or `-m`
-  is not.
+- A run of a part of the suite (a path, `-k`, `-m`) is not judged for skips that did not happen.
 
 Loaded by `.ci/run` alone (`-p skips`); `make test` shows skips and does not judge them.
 """
@@ -66,10 +65,6 @@ class Allowed:
     pattern: str
     reason: str
 
-    @property
-    def file(self) -> str:
-        return self.pattern.partition("::")[0]
-
 
 def parse(text: str) -> list[Allowed]:
     """Read the list; a line that is not `condition | pattern | reason` raises ValueError."""
@@ -85,26 +80,21 @@ def parse(text: str) -> list[Allowed]:
     return allowed
 
 
-def judge(skipped: Iterable[str], active: Iterable[Allowed], *, due: Iterable[Allowed]) -> list[str]:
-    """Compare what was skipped with what may be skipped here, and is due in this run; return every fault in words."""
+def judge(skipped: Iterable[str], active: Iterable[Allowed], *, whole_suite: bool) -> list[str]:
+    """Compare what was skipped with what may be skipped here; return every fault in words."""
     skipped, active = list(skipped), list(active)
     faults = [
         f"skipped, but not foreseen on this machine: {test}"
         for test in skipped
         if not any(_matches(test, line) for line in active)
     ]
-    faults += [
-        f"foreseen as skipped here ({line.condition}), but no such skip: {line.pattern}"
-        for line in due
-        if not any(_matches(test, line) for test in skipped)
-    ]
+    if whole_suite:
+        faults += [
+            f"foreseen as skipped here ({line.condition}), but no such skip: {line.pattern}"
+            for line in active
+            if not any(_matches(test, line) for test in skipped)
+        ]
     return faults
-
-
-def within(lines: Iterable[Allowed], asked: Iterable[Path]) -> list[Allowed]:
-    """The lines about these files and folders; paths are from the repository's root."""
-    places = list(asked)
-    return [line for line in lines if any(Path(line.file).is_relative_to(place) for place in places)]
 
 
 def _matches(test: str, line: Allowed) -> bool:
@@ -130,15 +120,9 @@ class Counter:
             self._skipped.append(report.nodeid)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        config = session.config
-        whole = not (
-            config.option.keyword or config.option.markexpr or any("::" in one for one in config.args)
-        )
-        asked = [
-            Path(os.path.relpath(config.invocation_params.dir / one, config.rootpath)) for one in config.args
-        ]
-        due = within(self._active, asked) if whole else []
-        self._faults = judge(self._skipped, self._active, due=due)
+        option = session.config.option
+        whole = not (session.config.args_source.name == "ARGS" or option.keyword or option.markexpr)
+        self._faults = judge(self._skipped, self._active, whole_suite=whole)
         if self._faults and session.exitstatus == 0:
             session.exitstatus = 1
 

@@ -49,23 +49,6 @@ def test_every_line_of_the_list_names_tests_that_exist(skips: ModuleType) -> Non
         assert (ROOT / file).exists() or "*" in file, f".ci/allowed-skips: there is no {file}"
 
 
-def test_each_test_file_is_in_one_of_the_parts_that_run_at_once() -> None:
-    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    parts = [
-        word
-        for line in lines
-        if line.startswith("check tests/")
-        for word in line.split()
-        if word[:6] == "tests/"
-    ]
-    assert len(parts) >= 6
-    for file in (ROOT / "tests").rglob("test_*.py"):
-        path = file.relative_to(ROOT)
-        assert [path.is_relative_to(part) for part in parts].count(True) == 1, (
-            f"{path} is in none or two of {parts}"
-        )
-
-
 def run_suite(folder: Path, allowed: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run SUITE with the plugin and the given list, apart from this project's configuration."""
     for name, text in {
@@ -104,19 +87,6 @@ def run_suite(folder: Path, allowed: str, *arguments: str) -> subprocess.Complet
             "but no such skip",
         ),
         ("always | tests/gone.py::* | x\n", ("-k", "plain"), 0, "1 passed"),
-        ("always | tests/gone.py::* | x\n", ("tests/test_it.py::test_plain",), 0, "1 passed"),
-        (
-            "always | tests/test_it.py::test_* | x\nalways | y/gone.py::* | x\n",
-            ("tests",),
-            0,
-            "1 passed, 1 skipped",
-        ),
-        (
-            "always | tests/test_it.py::test_e* | x\nalways | tests/gone.py::* | x\n",
-            ("tests/",),
-            1,
-            "but no such skip: tests/gone.py::*",
-        ),
     ],
 )
 def test_a_run_is_judged(
