@@ -143,7 +143,7 @@ async def test_timers_that_never_end_are_an_error(monkeypatch: pytest.MonkeyPatc
     )
     stage = rehearsal(agent, reasoner=Insisting(AskForNewMethod()), engine=Wants(roles=()))
     await stage.send(failed())
-    with pytest.raises(ConfigurationError, match="more than 500 timers of .* come to an end"):
+    with pytest.raises(ConfigurationError, match=r"more than 500 timers of .* come to an end"):
         await stage.advance(START)
 
 
