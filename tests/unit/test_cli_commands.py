@@ -332,7 +332,8 @@ def test_help_loads_no_client() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180
     )
     assert done.stdout.strip() == "[]"
-    assert all(name in jurat("--help").stdout for name in COMMANDS)
+    said = jurat("--help").stdout
+    assert all(name in said for name in COMMANDS)
 
 
 def test_an_error_of_settings_is_no_usage_error() -> None:
