@@ -176,7 +176,7 @@ def test_no_map_outgrows_kafkas_metadata() -> None:
 def test_a_huge_gap_costs_neither_memory_nor_time(gap: int) -> None:
     one = OffsetMap(0, {3, 9})
     tracemalloc.start()
-    start = time.monotonic()
+    start = time.process_time()
     for offset in (gap, 2 * gap, 3 * gap):
         assert one.admits(offset)
         assert one.admit(offset)
@@ -185,7 +185,7 @@ def test_a_huge_gap_costs_neither_memory_nor_time(gap: int) -> None:
     _now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100_000
-    assert time.monotonic() - start < 0.5
+    assert time.process_time() - start < 5  # one by one, a billion take minutes
     assert (one.low, one.encode()) == (3 * gap + 1, "")
 
 
@@ -200,7 +200,7 @@ def test_a_gap_is_not_admitted_over_an_open_input_beyond_the_span() -> None:
 
 @pytest.mark.parametrize("shape", ["from the front", "from the back", "all but the first", "read past"])
 def test_a_full_span_is_worked_off_in_linear_time(shape: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     if shape == "read past":
         one = OffsetMap(0, range(1, MAX_SPAN))
         for offset in range(MAX_SPAN):
@@ -219,7 +219,7 @@ def test_a_full_span_is_worked_off_in_linear_time(shape: str) -> None:
         for offset in order:
             one.finish(offset)
     assert one.low == MAX_SPAN
-    assert time.monotonic() - start < 1.0
+    assert time.process_time() - start < 10  # some tenths of a second; one pass for each would take minutes
 
 
 def test_a_map_covers_what_knows_no_more_than_it() -> None:
