@@ -154,8 +154,7 @@ class LedgerConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """Yield the next records; when there was a seek since they were asked for, ask anew (7)."""
-        while self._seeks_under_way and not self.should_stop:
-            await self.sleep(SEEK_POLL_S)
+        await self._seeks_to_end()
         seeks = self._seeks
         uncertain: set[TP] = set()
         async for tp, message in super().getmany(timeout):
@@ -167,8 +166,14 @@ class LedgerConsumer(driver.Consumer):
                 yield tp, message
             else:
                 uncertain.add(tp)
+        if uncertain:
+            await self._seeks_to_end()  # before, nobody knows what is committed
         for tp in uncertain:
             await self._read_again(tp)
+
+    async def _seeks_to_end(self) -> None:
+        while self._seeks_under_way and not self.should_stop:
+            await self.sleep(SEEK_POLL_S)
 
     async def _read_again(self, tp: TP) -> None:
         """Seek once more: what was fetched is from before the seek or from after it, and no fetch is under way."""

@@ -224,7 +224,7 @@ async def test_profiles_equal_the_fold_of_the_events(
     assert second.returncode == 0, output
     assert await published(connection) == await expected(connection)
     # The second run read on where the first had stopped, and published nothing twice.
-    assert len(await records(connection, topics.CONTEXT_CUSTOMERS.name)) == 400
+    assert len(await records(connection, topics.CONTEXT_CUSTOMERS.name)) == 400, output
     assert [path.name for path in tmp_path.iterdir()] == ["state"]  # noqa: ASYNC240 - a test may wait
 
 

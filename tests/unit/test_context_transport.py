@@ -213,6 +213,33 @@ async def test_what_is_fetched_during_a_seek_is_fetched_again(committing: _Commi
     assert [message.offset for message in await committing.deliver(5, 6)] == [5, 6]
 
 
+async def test_what_is_fetched_before_a_seek_ended_is_fetched_again_from_where_it_went(
+    committing: _Committing,
+) -> None:
+    """Nobody knows what is committed before the seek has ended: it was read again from the start."""
+    may_end, seeks = asyncio.Event(), []
+
+    async def slowly() -> dict[TP, int]:
+        await may_end.wait()
+        return {ORDERS: 5}
+
+    async def fetch_as_a_seek_begins(_active: object, _timeout: float) -> dict[TP, list[Any]]:
+        seeks.append(asyncio.create_task(committing.consumer.perform_seek()))
+        await asyncio.sleep(0)
+        return await committing._fetch(_active, _timeout)
+
+    committing.consumer._thread.seek_to_committed = slowly
+    committing.consumer._thread.getmany = fetch_as_a_seek_begins
+    fetch = asyncio.ensure_future(committing.deliver(5, 6))
+    done, _ = await asyncio.wait({fetch}, timeout=0.05)
+    assert not done
+    assert committing.sought == []
+    may_end.set()
+    assert await fetch == []
+    assert committing.sought == [5]
+    await asyncio.gather(*seeks)
+
+
 async def test_a_changelog_is_read_on_during_a_seek(committing: _Committing) -> None:
     async def fetch_while_seeking(_active: object, _timeout: float) -> dict[TP, list[Any]]:
         await committing.consumer.perform_seek()
