@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from jurat.audit import did_key, dsse, public_key
 from jurat.audit.credential_scope import Scope
 from jurat.audit.identity import TrustHead
-from jurat.audit.reasoning import Sha256Hex
+from jurat.audit.reasoning import Sha256Hex, absent
 from jurat.schemas import b64, canonical
 from jurat.schemas.errors import AuditError, CanonicalError, KeyRejected, SignatureInvalid, StatementInvalid
 from jurat.schemas.model import Model
@@ -167,7 +167,9 @@ class Issuer(_Credential):
     """
 
     most_days = 366  # a ceremony a year
-    agents: Annotated[tuple[Label, ...], Field(max_length=MAX_AGENTS), AfterValidator(_check_agents)]
+    agents: Annotated[
+        tuple[Label, ...], Field(max_length=MAX_AGENTS, exclude_if=absent), AfterValidator(_check_agents)
+    ] = ()
     type: Literal["issuer"] = "issuer"
 
     def check_issues_for(self, agent: str) -> None:

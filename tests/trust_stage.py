@@ -111,7 +111,7 @@ class Organisation:
 
     def issuer(self, name: str = "payments", **changed: Any) -> Issuer:
         asked = self.asked("issuer", name, f"issuer {name}", self.log.root[1])
-        told = {"agents": (), "not_before": at(days=-1), "expiry": at(days=364)}
+        told = {"not_before": at(days=-1), "expiry": at(days=364)}
         return Issuer.model_validate(asked | told | changed)
 
     def agent(self, parent: Statement, *, holder: str = AGENT, **changed: Any) -> AgentCredential:

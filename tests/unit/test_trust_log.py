@@ -282,6 +282,14 @@ def test_an_issuer_issues_for_its_agents_alone() -> None:
         org.issuer("unsorted", agents=("ranker", "dunning"))
 
 
+def test_an_issuer_for_any_agent_is_printed_as_before_there_were_others() -> None:
+    stage = settled()
+    assert b'"agents"' not in print_payload(stage.issuer)
+    said = json.loads(print_payload(stage.issuer)) | {"agents": []}
+    with pytest.raises(StatementInvalid, match="not in its one form"):
+        parse_payload(canonical.dumps(said))
+
+
 def test_a_later_revocation_takes_nothing_back() -> None:
     stage = settled()
     org = stage.org
