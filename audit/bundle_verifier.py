@@ -16,7 +16,8 @@ Keys and witness policy are arguments; nothing in a bundle says what to trust. C
 
 A fault does not stop the checks: all are counted. `VERIFY.md` is run by people, and whoever made the bundle wrote it:
 it is told where it is not the text written here. Verdicts are those of the log, the worst finding: `UNPROVEN`
-where nothing is wrong, but a record is under no checkpoint that witnesses saw, or no witness policy was given.
+where nothing is wrong, but a record is under no checkpoint that witnesses saw, or is not disclosed where others are, or
+no witness policy was given.
 
 Specified in `docs/spec/bundle.md`. Not here: whether records are missing, which a bundle cannot tell.
 """
@@ -47,7 +48,7 @@ from jurat.audit.subject_erasure import check_form, verify_erasure
 from jurat.audit.tlog_policy import TlogPolicy
 from jurat.audit.trust_log import TrustLog
 from jurat.audit.verifier_record import SAME, Examiner, Facts, Rejudge
-from jurat.audit.verifier_report import Findings, LogVerdict
+from jurat.audit.verifier_report import Findings, LogVerdict, left_out
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import AuditError, BundleInvalid, ChainBroken, NoteInvalid, ProofInvalid
 
@@ -131,7 +132,8 @@ class _Verifying:
         sizes: dict[int, list[int]] = {}
         for partition, size in sorted(self._heads):
             sizes.setdefault(partition, []).append(size)
-        proved = rejudged = withheld = erased = 0
+        proved = rejudged = erased = 0
+        withheld: list[Place] = []
         verified: list[_Verified] = []
         for listed in held.records:
             with self._at(listed):
@@ -147,10 +149,14 @@ class _Verifying:
                 elif one.standing is Standing.UNPROVEN:
                     self._unproven(entry.place, "no witness tells when its key signed it")
                 rejudged += one.again == SAME
-                if one.veil:
-                    erased += one.veil in self._erased
-                    withheld += one.veil not in self._erased
+                if one.veil in self._erased:
+                    erased += 1
+                elif one.veil:
+                    withheld.append(entry.place)
                 verified.append(_Verified(listed, decision_id, one))
+        if self._disclosures:  # of others: a bundle that discloses nothing hides nothing by choice
+            for place in withheld:
+                self._found.add(LogVerdict.UNPROVEN, left_out(place))
         self._check_together(verified)  # 8
         if not held.records:
             self._unproven(Place(), "the bundle holds no record: there is nothing to prove")
@@ -160,7 +166,7 @@ class _Verifying:
             records=len(held.records),
             proved=proved,
             rejudged=rejudged,
-            withheld=withheld,
+            withheld=len(withheld),
             erased=erased,
             is_recipe=_is_recipe(held),
             findings=found,

@@ -128,6 +128,15 @@ def test_a_statement_of_erasure_that_does_not_hold(lines: Callable[[bytes], byte
     stage.refused(stage.mended(change, good), why, trust=TRUST)
 
 
+def test_one_record_that_is_not_disclosed_among_others_is_unproven() -> None:
+    def leave_out(files: stage.Files) -> None:
+        del files[FIRST]
+
+    report = stage.verify(stage.mended(leave_out, DISCLOSING))
+    assert (report.verdict, report.withheld) == (LogVerdict.UNPROVEN, 1)
+    assert [(one.count, one.first.place.offset) for one in report.findings] == [(1, LOG.entries[0].offset)]
+
+
 def test_disclosures_of_another_record() -> None:
     def swap(files: stage.Files) -> None:
         files[FIRST], files[SECOND] = files[SECOND], files[FIRST]
