@@ -32,7 +32,7 @@ from jurat.cli.audit_printers import Csv, Printer, RowLines, SignedLines, TableP
 from jurat.cli.audit_selection import selection_options
 from jurat.cli.disclosed import Hidden, export_disclosures, unveiler
 from jurat.cli.files import PRIVATE, writing
-from jurat.cli.log_entries import LOG_FILE, Connect, log_entries
+from jurat.cli.log_entries import LOG_FILE, Connect, begun, log_entries
 from jurat.cli.options import connect_options
 from jurat.schemas.errors import AuditError
 from jurat.schemas.shown import printable
@@ -167,8 +167,9 @@ class _Read:
 async def _replayed(source: Path | None, connect: Connect, printer: Printer, wanted: Selection) -> _Read:
     path = settings.keys_dir() / TRUST_FILE  # says who may state an erasure
     trust = load_trust(path) if path.exists() else Trust(())
-    async with unveiler(source, connect, given=None, trust=trust) as lifts:
-        return await _replay(log_entries(source, connect), printer, wanted, lifts)
+    lifting = unveiler(source, connect, given=None, trust=trust)
+    async with begun(log_entries(source, connect)) as entries, lifting as lifts:
+        return await _replay(entries, printer, wanted, lifts)
 
 
 async def _replay(

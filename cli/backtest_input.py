@@ -22,7 +22,7 @@ from jurat.audit.log import Fault, LogEntry, Place
 from jurat.cli.audit_bundle import is_bundle
 from jurat.cli.disclosed import unveiler
 from jurat.cli.files import read_whole
-from jurat.cli.log_entries import Connect, log_entries
+from jurat.cli.log_entries import Connect, begun, log_entries
 from jurat.schemas.envelope import SignedRecord
 from jurat.schemas.errors import AuditError
 
@@ -48,11 +48,10 @@ async def past_log(
     held = None
     if source is not None and is_bundle(source):
         held = bundle.read(read_whole(source, at_most=MAX_FILE_BYTES))
-    async with unveiler(source, connect, given=disclosures, trust=Trust(())) as lifts:
-        if held is None:
-            yield log_entries(source, connect), lifts
-        else:
-            yield _entries(held), lifts if disclosures else Unveiler(_Disclosed(held))
+    given = log_entries(source, connect) if held is None else _entries(held)
+    lifting = unveiler(source, connect, given=disclosures, trust=Trust(()))
+    async with begun(given) as entries, lifting as lifts:
+        yield entries, lifts if held is None or disclosures else Unveiler(_Disclosed(held))
 
 
 async def _entries(held: Bundle) -> Entries:
