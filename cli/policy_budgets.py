@@ -90,9 +90,15 @@ async def _active(connection: Connection, name: str, keys: Path | None) -> Bundl
         )
         return own
     try:
-        published = await enforced(connection, load_trust(trust), name)
+        published, refusals = await enforced(connection, load_trust(trust), name)
     except TopicMissing:
-        published = None
+        published, refusals = None, 0
+    if refusals:
+        click.echo(
+            f"limits: {refusals} records on the topic of policies do not verify under {trust}, so another bundle may be"
+            " active: `jurat policy active` says why, --bundle names the one whose limits count",
+            err=True,
+        )
     if published is None:
         return own
     click.echo(f"limits: {name} {published.digest}, which is active", err=True)

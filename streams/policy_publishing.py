@@ -155,22 +155,26 @@ async def read_survey(
     return found
 
 
-async def enforced(connection: Connection, trust: Trust, name: str) -> PublishedBundle | None:
+async def enforced(connection: Connection, trust: Trust, name: str) -> tuple[PublishedBundle | None, int]:
     """The bundle that is active under a name; None where workers judge by the one that comes with them.
+
+    Returns:
+        The bundle, and how many records do not verify under this trust: another one may be active by them.
 
     Raises:
         TopicMissing: there is no topic of policies.
         BundleError: it is not on the topic, so that no worker can take it.
         StreamError: Kafka refused.
     """
-    newest = (await survey(connection, trust)).log.newest(name)
+    surveyed = await survey(connection, trust)
+    newest = surveyed.log.newest(name)
     if newest is None or newest.activation.enforce is None:
-        return None
+        return None, surveyed.refusals
     digest = newest.activation.enforce
     found = await survey(connection, trust, wanted=digest)
     if found.wanted is None:
         raise BundleError(f"{name} {digest} is active, but its bundle is not on the topic: publish it again")
-    return found.wanted
+    return found.wanted, surveyed.refusals
 
 
 class PolicyPublisher:

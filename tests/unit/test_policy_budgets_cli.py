@@ -56,12 +56,14 @@ def run(*words: str, keys: Path = Path("nowhere")) -> str:
     return done.output
 
 
-def activate(monkeypatch: pytest.MonkeyPatch, published: PublishedBundle | Exception | None) -> None:
-    async def active(connection: Connection, trust: Trust, name: str) -> PublishedBundle | None:
+def activate(
+    monkeypatch: pytest.MonkeyPatch, published: PublishedBundle | Exception | None, refusals: int = 0
+) -> None:
+    async def active(connection: Connection, trust: Trust, name: str) -> tuple[PublishedBundle | None, int]:
         assert name == "shop"
         if isinstance(published, Exception):
             raise published
-        return published
+        return published, refusals
 
     monkeypatch.setattr("jurat.cli.policy_budgets.enforced", active)
 
@@ -129,6 +131,15 @@ def test_where_nothing_is_active_limits_are_those_that_come_with_it(
     activate(monkeypatch, nothing)
     shown = run("dispute-mediator", keys=tmp_path)
     assert "limits:" not in shown
+    assert "at most 100000: dispute.refund.buyer-day" in shown
+
+
+def test_what_is_active_by_somebody_unknown_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / TRUST_FILE).write_text("[]\n")
+    activate(monkeypatch, None, refusals=3)
+    shown = " ".join(run("dispute-mediator", keys=tmp_path).split())
+    assert f"limits: 3 records on the topic of policies do not verify under {tmp_path / TRUST_FILE}" in shown
+    assert "`jurat policy active` says why" in shown
     assert "at most 100000: dispute.refund.buyer-day" in shown
 
 
