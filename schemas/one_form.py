@@ -18,6 +18,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Collection
+from dataclasses import fields, is_dataclass
 from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
 
@@ -90,16 +91,18 @@ class _Forms:
         """A frozen struct with the members and the properties of a model."""
         if model in self._made:
             return self._made[model]
-        decorators = model.__pydantic_decorators__
-        if decorators.model_validators or decorators.field_validators or not model.model_config.get("strict"):
-            raise TypeError(f"got {model.__name__}, expected a strict model without validators of its own")
+        if _does_more(model) or not model.model_config.get("strict"):
+            raise TypeError(
+                f"got {model.__name__}, expected a strict model without validators, serializers or computed fields of"
+                " its own"
+            )
         # In the order of their names on the wire, in which structs print their members.
         ordered = sorted(model.model_fields.items(), key=lambda named: named[1].alias or named[0])
-        fields = [self._member(name, field) for name, field in ordered]
+        members = [self._member(name, field) for name, field in ordered]
         made = msgspec.defstruct(
             model.__name__,
-            fields,
-            namespace={name: one for name, one in vars(model).items() if isinstance(one, property)},
+            members,
+            namespace=_properties(model),
             frozen=True,
             kw_only=True,
             forbid_unknown_fields=True,
@@ -116,6 +119,10 @@ class _Forms:
         # Left out where it is empty: so where it is there, it is not empty.
         given = [one for one in get_args(field.annotation) or [field.annotation] if one is not NoneType]
         is_optional = get_origin(field.annotation) in (Union, UnionType)
+        if is_optional and len(given) > 1:
+            raise TypeError(
+                f"got the field {name} of several types that is left out where it is empty, expected one"
+            )
         kind = given[0] if is_optional else field.annotation
         if not (isinstance(kind, type) and issubclass(kind, Model)):
             checks.insert(0, Field(min_length=1))
@@ -156,6 +163,27 @@ class _Forms:
         return plain | GenericAlias(list, (inner,)) | GenericAlias(dict, (self._key, inner))
 
 
+def _properties(model: type[Model]) -> dict[str, Any]:
+    """A model's own properties, and those of the models that it is made from."""
+    ours = [one for one in reversed(model.__mro__) if issubclass(one, Model) and one is not Model]
+    return {name: one for each in ours for name, one in vars(each).items() if isinstance(one, property)}
+
+
+def _does_more(model: type[Model]) -> bool:
+    """Whether a model reads or prints otherwise than its fields say."""
+    said = model.__pydantic_decorators__
+    own = (
+        said.validators,
+        said.field_validators,
+        said.root_validators,
+        said.model_validators,
+        said.field_serializers,
+        said.model_serializers,
+        said.computed_fields,
+    )
+    return any(own) or model.model_post_init is not Model.model_post_init
+
+
 def _meta(checks: list[Any], apart: Collection[Callable[..., Any]]) -> dict[str, Any]:
     """The bounds of a field, as msgspec has them."""
     found: dict[str, Any] = {}
@@ -163,8 +191,11 @@ def _meta(checks: list[Any], apart: Collection[Callable[..., Any]]) -> dict[str,
         if isinstance(check, FieldInfo):
             found |= _meta(check.metadata, apart)
             continue
-        said = {name: getattr(check, name) for name in _BOUNDS if getattr(check, name, None) is not None}
-        if not said and not (isinstance(check, AfterValidator) and check.func in apart):
+        if isinstance(check, AfterValidator) and check.func in apart:
+            continue
+        names = [one.name for one in fields(check)] if is_dataclass(check) else vars(check)
+        said = {name: value for name in names if (value := getattr(check, name)) is not None}
+        if not said or not said.keys() <= set(_BOUNDS):
             raise TypeError(f"got a field with the check {check!r}, expected bounds and a pattern")
         if "pattern" in said:
             said["pattern"] = _whole(said["pattern"])

@@ -7,7 +7,14 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    computed_field,
+    field_serializer,
+    model_validator,
+)
 
 from jurat.schemas import canonical
 from jurat.schemas.canonical import MAX_INTEGER
@@ -134,10 +141,59 @@ class Rounded(Model):
     number: float
 
 
-@pytest.mark.parametrize("model", [Checked, Together, Searched, Rounded])
+class Lowered(Model):
+    text: Annotated[str, StringConstraints(pattern="^a$", to_lower=True)]
+
+
+class Between(Model):
+    number: Annotated[int, Field(gt=1, le=3)]
+
+
+class Written(Model):
+    text: str
+
+    @field_serializer("text")
+    def write(self, text: str) -> str:
+        return text.upper()
+
+
+class Computed(Model):
+    text: str
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic's guide says
+    @property
+    def twice(self) -> str:
+        return self.text * 2
+
+
+class Started(Model):
+    text: str
+
+    def model_post_init(self, _context: Any, /) -> None:
+        raise ValueError("never")
+
+
+class Either(Model):
+    value: Annotated[str | int | None, Field(exclude_if=lambda value: not value)] = None
+
+
+class Derived(Whole):
+    other: str
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Checked, Together, Searched, Rounded, Lowered, Between, Written, Computed, Started, Either],
+)
 def test_no_reader_is_made_for_what_it_could_not_check(model: type[Model]) -> None:
     with pytest.raises(TypeError, match="expected"):
         reader(model)
+
+
+def test_properties_come_from_all_models_that_it_is_made_from() -> None:
+    found = reader(Derived)(with_(other="x"))
+    assert found is not None
+    assert found.is_red
 
 
 def test_a_check_that_is_called_apart_is_said() -> None:
