@@ -20,7 +20,7 @@ from jurat.schemas.errors import CanonicalError, KeyNotFound, RecordInvalid, Sig
 from jurat.schemas.model import Model
 from jurat.schemas.shown import first_fault
 
-Statement = TypeVar("Statement", bound=Model)
+Said = TypeVar("Said", bound=Model)
 
 
 def print_statement(said: Mapping[str, Any], *, what: str) -> bytes:
@@ -39,9 +39,7 @@ def print_statement(said: Mapping[str, Any], *, what: str) -> bytes:
         raise RecordInvalid(f"{what} cannot be printed: {error}") from error
 
 
-def read_statement(
-    kind: type[Statement], payload: bytes, *, what: str, specified: str, max_bytes: int
-) -> Statement:
+def read_statement(kind: type[Said], payload: bytes, *, what: str, specified: str, max_bytes: int) -> Said:
     """Read a statement, refusing every spelling but its one.
 
     Args:

@@ -134,6 +134,10 @@ def trust(keyid: str, approver: str, roles: tuple[str, ...], keys: Path | None) 
             err=True,
         )
     before = _roles_of(folder, keyid)
+    path = trust_approver(folder, added)
+    click.echo(f"trusted  {approver}  {', '.join(added.roles)}  {keyid}  in {path}")
+    if before not in ((), added.roles):
+        click.echo(f"in place of the roles that this key had: {', '.join(before)}", err=True)
     asked = _roles_asked()
     unknown = sorted(set(added.roles) - asked)
     if unknown:
@@ -142,10 +146,6 @@ def trust(keyid: str, approver: str, roles: tuple[str, ...], keys: Path | None) 
             f" {', '.join(sorted(asked))}. Was it misspelt? It is right where other bundles ask for it",
             err=True,
         )
-    path = trust_approver(folder, added)
-    click.echo(f"trusted  {approver}  {', '.join(added.roles)}  {keyid}  in {path}")
-    if before not in ((), added.roles):
-        click.echo(f"in place of the roles that this key had: {', '.join(before)}", err=True)
 
 
 def _roles_of(folder: Path, keyid: str) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ def load_plain(folder: Path) -> cedar.PlainCedar:
     Raises:
         BundleError: a file cannot be read, or Cedar refuses it.
     """
-    folder, faults = folder.resolve(), list[str]()  # `.` has no name
+    folder = folder.resolve()  # `.` has no name
+    faults: list[str] = []
     files = sorted(folder.glob(POLICIES))[: MAX_FILES + 1]
     if len(files) > MAX_FILES:
         raise BundleError(f"got more than {MAX_FILES} files of policies in {folder}", bundle=folder.name)
