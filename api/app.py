@@ -126,7 +126,8 @@ def load(folder: Path) -> App | None:
 
     Args:
         folder: where to begin; the folders above it are looked into too, up to the root of its repository, or to one
-            that belongs to somebody else or that everybody may write to, such as /tmp.
+            that belongs to somebody else or that everybody may write to, such as /tmp. In such a folder itself the
+            file counts if it is the caller's own, or root's.
 
     Returns:
         The app; None where no `pyproject.toml` names one.
@@ -205,7 +206,7 @@ def _find(folder: Path) -> tuple[Path, str] | None:
         if here != folder and not _is_ours(here):
             return None
         file = here / FILE
-        table = _table(file) if file.is_file() else None
+        table = _table(file) if file.is_file() and not _may_be_anybodys(file) else None
         if table is not None:
             return file, _place(file, table)
         if (here / REPOSITORY).exists():
@@ -217,6 +218,11 @@ def _is_ours(folder: Path) -> bool:
     """Whether what lies in a folder was put there by who runs this, or by the system."""
     found = folder.stat()
     return found.st_uid in (os.geteuid(), 0) and not found.st_mode & stat.S_IWOTH
+
+
+def _may_be_anybodys(file: Path) -> bool:
+    """Whether somebody else has put a file where everybody may write."""
+    return bool(file.parent.stat().st_mode & stat.S_IWOTH) and file.stat().st_uid not in (os.geteuid(), 0)
 
 
 def _table(file: Path) -> object:

@@ -231,6 +231,21 @@ def test_projects_of_others_are_not_read(tmp_path: Path) -> None:
         assert load(tmp_path) is None
 
 
+def test_code_that_somebody_else_left_here_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = project(tmp_path / "here", '[tool.jurat]\napp = "no_such_module_anywhere:app"\n', "")
+    here.chmod(0o1777)
+    if os.geteuid() == 0:
+        os.chown(here / "pyproject.toml", 54_321, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+    assert load(here) is None
+    here.chmod(0o755)
+    with pytest.raises(ConfigurationError, match="no_such_module_anywhere"):
+        load(here)
+
+
 @pytest.mark.parametrize(
     ("mode", "below", "found"),
     [
