@@ -95,14 +95,19 @@ class Account:
         case = desk.case if isinstance(desk, DunningDesk) else None
         for one in ended:
             assert one.rejection is None or "own code failed" not in one.rejection.message
-            if one.decision is not None and one.decision.concludes is not None:
-                self.waiting = [held for held in self.waiting if held.id != one.decision.concludes]
-            if one.decision is not None and one.decision.verdict is Verdict.ESCALATE:
-                self.waiting.append(one.decision)
+            if one.decision is not None:
+                self.note(one.decision)
             if one.action is not None and one.action.action_name == "retry_renewal":
                 assert case is not None
                 assert one is not ended[-1] or case.invoice_id not in self.paid, "charged though it was paid"
         assert case is None or not case.owed or self.rehearsal.next_due is not None, "left without a timer"
+
+    def note(self, decision: Decision) -> None:
+        """Keep who waits for people; what is asked anew waits under the id that it was asked under first."""
+        asked = next((held for held in self.waiting if held.id == decision.concludes), decision)
+        self.waiting = [held for held in self.waiting if held.id != decision.concludes]
+        if decision.verdict is Verdict.ESCALATE:
+            self.waiting.append(asked.model_copy(update={"approvers": decision.approvers}))
 
     async def fall_silent(self) -> None:
         """Nobody says anything any more: the case comes to an end, or to a step that stands for a while."""
