@@ -50,8 +50,8 @@ class DunningCase(Model):
         paid_at: when; None where it was not.
         ended: None while the case is open.
         crowded: whether another invoice failed while this account's last one was still open.
-        counted_at: when that happened about which people were last asked; None where they never were. Failures until
-            then are counted.
+        counted_at: when that failure happened about which people were last asked; None where they never were. Failures
+            until then are counted.
     """
 
     invoice_id: Identifier
@@ -113,8 +113,15 @@ def asked(situation: Situation[Any]) -> DunningDesk:
         return desk
     if case.crowded and held is not None and held.invoice_id != case.invoice_id:
         return desk.model_copy(update={"case": held.model_copy(update={"crowded": True})})
+    if not _is_failure(situation.event):
+        return desk
     counted = case.model_copy(update={"counted_at": _at(situation)})
     return desk.model_copy(update={"case": counted})
+
+
+def _is_failure(event: Event) -> bool:
+    """Whether an event counts as a failed charge."""
+    return isinstance(event, RenewalFailed) or (isinstance(event, TimerFired) and event.name == RESULT)
 
 
 def _seen(situation: Situation[Any]) -> DunningDesk:
@@ -155,7 +162,7 @@ def after_event(case: DunningCase | None, event: Event, at: datetime) -> Dunning
         return case.model_copy(update={"paid": True, "paid_at": at})
     if isinstance(event, CardUpdated):
         return case.model_copy(update={"new_card": True})
-    if isinstance(event, TimerFired) and event.name == RESULT and case.owed and not _counted(case, at):
+    if _is_failure(event) and case.owed and not _counted(case, at):
         return case.model_copy(update={"failures": case.failures + 1})
     return case
 

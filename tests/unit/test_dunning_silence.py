@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from jurat.agents.agent import Situation
 from jurat.agents.dunning import DUNNING
-from jurat.agents.dunning_case import DunningCase, DunningDesk, Ended
+from jurat.agents.dunning_case import DunningCase, DunningDesk, Ended, asked, case_of, desk_of
+from jurat.schemas.model import Event
 from jurat.schemas.subscriptions import CardUpdated, CareNeedDeclared
 from jurat.testing import Stage, rehearse
 from tests.subscriptions import NOW
@@ -112,6 +114,23 @@ def test_a_payment_that_is_told_before_its_failure_leaves_nothing_to_collect() -
         late = stage.send(failed()).decision
     assert late is not None
     assert late.action == "close_case"
+
+
+def test_a_failure_that_is_told_late_counts_where_people_were_asked_about_something_else() -> None:
+    def after(event: Event, hours: int, desk: DunningDesk | None) -> Situation[Event]:
+        return Situation(event, now=LATER, occurred_at=NOW + timedelta(hours=hours), state=desk)
+
+    opened = desk_of(after(failed(), 0, None))
+    about_the_card = asked(after(CardUpdated(account_id="a-1"), 5, opened))
+    assert about_the_card.case is not None
+    assert (about_the_card.case.counted_at, about_the_card.case.new_card) == (None, True)
+    late = case_of(after(failed(), 3, about_the_card))
+    assert late is not None
+    assert late.failures == 2
+    about_the_failure = asked(after(failed(), 5, opened))
+    again = case_of(after(failed(), 5, about_the_failure))
+    assert again is not None
+    assert again.failures == 2
 
 
 def test_what_is_kept_of_payments_is_bounded() -> None:
