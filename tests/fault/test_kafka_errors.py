@@ -243,7 +243,7 @@ async def test_the_worker_survives_what_coordinators_and_leaders_answer(
             group.create_task(answered(kind))
 
 
-STOP_BOUND_S = 60.0
+STOP_BOUND_S = 30.0
 """A client left to itself tries for ever; on an idle machine it takes some ten seconds."""
 
 

@@ -38,7 +38,7 @@ ACLS = re.findall(
     re.MULTILINE | re.DOTALL,
 )
 USERS = sorted(set(re.findall(r"User:(\w+)", "\n".join(ACLS))))
-BOUND_S = 60.0
+BOUND_S = 20.0
 """A refusal that takes longer than this is a worker that hangs."""
 
 

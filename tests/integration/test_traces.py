@@ -19,7 +19,7 @@ from tests.oracle import examine
 from tests.watched import AGENT, publish, seen
 
 pytestmark = pytest.mark.integration
-STOPPED_WITHIN_S = 45
+STOPPED_WITHIN_S = 15
 """It takes a second or two on an idle machine; spans that wait for a receiver would hold it up for minutes."""
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
